@@ -1,0 +1,125 @@
+/* The settings file (contract.md, "Configuration") with everything it refers to, loaded once into an immutable
+ * snapshot. A snapshot is shared by reference between threads: settings_ref() and settings_unref() are atomic, all
+ * fields are read-only. */
+#ifndef PGINTERLOCK_SETTINGS_H
+#define PGINTERLOCK_SETTINGS_H
+
+#include "config/classification.h"
+#include "config/error.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* The rules, in the order in which a violation is told where several break. */
+enum rule {
+    RULE_UNCLASSIFIED,
+    RULE_UNPARSED,
+    RULE_CROSS_FOREIGN_KEY,
+    RULE_CROSS_JOIN,
+    RULE_WRITE_LOCK,
+    RULE_WRONG_DATABASE,
+    RULE_CROSS_TRANSACTION,
+    RULE_UNROUTABLE, /* always enforced; not a key of the file */
+    RULE_COUNT
+};
+
+enum rule_mode { RULE_ENFORCE, RULE_REPORT, RULE_OFF };
+
+/* "cross_join" and so on, and the SQLSTATE of a violation, "XD001" and so on. */
+const char *rule_name(enum rule rule);
+const char *rule_sqlstate(enum rule rule);
+
+struct listen_address {
+    char *text;    /* as written, for messages */
+    char *host;    /* numeric or a name, without brackets; NULL for a Unix socket */
+    char *folder;  /* the folder of a Unix socket; NULL for TCP */
+    uint16_t port; /* host byte order */
+};
+
+struct database {
+    char *name;     /* logical name: "main" */
+    char *conninfo; /* libpq connection string; for a database that is same_as another, that one's */
+    int physical;   /* index of the database that stores it: its own unless it is same_as another */
+};
+
+enum { ENTRYPOINT_ROUTED = -1 };
+
+struct entrypoint {
+    char *name;   /* database name that clients ask for */
+    int database; /* index of the database that it is pinned to, or ENTRYPOINT_ROUTED */
+};
+
+enum auth_method { AUTH_TRUST, AUTH_PASSWORD, AUTH_MD5, AUTH_SCRAM_SHA_256, AUTH_CERT };
+
+/* One line of userlist.txt. `secret` is as in the file: plain text, "md5" and 32 hex digits, or a SCRAM verifier. */
+struct user {
+    char *name;
+    char *secret;
+};
+
+enum tls_mode { TLS_DISABLE, TLS_PREFER, TLS_REQUIRE, TLS_VERIFY_CA, TLS_VERIFY_FULL };
+enum log_level { LOG_DEBUG, LOG_INFO, LOG_WARNING, LOG_ERROR };
+enum log_format { LOG_TEXT, LOG_JSON };
+
+struct settings {
+    char *path; /* the file, for messages */
+
+    struct listen_address *listen;
+    size_t listen_count;
+
+    struct database *databases; /* `main` first */
+    size_t database_count;      /* 1 to DATABASES_MAX */
+
+    struct classification *classification;
+
+    struct entrypoint *entrypoints;
+    size_t entrypoint_count;
+
+    enum rule_mode rules[RULE_COUNT];
+
+    struct {
+        enum auth_method method;
+        struct user *users; /* sorted by name */
+        size_t user_count;
+        bool allow_insecure;
+    } auth;
+
+    struct {
+        enum tls_mode mode;
+        char *cert, *key, *ca; /* absolute paths or NULL */
+    } tls;
+
+    struct {
+        enum log_level level;
+        enum log_format format;
+    } log;
+
+    unsigned workers;           /* event loops; 0: one a core */
+    unsigned shutdown_timeout;  /* seconds that SIGTERM lets running transactions finish; default 30 */
+    unsigned login_timeout;     /* seconds for a client to log in; default 60 */
+    unsigned connect_timeout;   /* seconds for a connection to a database; default 15 */
+
+    char **notices; /* to be said at start: a same_as found out, the one-level form of database.yml, … */
+    size_t notice_count;
+
+    uint64_t generation; /* distinct for each load within the process, from 1 */
+};
+
+/* Reads the file at `path` and what it refers to. On success *out is a new snapshot with one reference. On failure
+ * the error reads `FILE:LINE: what is wrong: what to do`. */
+bool settings_load(const char *path, struct settings **out, struct error *error)
+    __attribute__((warn_unused_result));
+
+struct settings *settings_ref(const struct settings *settings);
+void settings_unref(const struct settings *settings); /* frees it with the last reference; NULL is fine */
+
+/* Index, or -1. */
+int settings_find_database(const struct settings *settings, const char *name);
+int settings_find_entrypoint(const struct settings *settings, const char *name);
+const struct user *settings_find_user(const struct settings *settings, const char *name); /* NULL: none */
+
+/* Whether sessions opened under `a` can go on under `b`: same databases with the same connection strings. */
+bool settings_same_databases(const struct settings *a, const struct settings *b);
+
+#endif

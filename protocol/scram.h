@@ -1,0 +1,41 @@
+/* The server's side of password authentication: SCRAM-SHA-256 and SCRAM-SHA-256-PLUS (RFC 5802, RFC 7677, channel
+ * binding tls-server-end-point of RFC 5929), md5 and plain. No I/O; the random source can be passed in. */
+#ifndef PGINTERLOCK_SCRAM_H
+#define PGINTERLOCK_SCRAM_H
+
+#include "config/error.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum { SCRAM_MESSAGE_MAX = 2048 };
+
+struct scram;
+
+/* `secret`: plain password or SCRAM-SHA-256$… verifier; NULL or md5 secret: a mock exchange that always fails, which
+ * does not tell a client that the user is unknown. `certificate_hash`: tls-server-end-point data where the
+ * connection has TLS, else NULL. */
+struct scram *scram_new(const char *user, const char *secret, const uint8_t *certificate_hash, size_t hash_length,
+                        bool (*random_bytes)(void *out, size_t length));
+void scram_free(struct scram *scram); /* wipes its secrets */
+
+enum scram_result { SCRAM_CONTINUE, SCRAM_DONE, SCRAM_FAILED, SCRAM_MALFORMED };
+
+/* First: mechanism name and client-first-message of SASLInitialResponse. Writes server-first-message into `reply`. */
+enum scram_result scram_first(struct scram *scram, const char *mechanism, const uint8_t *data, size_t length,
+                              char reply[SCRAM_MESSAGE_MAX], struct error *error);
+/* Then client-final-message. DONE: `reply` is server-final-message. FAILED: wrong password (28P01). */
+enum scram_result scram_final(struct scram *scram, const uint8_t *data, size_t length,
+                              char reply[SCRAM_MESSAGE_MAX], struct error *error);
+
+/* Whether the clear-text password matches the secret (any of the three forms). Constant time. */
+bool password_matches_plain(const char *user, const char *secret, const char *password);
+/* md5: the client's "md5…" answer for this salt; the secret is plain or md5 (not a verifier). */
+bool password_matches_md5(const char *user, const char *secret, const uint8_t salt[4], const char *answer);
+
+/* Whether `secret` is of the form. */
+bool secret_is_scram(const char *secret);
+bool secret_is_md5(const char *secret);
+
+#endif

@@ -1,0 +1,38 @@
+/* The first packet of a connection: SSLRequest, GSSENCRequest, CancelRequest or StartupMessage. Source: PostgreSQL
+ * manual, "Message Formats"; limits as in the server's ProcessStartupPacket (at most 10,000 bytes). */
+#ifndef PGINTERLOCK_STARTUP_H
+#define PGINTERLOCK_STARTUP_H
+
+#include "config/error.h"
+#include "protocol/message.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum startup_kind { STARTUP_INCOMPLETE, STARTUP_SSL, STARTUP_GSSENC, STARTUP_CANCEL, STARTUP_MESSAGE, STARTUP_BAD };
+
+struct startup_parameter { char *name, *value; };
+
+struct startup {
+    enum startup_kind kind;
+    size_t length;           /* bytes of the packet */
+    uint32_t pid, key;       /* STARTUP_CANCEL */
+    uint16_t major, minor;   /* STARTUP_MESSAGE; major is 3 */
+    char *user, *database;   /* database defaults to user */
+    struct startup_parameter *parameters; /* the others, in order, without user, database and _pq_.* */
+    size_t parameter_count;
+    char **unknown_options;  /* names that begin with _pq_. */
+    size_t unknown_option_count;
+    bool replication;        /* replication parameter given and not false */
+};
+
+/* Reads the packet at `data`. STARTUP_INCOMPLETE: more bytes needed (out->length 0 or what is needed in all);
+ * STARTUP_BAD: `error` says why (08P01; wrong version: 0A000 with PostgreSQL's words). */
+void startup_read(const uint8_t *data, size_t size, struct startup *out, struct error *error);
+void startup_close(struct startup *startup);
+
+/* NegotiateProtocolVersion, where minor > 0 or unknown options are present: newest minor we speak is 0. */
+void startup_put_negotiation(struct wire_buffer *buffer, const struct startup *startup);
+
+#endif
