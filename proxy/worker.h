@@ -1,0 +1,83 @@
+/* A worker: one event loop on a thread of its own, with the clients that were given to it for life, their links and a
+ * router. Nothing on the way of a statement is shared between workers; what crosses them (a new client, a reload, a
+ * cancel request, the order to stop) goes through the worker's mailbox, which only these functions touch.
+ *
+ * Functions marked [any thread] may be called from everywhere, the others only on the worker's own thread. */
+#ifndef PGINTERLOCK_WORKER_H
+#define PGINTERLOCK_WORKER_H
+
+#include "config/settings.h"
+#include "proxy/log.h"
+#include "proxy/stream.h"
+#include "routing/router.h"
+
+#include <openssl/ssl.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <uv.h>
+
+struct session;
+struct worker_message;
+
+/* All workers of the process; fixed after start. */
+struct workers {
+    struct worker **list;
+    size_t count;
+    struct log *log;
+};
+
+/* A settings snapshot with what is derived from it: a TLS context and, on each worker, a router. Reference counted within one thread;
+ * sessions keep the one they run under. */
+struct worker_config {
+    const struct settings *settings; /* one reference */
+    SSL_CTX *tls;                    /* one reference; NULL: no TLS */
+    struct router *router;
+    unsigned references;
+};
+
+struct worker {
+    uv_loop_t loop;
+    unsigned index;
+    struct workers *workers;
+    struct log *log;
+    struct buffer_pool *buffers;
+    struct worker_config *config; /* for new sessions, and for old ones where they can follow */
+    struct session *sessions;     /* doubly linked */
+    bool draining;                /* SIGTERM was received: sessions end when they are idle */
+    bool stopping;
+    atomic_size_t client_count;
+
+    pthread_t thread;
+    uv_async_t wake;
+    uv_timer_t drain_timer;
+    pthread_mutex_t mailbox_lock;
+    struct worker_message *mailbox, **mailbox_tail;
+};
+
+/* Starts `count` workers on threads with 256 MiB stacks (parsing is recursive). [any thread] */
+bool workers_start(struct workers *workers, size_t count, struct log *log, const struct settings *settings,
+                   SSL_CTX *tls, struct error *error) __attribute__((warn_unused_result));
+
+/* Gives an accepted, non-blocking socket to the worker. `peer` is for the log ("127.0.0.1:5000", "unix"); copied.
+ * `is_unix`: a Unix socket, where TLS is not offered. [any thread] */
+void worker_adopt_client(struct worker *worker, int fd, bool is_unix, const char *peer);
+size_t worker_client_count(const struct worker *worker); /* [any thread] */
+
+/* A new snapshot for every worker; takes references of its own on both. [any thread] */
+void workers_set_settings(struct workers *workers, const struct settings *settings, SSL_CTX *tls);
+
+/* Cancels what the session with this process id and key runs; nothing happens where there is none. [any thread] */
+void workers_cancel(struct workers *workers, uint32_t pid, uint32_t key);
+
+/* Idle sessions end now, others when their transaction ends, all after `seconds`. [any thread] */
+void workers_drain(struct workers *workers, unsigned seconds);
+/* Waits until every worker has ended; workers_stop() ends them at once. [any thread] */
+void workers_stop(struct workers *workers);
+void workers_join(struct workers *workers);
+
+struct worker_config *worker_config_ref(struct worker_config *config);
+void worker_config_unref(struct worker_config *config);
+
+#endif
