@@ -1,0 +1,291 @@
+#include "proxy/worker.h"
+
+#include "proxy/memory.h"
+#include "proxy/session.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum {
+    WORKER_STACK = 256 * 1024 * 1024, /* address space, not memory: touched only by deep statements */
+    CACHE_BYTES = 32 * 1024 * 1024,
+    BUFFER_SIZE = 16 * 1024,
+    BUFFERS_KEPT = 256,
+};
+
+enum message_kind { MESSAGE_CLIENT, MESSAGE_SETTINGS, MESSAGE_CANCEL, MESSAGE_DRAIN, MESSAGE_STOP };
+
+struct worker_message {
+    struct worker_message *next;
+    enum message_kind kind;
+    int fd; /* MESSAGE_CLIENT */
+    bool is_unix;
+    char peer[128];
+    const struct settings *settings; /* MESSAGE_SETTINGS: a reference each */
+    SSL_CTX *tls;
+    uint32_t pid, key; /* MESSAGE_CANCEL */
+    unsigned seconds;  /* MESSAGE_DRAIN */
+};
+
+/* -- configuration ------------------------------------------------------------------------------------------------ */
+
+/* Takes over the references on `settings` and `tls`. */
+static struct worker_config *config_new_take(const struct settings *settings, SSL_CTX *tls) {
+    struct worker_config *config = memory_new(sizeof *config);
+    config->settings = settings;
+    config->tls = tls;
+    config->router = router_new(settings, CACHE_BYTES);
+    config->references = 1;
+    return config;
+}
+
+struct worker_config *worker_config_ref(struct worker_config *config) {
+    config->references++;
+    return config;
+}
+
+void worker_config_unref(struct worker_config *config) {
+    if (config == NULL || --config->references > 0)
+        return;
+    router_free(config->router);
+    SSL_CTX_free(config->tls);
+    settings_unref(config->settings);
+    free(config);
+}
+
+/* -- mailbox ------------------------------------------------------------------------------------------------------ */
+
+static void mailbox_post(struct worker *worker, struct worker_message *message) {
+    message->next = NULL;
+    pthread_mutex_lock(&worker->mailbox_lock);
+    *worker->mailbox_tail = message;
+    worker->mailbox_tail = &message->next;
+    pthread_mutex_unlock(&worker->mailbox_lock);
+    uv_async_send(&worker->wake);
+}
+
+static struct worker_message *message_new(enum message_kind kind) {
+    struct worker_message *message = memory_new(sizeof *message);
+    message->kind = kind;
+    message->fd = -1;
+    return message;
+}
+
+/* Calls `visit` on every session; a session may end meanwhile. */
+static void each_session(struct worker *worker, void (*visit)(struct session *session)) {
+    for (struct session *session = worker->sessions, *next; session != NULL; session = next) {
+        next = session_next(session);
+        visit(session);
+    }
+}
+
+static void end_if_done(struct worker *worker) {
+    if (!worker->draining || worker->sessions != NULL)
+        return;
+    worker->stopping = true;
+    uv_stop(&worker->loop);
+}
+
+void worker_session_ended(struct worker *worker) {
+    atomic_fetch_sub(&worker->client_count, 1);
+    end_if_done(worker);
+}
+
+static void on_drain_deadline(uv_timer_t *timer) {
+    struct worker *worker = timer->data;
+    each_session(worker, session_terminate);
+    end_if_done(worker);
+}
+
+static void drain(struct worker *worker, unsigned seconds) {
+    worker->draining = true;
+    uv_timer_start(&worker->drain_timer, on_drain_deadline, (uint64_t)seconds * 1000, 0);
+    each_session(worker, session_drain);
+    end_if_done(worker);
+}
+
+static void adopt(struct worker *worker, struct worker_message *message) {
+    if (worker->draining) {
+        close(message->fd);
+        atomic_fetch_sub(&worker->client_count, 1);
+        return;
+    }
+    struct error error = {{0}};
+    if (!session_open(worker, message->fd, message->is_unix, message->peer, &error)) {
+        log_event(worker->log, LOG_ERROR, "cannot serve a client",
+                  (struct log_field[]){{"client", message->peer, 0}, {"error", error.text, 0}, {0}});
+        atomic_fetch_sub(&worker->client_count, 1);
+    }
+}
+
+static void handle(struct worker *worker, struct worker_message *message) {
+    switch (message->kind) {
+    case MESSAGE_CLIENT:
+        adopt(worker, message);
+        break;
+    case MESSAGE_SETTINGS:
+        worker_config_unref(worker->config);
+        worker->config = config_new_take(message->settings, message->tls);
+        break;
+    case MESSAGE_CANCEL:
+        for (struct session *s = worker->sessions; s != NULL; s = session_next(s))
+            if (session_has_key(s, message->pid, message->key)) {
+                session_cancel(s);
+                break;
+            }
+        break;
+    case MESSAGE_DRAIN:
+        drain(worker, message->seconds);
+        break;
+    case MESSAGE_STOP:
+        worker->draining = true;
+        each_session(worker, session_terminate);
+        worker->stopping = true;
+        uv_stop(&worker->loop);
+        break;
+    }
+}
+
+static void on_wake(uv_async_t *async) {
+    struct worker *worker = async->data;
+    pthread_mutex_lock(&worker->mailbox_lock);
+    struct worker_message *message = worker->mailbox;
+    worker->mailbox = NULL;
+    worker->mailbox_tail = &worker->mailbox;
+    pthread_mutex_unlock(&worker->mailbox_lock);
+    for (struct worker_message *next; message != NULL; message = next) {
+        next = message->next;
+        handle(worker, message);
+        free(message);
+    }
+}
+
+/* -- life --------------------------------------------------------------------------------------------------------- */
+
+static void close_handle(uv_handle_t *handle, void *argument) {
+    (void)argument;
+    if (!uv_is_closing(handle))
+        uv_close(handle, NULL);
+}
+
+static void *run(void *argument) {
+    struct worker *worker = argument;
+    while (!worker->stopping)
+        uv_run(&worker->loop, UV_RUN_DEFAULT);
+    /* Let closing handles call back; whatever is left then is closed too. */
+    for (int round = 0; round < 100 && uv_run(&worker->loop, UV_RUN_NOWAIT) != 0 && worker->sessions != NULL; round++)
+        ;
+    uv_walk(&worker->loop, close_handle, NULL);
+    while (uv_run(&worker->loop, UV_RUN_NOWAIT) != 0)
+        ;
+    return NULL;
+}
+
+static bool worker_start(struct workers *workers, unsigned index, const struct settings *settings, SSL_CTX *tls,
+                         struct error *error) {
+    struct worker *worker = memory_new(sizeof *worker);
+    workers->list[index] = worker;
+    worker->index = index;
+    worker->workers = workers;
+    worker->log = workers->log;
+    worker->mailbox_tail = &worker->mailbox;
+    pthread_mutex_init(&worker->mailbox_lock, NULL);
+    worker->buffers = buffer_pool_new(BUFFER_SIZE, BUFFERS_KEPT);
+    if (tls != NULL)
+        SSL_CTX_up_ref(tls);
+    worker->config = config_new_take(settings_ref(settings), tls);
+    int rc = uv_loop_init(&worker->loop);
+    if (rc == 0)
+        rc = uv_async_init(&worker->loop, &worker->wake, on_wake);
+    if (rc == 0)
+        rc = uv_timer_init(&worker->loop, &worker->drain_timer);
+    if (rc != 0)
+        return error_set(error, "cannot start an event loop: %s", uv_strerror(rc));
+    worker->wake.data = worker;
+    worker->drain_timer.data = worker;
+
+    pthread_attr_t attributes;
+    pthread_attr_init(&attributes);
+    pthread_attr_setstacksize(&attributes, WORKER_STACK);
+    rc = pthread_create(&worker->thread, &attributes, run, worker);
+    pthread_attr_destroy(&attributes);
+    if (rc != 0)
+        return error_set(error, "cannot start a worker thread: %s", strerror(rc));
+    return true;
+}
+
+bool workers_start(struct workers *workers, size_t count, struct log *log, const struct settings *settings,
+                   SSL_CTX *tls, struct error *error) {
+    workers->list = memory_new(count * sizeof workers->list[0]);
+    workers->count = count;
+    workers->log = log;
+    for (size_t i = 0; i < count; i++)
+        if (!worker_start(workers, (unsigned)i, settings, tls, error))
+            return false;
+    return true;
+}
+
+void workers_join(struct workers *workers) {
+    for (size_t i = 0; i < workers->count; i++)
+        pthread_join(workers->list[i]->thread, NULL);
+    for (size_t i = 0; i < workers->count; i++) {
+        struct worker *worker = workers->list[i];
+        worker_config_unref(worker->config);
+        buffer_pool_free(worker->buffers);
+        uv_loop_close(&worker->loop);
+        pthread_mutex_destroy(&worker->mailbox_lock);
+        free(worker);
+    }
+    free(workers->list);
+    workers->list = NULL;
+    workers->count = 0;
+}
+
+/* -- what other threads ask of a worker ----------------------------------------------------------------------------- */
+
+void worker_adopt_client(struct worker *worker, int fd, bool is_unix, const char *peer) {
+    struct worker_message *message = message_new(MESSAGE_CLIENT);
+    message->fd = fd;
+    message->is_unix = is_unix;
+    size_t length = strnlen(peer, sizeof message->peer - 1);
+    memcpy(message->peer, peer, length);
+    atomic_fetch_add(&worker->client_count, 1);
+    mailbox_post(worker, message);
+}
+
+size_t worker_client_count(const struct worker *worker) {
+    return atomic_load(&worker->client_count);
+}
+
+void workers_set_settings(struct workers *workers, const struct settings *settings, SSL_CTX *tls) {
+    for (size_t i = 0; i < workers->count; i++) {
+        struct worker_message *message = message_new(MESSAGE_SETTINGS);
+        message->settings = settings_ref(settings);
+        if (tls != NULL)
+            SSL_CTX_up_ref(tls);
+        message->tls = tls;
+        mailbox_post(workers->list[i], message);
+    }
+}
+
+void workers_cancel(struct workers *workers, uint32_t pid, uint32_t key) {
+    struct worker_message *message = message_new(MESSAGE_CANCEL);
+    message->pid = pid;
+    message->key = key;
+    mailbox_post(workers->list[key % workers->count], message);
+}
+
+void workers_drain(struct workers *workers, unsigned seconds) {
+    for (size_t i = 0; i < workers->count; i++) {
+        struct worker_message *message = message_new(MESSAGE_DRAIN);
+        message->seconds = seconds;
+        mailbox_post(workers->list[i], message);
+    }
+}
+
+void workers_stop(struct workers *workers) {
+    for (size_t i = 0; i < workers->count; i++)
+        mailbox_post(workers->list[i], message_new(MESSAGE_STOP));
+}
