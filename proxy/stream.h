@@ -39,12 +39,17 @@ struct stream {
     bool reading;       /* wants to be told of bytes to read */
     bool writable_wanted;
     bool tls_wants_write; /* SSL_read or a handshake waits for the socket to take bytes */
+    bool tls_wants_read;  /* SSL_write waits for bytes to arrive */
+    bool write_failed;    /* sending failed; what the peer said last is read yet, then the state is BROKEN */
+    bool in_event;      /* within its own on_event: what is watched changes once, at its end */
     int polled_events;  /* what uv_poll watches now */
     struct stream_buffer in, out;
+    size_t reserved;    /* what stream_reserve() asked for; ends with the next stream_consume() */
     struct buffer_pool *buffers;
     uint64_t received, sent; /* bytes, for the log */
     void (*on_event)(struct stream *stream); /* bytes arrived, room came, EOF or an error: look at the stream */
     void *owner;
+    void (*closed)(struct stream *stream);
     struct error error;
 };
 
@@ -60,17 +65,25 @@ bool stream_init(struct stream *stream, uv_loop_t *loop, struct buffer_pool *buf
 bool stream_start_tls(struct stream *stream, SSL_CTX *context, struct error *error)
     __attribute__((warn_unused_result));
 
-/* Waiting bytes. */
+/* Lends the stream a TLS connection that is up already, as libpq made it: its owner frees it, after stream_close(). */
+void stream_borrow_tls(struct stream *stream, SSL *ssl);
+
+/* Waiting bytes, readable in every state but CLOSED: a peer's last words stand in `in` when EOF or BROKEN is told.
+ * What stream_peek() gives is valid until the next stream_consume() or stream_reserve() or the return to the loop.
+ * Where `in` is full (the buffers' size, or what was reserved), nothing is read until some is consumed. */
 size_t stream_available(const struct stream *stream);
 const uint8_t *stream_peek(const struct stream *stream); /* NUL follows the last byte: in.data[in.end] is writable */
 void stream_consume(struct stream *stream, size_t length);
 
-/* Makes room for a message of `length` bytes in all, so that it can be seen in one piece. */
+/* Makes room for a message of `length` bytes in all, so that it can be seen in one piece. Memory grows as the bytes
+ * arrive, not by what the peer claims; call it again whenever the message isn't whole yet and `in` was consumed. */
 void stream_reserve(struct stream *stream, size_t length);
 
-/* Queues bytes; nothing is sent before stream_flush(), unless much is waiting. */
+/* Queues bytes; nothing is sent before stream_flush(), unless much is waiting. Never calls on_event: that sending failed
+ * is told by the loop. In the states EOF and BROKEN bytes may be dropped. */
 void stream_send(struct stream *stream, const void *data, size_t length);
-/* Sends what is queued as far as the socket takes it, and watches for room where some is left. */
+/* Sends what is queued as far as the socket takes it, and watches for room where some is left; on_event is called when
+ * all of it is gone. */
 void stream_flush(struct stream *stream);
 size_t stream_unsent(const struct stream *stream);
 

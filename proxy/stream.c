@@ -1,0 +1,485 @@
+#include "proxy/stream.h"
+
+#include "proxy/stream_buffer.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <openssl/err.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+enum {
+    SEND_DIRECTLY =
+        8192, /* from this size on, bytes are sent from where they are instead of being copied */
+    RECEIVE_ROUNDS = 4, /* reads of one stream before the other ones' turn comes */
+};
+
+/* What one read or write did. */
+enum transfer { TRANSFER_DONE, TRANSFER_BLOCKED, TRANSFER_END, TRANSFER_FAILED };
+
+static void on_poll(uv_poll_t *handle, int status, int events);
+
+/* -- what the loop watches -----------------------------------------------------------------------
+ */
+
+static bool is_readable_wanted(const struct stream *stream) {
+    if (stream->state == STREAM_HANDSHAKE || stream->write_failed || stream->tls_wants_read)
+        return true;
+    if (!stream->reading)
+        return false;
+    size_t waiting = stream->in.end - stream->in.start;
+    return stream->in.data == NULL || waiting < stream->in.capacity - 1 ||
+           stream->reserved > waiting;
+}
+
+static int wanted_events(const struct stream *stream) {
+    if (stream->state != STREAM_OPEN && stream->state != STREAM_HANDSHAKE)
+        return 0;
+    int events = is_readable_wanted(stream) ? UV_READABLE : 0;
+    if (stream->writable_wanted || stream->tls_wants_write || stream->write_failed)
+        events |= UV_WRITABLE;
+    /* Bytes that OpenSSL has decrypted already don't make the socket readable; that it is writable
+     * wakes us. */
+    if (stream->state == STREAM_OPEN && stream->ssl != NULL && events & UV_READABLE &&
+        SSL_pending(stream->ssl) > 0)
+        events |= UV_WRITABLE;
+    return events;
+}
+
+/* Each change costs system calls: it is made only where the mask differs, and once at the end of an
+ * event. */
+static void update_polling(struct stream *stream) {
+    if (stream->in_event || stream->state == STREAM_CLOSED)
+        return;
+    int events = wanted_events(stream);
+    if (events == stream->polled_events)
+        return;
+    stream->polled_events = events;
+    if (events == 0)
+        uv_poll_stop(&stream->poll);
+    else
+        uv_poll_start(&stream->poll, events, on_poll);
+}
+
+static void set_broken(struct stream *stream) {
+    stream->state = STREAM_BROKEN;
+    stream_buffer_release(&stream->out, stream->buffers);
+    update_polling(stream);
+}
+
+/* -- reading and writing --------------------------------------------------------------------------
+ */
+
+static enum transfer fail_system(struct stream *stream, const char *what) {
+    int number = errno;
+    error_set(&stream->error, "%s failed: %s", what, strerror(number));
+    return TRANSFER_FAILED;
+}
+
+/* Classifies a failed OpenSSL call; ERR_clear_error() was called before it. */
+static enum transfer judge_tls(struct stream *stream, int result, const char *what,
+                               bool *other_direction, int other) {
+    int number = errno;
+    int reason = SSL_get_error(stream->ssl, result);
+    if (reason == SSL_ERROR_WANT_READ || reason == SSL_ERROR_WANT_WRITE) {
+        *other_direction = reason == other;
+        return TRANSFER_BLOCKED;
+    }
+    if (reason == SSL_ERROR_ZERO_RETURN)
+        return TRANSFER_END;
+    unsigned long code = ERR_peek_error();
+    if (reason == SSL_ERROR_SYSCALL && code == 0) {
+        if (number == 0)
+            return TRANSFER_END;
+        errno = number;
+        return fail_system(stream, what);
+    }
+    /* Messages are framed, so that an end without close_notify is no more than an end. */
+    if (ERR_GET_REASON(code) == SSL_R_UNEXPECTED_EOF_WHILE_READING)
+        return TRANSFER_END;
+    const char *text = ERR_reason_error_string(code);
+    error_set(&stream->error, "TLS: %s failed: %s", what, text != NULL ? text : "unknown error");
+    ERR_clear_error();
+    return TRANSFER_FAILED;
+}
+
+static enum transfer read_tls(struct stream *stream, uint8_t *data, size_t size, size_t *done) {
+    *done = 0;
+    stream->tls_wants_write = false;
+    do {
+        size_t length = 0;
+        ERR_clear_error();
+        errno = 0;
+        int result = SSL_read_ex(stream->ssl, data + *done, size - *done, &length);
+        if (result <= 0) {
+            /* What came before an end is handed out first; the next call meets the end again. */
+            if (*done > 0)
+                return TRANSFER_DONE;
+            return judge_tls(stream, result, "receiving", &stream->tls_wants_write,
+                             SSL_ERROR_WANT_WRITE);
+        }
+        *done += length;
+    } while (*done < size && SSL_pending(stream->ssl) > 0);
+    return TRANSFER_DONE;
+}
+
+static enum transfer read_some(struct stream *stream, uint8_t *data, size_t size, size_t *done) {
+    if (stream->ssl != NULL)
+        return read_tls(stream, data, size, done);
+    ssize_t length;
+    do
+        length = recv(stream->fd, data, size, 0);
+    while (length < 0 && errno == EINTR);
+    *done = length > 0 ? (size_t)length : 0;
+    if (length > 0)
+        return TRANSFER_DONE;
+    if (length == 0)
+        return TRANSFER_END;
+    if (errno == EAGAIN || errno == EWOULDBLOCK)
+        return TRANSFER_BLOCKED;
+    return fail_system(stream, "receiving");
+}
+
+static enum transfer write_some(struct stream *stream, const uint8_t *data, size_t size,
+                                size_t *done) {
+    *done = 0;
+    if (stream->ssl != NULL) {
+        stream->tls_wants_read = false;
+        ERR_clear_error();
+        errno = 0;
+        int result = SSL_write_ex(stream->ssl, data, size, done);
+        if (result > 0)
+            return TRANSFER_DONE;
+        return judge_tls(stream, result, "sending", &stream->tls_wants_read, SSL_ERROR_WANT_READ);
+    }
+    ssize_t length;
+    do
+        length = send(stream->fd, data, size, MSG_NOSIGNAL);
+    while (length < 0 && errno == EINTR);
+    if (length >= 0) {
+        *done = (size_t)length;
+        return TRANSFER_DONE;
+    }
+    if (errno == EAGAIN || errno == EWOULDBLOCK)
+        return TRANSFER_BLOCKED;
+    return fail_system(stream, "sending");
+}
+
+/* Sends as much of `data` as the socket takes and returns how much that was. Where sending fails
+ * the loop is asked for one more event, in which the peer's last words are read: a server that ends
+ * says why before it closes. */
+static size_t write_all(struct stream *stream, const uint8_t *data, size_t size) {
+    size_t total = 0;
+    while (total < size) {
+        size_t done;
+        enum transfer result = write_some(stream, data + total, size - total, &done);
+        total += done;
+        stream->sent += done;
+        if (result == TRANSFER_BLOCKED)
+            break;
+        if (result != TRANSFER_DONE) {
+            if (result == TRANSFER_END)
+                error_set(&stream->error, "sending failed: the peer closed the connection");
+            stream->write_failed = true;
+            return size;
+        }
+        if (stream->ssl == NULL && total < size)
+            break; /* a short send: the next one would only say EAGAIN */
+    }
+    stream->writable_wanted = total < size && !stream->tls_wants_read;
+    return total;
+}
+
+static void write_queued(struct stream *stream) {
+    struct stream_buffer *out = &stream->out;
+    if (out->data == NULL)
+        return;
+    size_t done = write_all(stream, out->data + out->start, out->end - out->start);
+    stream_buffer_consume(out, stream->buffers, done);
+}
+
+static bool may_write(const struct stream *stream) {
+    return (stream->state == STREAM_OPEN || stream->state == STREAM_EOF) && !stream->write_failed;
+}
+
+void stream_send(struct stream *stream, const void *data, size_t length) {
+    if (stream->state == STREAM_CLOSED || stream->state == STREAM_BROKEN || stream->write_failed ||
+        length == 0)
+        return;
+    struct stream_buffer *out = &stream->out;
+    bool blocked = stream->writable_wanted || stream->tls_wants_read || !may_write(stream);
+    bool tried = false;
+    const uint8_t *bytes = data;
+    if (!blocked && out->data != NULL && stream_buffer_room(out) < length) {
+        write_queued(stream);
+        tried = true;
+        blocked = out->data != NULL;
+    }
+    if (!blocked && out->data == NULL && length >= SEND_DIRECTLY) {
+        size_t done = write_all(stream, bytes, length);
+        tried = true;
+        bytes += done;
+        length -= done;
+    }
+    if (length > 0 && !stream->write_failed) {
+        stream_buffer_grow(out, stream->buffers, length);
+        memcpy(out->data + out->end, bytes, length);
+        out->end += length;
+    }
+    if (tried)
+        update_polling(stream);
+}
+
+void stream_flush(struct stream *stream) {
+    if (!may_write(stream) || stream->writable_wanted || stream->tls_wants_read)
+        return;
+    write_queued(stream);
+    update_polling(stream);
+}
+
+size_t stream_unsent(const struct stream *stream) {
+    return stream->out.end - stream->out.start;
+}
+
+/* Room at the end of `in` for at least one byte; false where the owner has to consume first. */
+static bool prepare_room(struct stream *stream) {
+    struct stream_buffer *in = &stream->in;
+    if (in->data == NULL) {
+        stream_buffer_borrow(in, stream->buffers);
+        return true;
+    }
+    if (stream->reserved == 0)
+        stream_buffer_shrink(in, stream->buffers);
+    if (stream_buffer_room(in) < in->capacity / 2)
+        stream_buffer_compact(in);
+    if (stream_buffer_room(in) > 0)
+        return true;
+    if (stream->reserved <= in->end)
+        return false;
+    stream_buffer_grow(in, stream->buffers, 1);
+    return true;
+}
+
+/* One read into `in`. True: the owner has to be told; *more says that the buffer was filled. */
+static bool receive_once(struct stream *stream, bool *more) {
+    *more = false;
+    if (!prepare_room(stream))
+        return false;
+    struct stream_buffer *in = &stream->in;
+    size_t room = stream_buffer_room(in), done;
+    enum transfer result = read_some(stream, in->data + in->end, room, &done);
+    in->end += done;
+    stream->received += done;
+    if (in->start == in->end)
+        stream_buffer_release(in, stream->buffers);
+    if (result == TRANSFER_FAILED)
+        set_broken(stream);
+    else if (result == TRANSFER_END)
+        stream->state = STREAM_EOF;
+    *more = done == room;
+    return result != TRANSFER_BLOCKED;
+}
+
+/* After a failed send: what has arrived is taken as far as it fits, and the stream is over. */
+static void receive_last_words(struct stream *stream) {
+    bool more = true;
+    struct error error = stream->error;
+    while (more && stream->state == STREAM_OPEN)
+        if (!receive_once(stream, &more))
+            break;
+    stream->error = error;
+    set_broken(stream);
+    stream->on_event(stream);
+}
+
+/* -- TLS ------------------------------------------------------------------------------------------
+ */
+
+static void continue_handshake(struct stream *stream) {
+    ERR_clear_error();
+    errno = 0;
+    int result = SSL_accept(stream->ssl);
+    if (result == 1) {
+        stream->tls_wants_write = false;
+        stream->state = STREAM_OPEN;
+        write_queued(stream);
+        update_polling(stream);
+        stream->on_event(stream);
+        return;
+    }
+    bool wants_write = false;
+    switch (judge_tls(stream, result, "the handshake", &wants_write, SSL_ERROR_WANT_WRITE)) {
+    case TRANSFER_BLOCKED:
+        stream->tls_wants_write = wants_write;
+        update_polling(stream);
+        return;
+    case TRANSFER_END:
+        error_set(&stream->error, "TLS: the peer closed the connection during the handshake");
+        break;
+    case TRANSFER_DONE:
+    case TRANSFER_FAILED:
+        break;
+    }
+    set_broken(stream);
+    stream->on_event(stream);
+}
+
+static void set_tls_mode(SSL *ssl) {
+    SSL_set_mode(ssl, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+}
+
+bool stream_start_tls(struct stream *stream, SSL_CTX *context, struct error *error) {
+    assert(stream->ssl == NULL && stream->state == STREAM_OPEN);
+    assert(stream_unsent(stream) == 0);
+    if (stream_available(stream) > 0)
+        return error_set(error,
+                         "bytes arrived before the TLS handshake: they may be an attacker's");
+    SSL *ssl = SSL_new(context);
+    if (ssl == NULL || SSL_set_fd(ssl, stream->fd) != 1) {
+        SSL_free(ssl);
+        return error_set(error, "TLS can't be started: out of memory");
+    }
+    set_tls_mode(ssl);
+    SSL_set_options(ssl, SSL_OP_NO_RENEGOTIATION);
+    SSL_set_accept_state(ssl);
+    stream->ssl = ssl;
+    stream->owns_ssl = true;
+    stream->state = STREAM_HANDSHAKE;
+    update_polling(stream);
+    return true;
+}
+
+void stream_borrow_tls(struct stream *stream, SSL *ssl) {
+    assert(stream->ssl == NULL);
+    set_tls_mode(ssl);
+    stream->ssl = ssl;
+    stream->owns_ssl = false;
+    update_polling(stream);
+}
+
+/* -- events ---------------------------------------------------------------------------------------
+ */
+
+/* Reads while the buffer is filled and the owner makes room, but not for ever. `drained`: on_event
+ * is due anyway. */
+static void receive(struct stream *stream, bool drained) {
+    for (int round = 0; round < RECEIVE_ROUNDS; round++) {
+        bool more = false;
+        bool told = receive_once(stream, &more);
+        if (!told && !drained)
+            break;
+        drained = false;
+        stream->on_event(stream);
+        if (!more || stream->state != STREAM_OPEN || !stream->reading || stream->write_failed)
+            break;
+    }
+}
+
+/* What an open stream does when its socket is ready. */
+static void transfer(struct stream *stream, int events, bool forced) {
+    bool drained = false;
+    bool was_wanting_write = stream->tls_wants_write;
+    if (stream_unsent(stream) > 0 && (events & UV_WRITABLE || stream->tls_wants_read)) {
+        write_queued(stream);
+        drained = stream_unsent(stream) == 0 && !stream->write_failed;
+    }
+    bool readable = events & UV_READABLE || was_wanting_write ||
+                    (stream->ssl != NULL && SSL_pending(stream->ssl) > 0);
+    if (readable && (stream->reading || forced) && !stream->write_failed)
+        receive(stream, drained);
+    else if (drained)
+        stream->on_event(stream);
+}
+
+static void on_poll(uv_poll_t *handle, int status, int events) {
+    struct stream *stream = (struct stream *)handle;
+    if (status < 0) {
+        stream->polled_events =
+            0; /* libuv stopped watching; the system calls below say what is wrong */
+        events = UV_READABLE | UV_WRITABLE;
+    }
+    stream->in_event = true;
+    if (stream->state == STREAM_HANDSHAKE)
+        continue_handshake(stream);
+    else if (stream->write_failed)
+        receive_last_words(stream);
+    else
+        transfer(stream, events, status < 0);
+    stream->in_event = false;
+    update_polling(stream);
+}
+
+/* -- the owner's calls ----------------------------------------------------------------------------
+ */
+
+bool stream_init(struct stream *stream, uv_loop_t *loop, struct buffer_pool *buffers, int fd,
+                 void (*on_event)(struct stream *stream), void *owner, struct error *error) {
+    *stream = (struct stream){.fd = fd,
+                              .state = STREAM_OPEN,
+                              .reading = true,
+                              .buffers = buffers,
+                              .on_event = on_event,
+                              .owner = owner};
+    int result = uv_poll_init(loop, &stream->poll, fd);
+    if (result != 0) {
+        stream->state = STREAM_CLOSED;
+        return error_set(error, "socket %d can't be watched: %s", fd, uv_strerror(result));
+    }
+    stream->poll.data = owner;
+    update_polling(stream);
+    return true;
+}
+
+size_t stream_available(const struct stream *stream) {
+    return stream->in.end - stream->in.start;
+}
+
+const uint8_t *stream_peek(const struct stream *stream) {
+    return stream->in.data == NULL ? (const uint8_t *)"" : stream->in.data + stream->in.start;
+}
+
+void stream_consume(struct stream *stream, size_t length) {
+    if (length == 0)
+        return;
+    stream->reserved = 0;
+    stream_buffer_consume(&stream->in, stream->buffers, length);
+    update_polling(stream);
+}
+
+void stream_reserve(struct stream *stream, size_t length) {
+    stream->reserved = length;
+    update_polling(stream);
+}
+
+void stream_set_reading(struct stream *stream, bool reading) {
+    stream->reading = reading;
+    update_polling(stream);
+}
+
+static void on_closed(uv_handle_t *handle) {
+    struct stream *stream = (struct stream *)handle;
+    if (stream->closed != NULL)
+        stream->closed(stream);
+}
+
+void stream_close(struct stream *stream, bool close_socket, void (*closed)(struct stream *stream)) {
+    if (stream->state == STREAM_CLOSED)
+        return;
+    bool orderly = stream->state == STREAM_OPEN && !stream->write_failed;
+    stream->state = STREAM_CLOSED;
+    stream->closed = closed;
+    uv_close((uv_handle_t *)&stream->poll, on_closed);
+    if (stream->ssl != NULL && stream->owns_ssl) {
+        ERR_clear_error();
+        if (orderly)
+            SSL_shutdown(stream->ssl);
+        SSL_free(stream->ssl);
+    }
+    stream->ssl = NULL;
+    stream_buffer_release(&stream->in, stream->buffers);
+    stream_buffer_release(&stream->out, stream->buffers);
+    if (close_socket)
+        close(stream->fd);
+    stream->fd = -1;
+}
