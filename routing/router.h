@@ -7,14 +7,24 @@
 #include "config/settings.h"
 #include "routing/facts.h"
 
+/* What a table's name means for routing. */
+enum table_role {
+    ROLE_COUNTS,    /* its schema says where the statement goes */
+    ROLE_UNKNOWN,   /* it has no gitlab_schema and needs one; where that is let pass it counts as main's */
+    ROLE_IGNORED,   /* says nothing: an index's name, a string that is no table, a temporary table in the making */
+    ROLE_TEMPORARY, /* the session's temporary table: `databases` says where it lives */
+};
+
 /* A table with its classification. */
 struct routed_table {
     const struct table_facts *facts;
+    enum table_role role;
     int schema;             /* -1: unclassified */
     database_set databases; /* that hold it; 0 when unclassified */
 };
 
-/* One statement of a query, classified. `facts` and all arrays belong to the query. */
+/* One statement of a query, classified. `facts` and all arrays belong to the query. What depends on nothing but text
+ * and classification is worked out here once, so that session_decide() only looks at the session. */
 struct statement {
     const struct statement_facts *facts;
     const struct query *query;
@@ -24,6 +34,19 @@ struct statement {
     database_set databases;            /* databases that hold every schema of S; all where S is empty */
     bool writes;                       /* some table is accessed with ACCESS_WRITE or ACCESS_LOCK, or modifying DDL */
     int hint_database;                 /* index, or -1 */
+
+    schema_set modified;    /* schemas of S that executing it modifies */
+    bool modifies_neutral;  /* it modifies a neutral table, or the database as such (CREATE FUNCTION) */
+    bool executes;          /* running it does what its tables' access says: not PREPARE, DECLARE, plain EXPLAIN */
+    bool bound;             /* S or a temporary table binds it to `databases` */
+    bool bad_join;          /* breaks cross_join */
+    int bad_foreign_key;    /* index of the first one that breaks cross_foreign_key, or -1 */
+    int unknown;            /* index of the first table with ROLE_UNKNOWN, or -1 */
+    bool looks_up;          /* names tables in strings that are looked up in the catalogs */
+    bool names_objects;     /* names an index, trigger, … and no table that counts */
+    bool names_tables;      /* a catalog statement that names classified tables in strings */
+    database_set named;     /* … and the databases that hold all those */
+    bool drops_on_commit;   /* CREATE TEMPORARY TABLE … ON COMMIT DROP */
 };
 
 /* A query text, parsed and classified; immutable and reference counted, within one thread. */
@@ -50,7 +73,17 @@ const struct settings *router_settings(const struct router *router);
  * `error` is the message for the client. */
 bool router_query(struct router *router, const char *text, size_t length, const struct lexing *lexing,
                   bool check_utf8, struct query **out, struct error *error) __attribute__((warn_unused_result));
-struct query *query_ref(struct query *query);
+struct query *query_ref(const struct query *query);
 void query_unref(struct query *query);
+
+/* Works out everything of `statement` that follows from its facts and `tables` (with role, schema and databases set). */
+void statement_summarize(struct statement *statement, const struct settings *settings);
+
+/* The index of the lowest database in a set that isn't empty. */
+int database_set_first(database_set set);
+
+/* All of a set's databases, and the sets as they are stored: each database as the one it is same_as. */
+database_set settings_all_databases(const struct settings *settings);
+database_set settings_physical_databases(const struct settings *settings, database_set set);
 
 #endif

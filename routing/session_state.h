@@ -49,6 +49,8 @@ struct decision {
     enum destination destination;
     int database;  /* logical index where it runs, or -1 with DESTINATION_NONE */
     bool violated; /* `violation` is set and destination is NONE */
+    database_set modifies;       /* databases that running it modifies */
+    schema_set modified_schemas; /* and their schemas */
     struct violation violation;
     struct observation observations[OBSERVATIONS_MAX];
     size_t observation_count;

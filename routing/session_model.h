@@ -1,0 +1,105 @@
+/* The inside of struct session_state, shared by the files that decide (decision*.c) and the one that remembers
+ * (session_state.c). Nobody else includes it.
+ *
+ * What a transaction can undo is kept in logs that only grow while it is open; a savepoint is a mark of their
+ * lengths, so that ROLLBACK TO cuts them, RELEASE forgets the mark, and the transaction's end compacts them. */
+#ifndef PGINTERLOCK_SESSION_MODEL_H
+#define PGINTERLOCK_SESSION_MODEL_H
+
+#include "routing/session_state.h"
+#include "routing/text.h"
+
+struct temporary_table {
+    char *name;
+    int database;
+    bool dropped;         /* an entry that hides earlier ones of its name */
+    bool drops_on_commit; /* ON COMMIT DROP */
+};
+
+/* A SQL-level prepared statement or a cursor. */
+struct named_statement {
+    char *name;
+    int database;
+    bool hold;   /* cursor WITH HOLD */
+    bool closed; /* PostgreSQL does not undo CLOSE, so neither do we */
+    struct query *query; /* a reference of ours */
+    const struct statement *statement;
+};
+
+enum own_setting { OWN_DATABASE, OWN_ALLOW, OWN_COUNT };
+
+enum { PERMIT_CROSS_JOIN = 1 << 0, PERMIT_CROSS_TRANSACTION = 1 << 1 };
+
+struct own_setting_entry {
+    enum own_setting setting;
+    bool local;
+    char *value;      /* NULL: reset */
+    int database;     /* of OWN_DATABASE, or -1 */
+    unsigned permits; /* of OWN_ALLOW */
+};
+
+/* The first statement that brought a schema or database into the transaction's modified ones. */
+struct modification {
+    struct query *query; /* a reference of ours */
+    const struct statement *statement;
+    database_set databases;
+    schema_set schemas;
+};
+
+struct mark {
+    database_set modified;
+    schema_set modified_schemas;
+    int last_wrote; /* -1: nowhere yet */
+    size_t temporary_count, cursor_count, own_count, modification_count;
+};
+
+struct savepoint {
+    char *name;
+    struct mark mark;
+};
+
+struct session_state {
+    const struct settings *settings;
+    int entrypoint;
+    enum block_status status;
+    bool bracketed; /* between session_begin_implicit() and session_end_implicit() */
+
+    struct mark now;   /* counts are the lengths of the logs below */
+    struct mark begin; /* as of the transaction's begin */
+    int last_ran;      /* in this transaction; -1: nowhere yet */
+    database_set used; /* in this transaction */
+
+    int last_used;    /* database of the session's last statement; -1: none yet */
+    int last_catalog; /* … of its last catalog statement */
+
+    struct temporary_table *temporaries;
+    struct named_statement *cursors;
+    struct own_setting_entry *own;
+    struct modification *modifications;
+    size_t temporary_room, cursor_room, own_room, modification_room;
+
+    struct named_statement *prepared;
+    size_t prepared_count, prepared_room;
+    struct savepoint *savepoints;
+    size_t savepoint_count, savepoint_room;
+
+    struct scratch scratch;
+};
+
+/* Effective value of one of our settings, or NULL where it was never set or was reset. */
+const struct own_setting_entry *session_own_setting(const struct session_state *state, enum own_setting setting);
+
+/* The database that the session is pinned to (by entrypoint or SET), or -1. */
+int session_pin(const struct session_state *state);
+
+/* The database of the session's temporary table, or -1 where it has none of that name. */
+int session_temporary_database(const struct session_state *state, const char *name);
+
+const struct named_statement *session_find_prepared(const struct session_state *state, const char *name);
+const struct named_statement *session_find_cursor(const struct session_state *state, const char *name);
+
+/* The prepared statement or cursor that `statement` runs or refers to, or NULL. */
+const struct named_statement *session_referred(const struct session_state *state,
+                                               const struct statement *statement);
+
+#endif

@@ -1,0 +1,36 @@
+/* Strings that are built piece by piece, and a place where a session keeps them until its next decision. */
+#ifndef PGINTERLOCK_TEXT_H
+#define PGINTERLOCK_TEXT_H
+
+#include <stdarg.h>
+#include <stddef.h>
+
+/* A growing string; `data` is NUL-terminated once something was appended. Out of memory ends the process. */
+struct text {
+    char *data;
+    size_t length, room;
+};
+
+void text_append(struct text *text, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void text_append_bytes(struct text *text, const char *bytes, size_t length);
+
+enum { SCRATCH_MAX = 64 };
+
+/* Owns finished strings. */
+struct scratch {
+    char *strings[SCRATCH_MAX];
+    size_t count;
+};
+
+/* Takes the text's string, which lives until scratch_clear(); NULL where nothing was appended. */
+const char *scratch_take(struct scratch *scratch, struct text *text);
+void scratch_clear(struct scratch *scratch);
+
+/* realloc() that doubles: makes room for one more of `size` bytes in an array. Out of memory ends the process. */
+void *array_grow(void *array, size_t count, size_t *room, size_t size);
+
+/* strdup() and malloc() that end the process where memory is out. */
+char *text_copy(const char *string);
+void *memory_new(size_t size);
+
+#endif
