@@ -244,15 +244,15 @@ void message_put_diagnostic(struct wire_buffer *buffer, char type, const struct 
     put_field(buffer, 'M', d->message);
     put_field(buffer, 'D', d->detail);
     put_field(buffer, 'H', d->hint);
-    put_field(buffer, 'P', d->position);
-    put_field(buffer, 'p', d->internal_position);
-    put_field(buffer, 'q', d->internal_query);
     put_field(buffer, 'W', d->context);
     put_field(buffer, 's', d->schema);
     put_field(buffer, 't', d->table);
     put_field(buffer, 'c', d->column);
     put_field(buffer, 'd', d->type);
     put_field(buffer, 'n', d->constraint);
+    put_field(buffer, 'P', d->position);
+    put_field(buffer, 'p', d->internal_position);
+    put_field(buffer, 'q', d->internal_query);
     put_field(buffer, 'F', d->file);
     put_field(buffer, 'L', d->line);
     put_field(buffer, 'R', d->routine);

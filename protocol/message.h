@@ -51,7 +51,7 @@ void message_put_u16(struct wire_buffer *buffer, uint16_t value);
 void message_put_u32(struct wire_buffer *buffer, uint32_t value);
 void message_end(struct wire_buffer *buffer, size_t mark);
 
-/* type: 'E' or 'N'. Fields that are NULL are left out; severity_nonlocalized defaults to severity. */
+/* type: 'E' or 'N'. Fields stand in the order in which the server sends them, NULL ones are left out; severity_nonlocalized defaults to severity. */
 void message_put_diagnostic(struct wire_buffer *buffer, char type, const struct diagnostic *diagnostic);
 void message_put_ready(struct wire_buffer *buffer, char status);
 void message_put_command_complete(struct wire_buffer *buffer, const char *tag);
