@@ -1,0 +1,109 @@
+#include "proxy/check.h"
+
+#include "config/settings.h"
+#include "proxy/redact.h"
+#include "proxy/tls.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static const char *const mode_names[] = {
+    [RULE_ENFORCE] = "enforce", [RULE_REPORT] = "report", [RULE_OFF] = "off"};
+static const char *const tls_names[] = {[TLS_DISABLE] = "disable",
+                                        [TLS_PREFER] = "prefer",
+                                        [TLS_REQUIRE] = "require",
+                                        [TLS_VERIFY_CA] = "verify-ca",
+                                        [TLS_VERIFY_FULL] = "verify-full"};
+static const char *const auth_names[] = {[AUTH_TRUST] = "trust",
+                                         [AUTH_PASSWORD] = "password",
+                                         [AUTH_MD5] = "md5",
+                                         [AUTH_SCRAM_SHA_256] = "scram-sha-256",
+                                         [AUTH_CERT] = "cert"};
+
+static void print_databases(const struct settings *settings) {
+    puts("databases:");
+    for (size_t i = 0; i < settings->database_count; i++) {
+        const struct database *database = &settings->databases[i];
+        char text[1024];
+        if (database->physical != (int)i)
+            snprintf(text, sizeof text, "same as %s", settings->databases[database->physical].name);
+        else
+            redact_conninfo(database->conninfo, text, sizeof text);
+        printf("  %-16s %s\n", database->name, text);
+    }
+}
+
+/* Which databases hold a schema: their names, or that all do. */
+static void print_schema(const struct settings *settings, int schema) {
+    const struct classification *c = settings->classification;
+    database_set holders = classification_schema_databases(c, schema);
+    printf("  %-32s", classification_schema_name(c, schema));
+    if (classification_schema_is_neutral(c, schema)) {
+        puts(" every database");
+        return;
+    }
+    for (size_t i = 0; i < settings->database_count; i++)
+        if (holders >> i & 1)
+            printf(" %s", settings->databases[i].name);
+    puts("");
+}
+
+static void print_classification(const struct settings *settings) {
+    const struct classification *c = settings->classification;
+    int count = classification_schema_count(c);
+    printf("classification: %zu tables in %d schemas, %s\n", classification_table_count(c), count,
+           classification_has_permissions(c) ? "with permissions between schemas"
+                                             : "without permissions between schemas");
+    for (int i = 0; i < count; i++)
+        print_schema(settings, i);
+}
+
+static void print_entrypoints(const struct settings *settings) {
+    puts("entrypoints:");
+    for (size_t i = 0; i < settings->entrypoint_count; i++) {
+        const struct entrypoint *e = &settings->entrypoints[i];
+        bool routed = e->database == ENTRYPOINT_ROUTED;
+        printf("  %-16s %s%s\n", e->name, routed ? "routed" : "pinned to ",
+               routed ? "" : settings->databases[e->database].name);
+    }
+}
+
+static void print_rules(const struct settings *settings) {
+    puts("rules:");
+    for (int rule = 0; rule < RULE_UNROUTABLE; rule++)
+        printf("  %-20s %s\n", rule_name((enum rule)rule), mode_names[settings->rules[rule]]);
+}
+
+static void print_summary(const struct settings *settings) {
+    printf("configuration: %s\n", settings->path);
+    fputs("listen:", stdout);
+    for (size_t i = 0; i < settings->listen_count; i++)
+        printf(" %s", settings->listen[i].text);
+    printf("\nauth: %s, %zu users\ntls: %s\n", auth_names[settings->auth.method],
+           settings->auth.user_count, tls_names[settings->tls.mode]);
+    print_databases(settings);
+    print_classification(settings);
+    print_entrypoints(settings);
+    print_rules(settings);
+    for (size_t i = 0; i < settings->notice_count; i++)
+        printf("notice: %s\n", settings->notices[i]);
+    puts("fine");
+}
+
+int check_command(const char *config_path) {
+    struct error error;
+    struct settings *settings;
+    SSL_CTX *tls = NULL;
+    if (!settings_load(config_path, &settings, &error)) {
+        fprintf(stderr, "%s\n", error.text);
+        return 2;
+    }
+    bool loaded = tls_context_new(settings, &tls, &error);
+    if (loaded)
+        print_summary(settings);
+    else
+        fprintf(stderr, "%s\n", error.text);
+    SSL_CTX_free(tls);
+    settings_unref(settings);
+    return loaded ? 0 : 2;
+}

@@ -1,0 +1,217 @@
+/* The program: reads the command line and calls the command. */
+#include "proxy/check.h"
+#include "proxy/explain.h"
+#include "proxy/process.h"
+
+#include <getopt.h>
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+    EXIT_USAGE = 2,
+    EXPLAIN_STACK = 256 * 1024 * 1024, /* as a worker's: parsing is recursive */
+};
+
+struct arguments {
+    const char *config, *entrypoint, *file, *sql;
+    bool json, live, help;
+};
+
+struct command {
+    const char *name;
+    int (*run)(const struct arguments *arguments); /* NULL: not yet supported */
+    const char *options;                           /* letters of the table below that it takes */
+    const char *usage;
+    const char *help;
+};
+
+static int run_run(const struct arguments *arguments) {
+    return run_command(arguments->config);
+}
+
+static int run_check(const struct arguments *arguments) {
+    if (arguments->live) {
+        fputs("pginterlock: check --live is not yet supported: leave --live out\n", stderr);
+        return EXIT_USAGE;
+    }
+    return check_command(arguments->config);
+}
+
+struct explain_call {
+    const struct arguments *arguments;
+    int status;
+};
+
+static void *explain_on_thread(void *argument) {
+    struct explain_call *call = argument;
+    const struct arguments *a = call->arguments;
+    call->status = explain_command(a->config, a->entrypoint, a->json, a->sql, a->file);
+    return NULL;
+}
+
+static int run_explain(const struct arguments *arguments) {
+    if (arguments->sql != NULL && arguments->file != NULL) {
+        fputs("pginterlock: explain takes SQL or -f FILE, not both: leave one out\n", stderr);
+        return EXIT_USAGE;
+    }
+    struct explain_call call = {.arguments = arguments, .status = EXIT_USAGE};
+    pthread_attr_t attributes;
+    pthread_t thread;
+    pthread_attr_init(&attributes);
+    pthread_attr_setstacksize(&attributes, EXPLAIN_STACK);
+    int result = pthread_create(&thread, &attributes, explain_on_thread, &call);
+    pthread_attr_destroy(&attributes);
+    if (result != 0) {
+        fprintf(stderr, "pginterlock: explain can't start its thread: %s: raise the memory limit\n",
+                strerror(result));
+        return EXIT_USAGE;
+    }
+    pthread_join(thread, NULL);
+    return call.status;
+}
+
+static const struct command commands[] = {
+    {"run", run_run, "c", "run --config FILE",
+     "Run the proxy in the foreground.\n\n"
+     "SIGTERM and SIGINT let running transactions finish, a second one ends at once; SIGHUP "
+     "reloads the\n"
+     "configuration without dropping a connection.\n"},
+    {"check", run_check, "cl", "check --config FILE [--live]",
+     "Validate the configuration and the classification, and say what they amount to.\n\n"
+     "      --live               audit the databases too (not yet supported)\n"},
+    {"explain", run_explain, "cejf",
+     "explain --config FILE [--entrypoint NAME] [--json] [SQL | -f FILE]",
+     "Tell how each statement would be routed, and why. No server is needed. The statements are "
+     "one session,\n"
+     "in order; they are read from standard input where neither SQL nor -f is given.\n\n"
+     "  -e, --entrypoint NAME    the database name that the session asks for (default: the first "
+     "routed one)\n"
+     "  -j, --json               one JSON object a line for each statement\n"
+     "  -f, --file FILE          read the statements from FILE\n"},
+    {"lint", NULL, "", "lint", ""},
+    {"lock-writes", NULL, "", "lock-writes", ""},
+    {"unlock-writes", NULL, "", "unlock-writes", ""},
+    {"lock-status", NULL, "", "lock-status", ""},
+    {"allowlist", NULL, "", "allowlist", ""},
+};
+
+enum { COMMAND_COUNT = sizeof commands / sizeof commands[0] };
+
+static const struct option options[] = {
+    {"config", required_argument, NULL, 'c'},
+    {"entrypoint", required_argument, NULL, 'e'},
+    {"file", required_argument, NULL, 'f'},
+    {"json", no_argument, NULL, 'j'},
+    {"live", no_argument, NULL, 'l'},
+    {"help", no_argument, NULL, 'h'},
+    {NULL, 0, NULL, 0},
+};
+
+static const char *option_name(int letter) {
+    for (const struct option *option = options; option->name != NULL; option++)
+        if (option->val == letter)
+            return option->name;
+    return "?";
+}
+
+static void print_help(void) {
+    puts("pginterlock: a PostgreSQL proxy that keeps one connection string working while its "
+         "database is split\n"
+         "\nUsage:");
+    for (size_t i = 0; i < COMMAND_COUNT; i++)
+        if (commands[i].run != NULL)
+            printf("  pginterlock %s\n", commands[i].usage);
+    puts("  pginterlock --version | --help | COMMAND --help\n"
+         "\nExit status: 0 fine; 1 what was asked for found something; 2 bad usage, configuration "
+         "or input.");
+}
+
+static int print_command_help(const struct command *command) {
+    printf("Usage: pginterlock %s\n\n%s", command->usage, command->help);
+    puts("  -c, --config FILE        the configuration\n  -h, --help               this text");
+    return EXIT_SUCCESS;
+}
+
+static int usage_error(const struct command *command, const char *what, const char *which) {
+    fprintf(stderr, "pginterlock: %s%s: see pginterlock %s%s--help\n", what, which,
+            command != NULL ? command->name : "", command != NULL ? " " : "");
+    return EXIT_USAGE;
+}
+
+/* One option; false: the command doesn't take it. */
+static bool take_option(const struct command *command, int letter, struct arguments *arguments) {
+    if (letter == 'h') {
+        arguments->help = true;
+        return true;
+    }
+    if (strchr(command->options, letter) == NULL)
+        return false;
+    switch (letter) {
+    case 'c':
+        arguments->config = optarg;
+        break;
+    case 'e':
+        arguments->entrypoint = optarg;
+        break;
+    case 'f':
+        arguments->file = optarg;
+        break;
+    case 'j':
+        arguments->json = true;
+        break;
+    default:
+        arguments->live = true;
+    }
+    return true;
+}
+
+static int run_with_arguments(const struct command *command, int argc, char **argv) {
+    struct arguments arguments = {0};
+    int letter;
+    opterr = 0;
+    while ((letter = getopt_long(argc, argv, ":c:e:f:jlh", options, NULL)) != -1) {
+        if (letter == ':')
+            return usage_error(command, "a value is missing after ", argv[optind - 1]);
+        if (letter == '?')
+            return usage_error(command, "unknown option ", argv[optind - 1]);
+        if (!take_option(command, letter, &arguments))
+            return usage_error(command, "this command doesn't take --", option_name(letter));
+    }
+    if (arguments.help)
+        return print_command_help(command);
+    if (strchr(command->options, 'f') != NULL && optind < argc)
+        arguments.sql = argv[optind++];
+    if (optind < argc)
+        return usage_error(command, "unexpected argument ", argv[optind]);
+    if (arguments.config == NULL)
+        return usage_error(command, "--config FILE is missing", "");
+    return command->run(&arguments);
+}
+
+int main(int argc, char **argv) {
+    if (argc < 2)
+        return usage_error(NULL, "a command is missing", "");
+    if (strcmp(argv[1], "--version") == 0 || strcmp(argv[1], "-V") == 0) {
+        puts("pginterlock " PGINTERLOCK_VERSION);
+        return EXIT_SUCCESS;
+    }
+    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 ||
+        strcmp(argv[1], "help") == 0) {
+        print_help();
+        return EXIT_SUCCESS;
+    }
+    for (size_t i = 0; i < COMMAND_COUNT; i++) {
+        if (strcmp(argv[1], commands[i].name) != 0)
+            continue;
+        if (commands[i].run == NULL) {
+            fprintf(stderr, "pginterlock: %s is not yet supported: see pginterlock --help\n",
+                    argv[1]);
+            return EXIT_USAGE;
+        }
+        return run_with_arguments(&commands[i], argc - 1, argv + 1);
+    }
+    return usage_error(NULL, argv[1][0] == '-' ? "unknown option " : "unknown command ", argv[1]);
+}
