@@ -1,0 +1,64 @@
+#include "proxy/answers.h"
+
+#include "proxy/memory.h"
+#include "proxy/prepared.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { ANSWERS_FIRST = 8 };
+
+static void grow(struct answers *answers) {
+    size_t capacity = answers->capacity > 0 ? answers->capacity * 2 : ANSWERS_FIRST;
+    struct request *ring = memory_new(capacity * sizeof *ring);
+    for (size_t i = 0; i < answers->count; i++)
+        ring[i] = *answers_at(answers, i);
+    free(answers->ring);
+    answers->ring = ring;
+    answers->head = 0;
+    answers->capacity = capacity;
+}
+
+struct request *answers_at(struct answers *answers, size_t index) {
+    assert(index < answers->count);
+    return &answers->ring[(answers->head + index) & (answers->capacity - 1)];
+}
+
+struct request *answers_front(struct answers *answers) {
+    return answers->count > 0 ? answers_at(answers, 0) : NULL;
+}
+
+struct request *answers_push(struct answers *answers, enum request_kind kind, enum audience audience) {
+    if (answers->count == answers->capacity)
+        grow(answers);
+    answers->count++;
+    struct request *request = answers_at(answers, answers->count - 1);
+    memset(request, 0, sizeof *request);
+    request->kind = kind;
+    request->audience = audience;
+    request->database = -1;
+    return request;
+}
+
+void answers_pop(struct answers *answers) {
+    struct request *request = answers_front(answers);
+    assert(request != NULL);
+    if (request->query != NULL)
+        query_unref(request->query);
+    if (request->prepared != NULL)
+        prepared_unref(request->prepared);
+    answers->head = (answers->head + 1) & (answers->capacity - 1);
+    answers->count--;
+}
+
+void answers_clear(struct answers *answers) {
+    while (answers->count > 0)
+        answers_pop(answers);
+}
+
+void answers_close(struct answers *answers) {
+    answers_clear(answers);
+    free(answers->ring);
+    memset(answers, 0, sizeof *answers);
+}

@@ -1,0 +1,57 @@
+/* The requests that a database has not answered yet, oldest first, each with whom its answer is for. A growable ring. */
+#ifndef PGINTERLOCK_ANSWERS_H
+#define PGINTERLOCK_ANSWERS_H
+
+#include "routing/session_state.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum request_kind {
+    REQUEST_NONE,
+    REQUEST_PARSE,
+    REQUEST_BIND,
+    REQUEST_DESCRIBE,
+    REQUEST_EXECUTE,
+    REQUEST_CLOSE,
+    REQUEST_SYNC,
+    REQUEST_QUERY,
+    REQUEST_FUNCTION,
+    REQUEST_KINDS
+};
+
+enum audience {
+    AUDIENCE_CLIENT, /* everything is passed on */
+    AUDIENCE_PART,   /* passed on, but for ReadyForQuery: part of something larger */
+    AUDIENCE_PROXY,  /* kept; only an error is looked at */
+};
+
+struct prepared;
+
+struct request {
+    enum request_kind kind;
+    enum audience audience;
+    bool failed;          /* an ErrorResponse came for it */
+    struct query *query;  /* reference or NULL: what it runs, from statement `next` on */
+    size_t next;          /* statement whose CommandComplete comes next */
+    int database;         /* logical, that the statements were sent to */
+    bool apply;           /* each CommandComplete is told to session_executed() */
+    size_t part_offset;   /* characters that precede the text sent within the client's text: added to positions */
+    struct prepared *prepared; /* PARSE, CLOSE of a statement: reference or NULL */
+};
+
+struct answers {
+    struct request *ring;
+    size_t head, count, capacity; /* capacity is 0 or a power of two */
+};
+
+/* The new youngest request, zeroed. */
+struct request *answers_push(struct answers *answers, enum request_kind kind, enum audience audience);
+struct request *answers_front(struct answers *answers); /* oldest, or NULL */
+struct request *answers_at(struct answers *answers, size_t index); /* 0: oldest */
+void answers_pop(struct answers *answers); /* the oldest; drops its references */
+void answers_clear(struct answers *answers);
+void answers_close(struct answers *answers);
+
+#endif

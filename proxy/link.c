@@ -1,0 +1,337 @@
+#include "proxy/link.h"
+
+#include "proxy/conninfo.h"
+#include "proxy/memory.h"
+
+#include <assert.h>
+#include <netdb.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { ADDRESSES_MAX = 8 }; /* of one host name that are tried */
+
+/* What exists only while a connection is being made. The uv handles outlive a link that is closed meanwhile. */
+struct link_connect {
+    struct link *link; /* NULL once the link was closed */
+    uv_loop_t *loop;
+    struct buffer_pool *buffers;
+    struct conninfo info;
+    size_t resolving; /* the host that is being resolved */
+    uv_getaddrinfo_t request;
+    bool request_active;
+    uv_poll_t *poll; /* on libpq's socket, which may change from step to step */
+    int poll_fd;
+    uv_timer_t deadline;
+    bool timer_closed;
+};
+
+/* -- ending ------------------------------------------------------------------------------------------------------- */
+
+static void free_handle(uv_handle_t *handle) {
+    free(handle);
+}
+
+static void connect_free_if_done(struct link_connect *connect) {
+    if (connect->request_active || !connect->timer_closed)
+        return;
+    conninfo_close(&connect->info);
+    free(connect);
+}
+
+static void on_deadline_closed(uv_handle_t *handle) {
+    struct link_connect *connect = handle->data;
+    connect->timer_closed = true;
+    connect_free_if_done(connect);
+}
+
+static void poll_end(struct link_connect *connect) {
+    if (connect->poll == NULL)
+        return;
+    uv_poll_stop(connect->poll);
+    uv_close((uv_handle_t *)connect->poll, free_handle);
+    connect->poll = NULL;
+}
+
+/* Lets go of everything that was only there to connect. */
+static void connect_end(struct link *link) {
+    struct link_connect *connect = link->connect;
+    if (connect == NULL)
+        return;
+    link->connect = NULL;
+    connect->link = NULL;
+    poll_end(connect);
+    if (connect->request_active)
+        uv_cancel((uv_req_t *)&connect->request);
+    uv_close((uv_handle_t *)&connect->deadline, on_deadline_closed);
+}
+
+static void fail(struct link *link) {
+    connect_end(link);
+    if (link->conn != NULL)
+        PQfinish(link->conn);
+    link->conn = NULL;
+    link->state = LINK_FAILED;
+    link->on_connected(link);
+}
+
+static void fail_with(struct link *link, const char *what) {
+    memcpy(link->failure.sqlstate, "08001", 6);
+    snprintf(link->failure.message, sizeof link->failure.message, "%s", what);
+    fail(link);
+}
+
+/* -- connecting --------------------------------------------------------------------------------------------------- */
+
+static void step(struct link *link);
+
+static void on_link_event(struct stream *stream) {
+    struct link *link = stream->owner;
+    link->on_event(link);
+}
+
+static void succeed(struct link *link) {
+    struct buffer_pool *buffers = link->connect->buffers;
+    uv_loop_t *loop = link->connect->loop;
+    connect_end(link);
+    struct error error = {{0}};
+    if (!stream_init(&link->stream, loop, buffers, PQsocket(link->conn), on_link_event, link, &error)) {
+        fail_with(link, error.text);
+        return;
+    }
+    link->stream.ssl = PQsslStruct(link->conn, "OpenSSL");
+    link->stream.owns_ssl = false;
+    link->state = LINK_READY;
+    link->on_connected(link);
+}
+
+static void on_socket_ready(uv_poll_t *poll, int status, int events) {
+    (void)status;
+    (void)events;
+    struct link_connect *connect = poll->data;
+    step(connect->link);
+}
+
+/* Watches libpq's socket, which may be another one than at the last step. */
+static bool watch(struct link *link, int events) {
+    struct link_connect *connect = link->connect;
+    int fd = PQsocket(link->conn);
+    if (connect->poll != NULL && connect->poll_fd != fd)
+        poll_end(connect);
+    if (connect->poll == NULL) {
+        connect->poll = memory_new(sizeof *connect->poll);
+        connect->poll->data = connect;
+        connect->poll_fd = fd;
+        if (uv_poll_init(connect->loop, connect->poll, fd) != 0) {
+            free(connect->poll);
+            connect->poll = NULL;
+            return false;
+        }
+    }
+    return uv_poll_start(connect->poll, events, on_socket_ready) == 0;
+}
+
+/* One step of PQconnectPoll(). The socket is not watched meanwhile, since libpq may close it. */
+static void step(struct link *link) {
+    struct link_connect *connect = link->connect;
+    if (connect->poll != NULL)
+        uv_poll_stop(connect->poll);
+    switch (PQconnectPoll(link->conn)) {
+    case PGRES_POLLING_READING:
+        if (!watch(link, UV_READABLE))
+            fail_with(link, "cannot watch the connection's socket");
+        break;
+    case PGRES_POLLING_WRITING:
+        if (!watch(link, UV_WRITABLE))
+            fail_with(link, "cannot watch the connection's socket");
+        break;
+    case PGRES_POLLING_OK:
+        succeed(link);
+        break;
+    default:
+        conninfo_read_failure(PQerrorMessage(link->conn), &link->failure);
+        fail(link);
+    }
+}
+
+static void start(struct link *link) {
+    struct link_connect *connect = link->connect;
+    link->state = LINK_CONNECTING;
+    link->conn = PQconnectStartParams(conninfo_keywords(&connect->info), conninfo_values(&connect->info), 0);
+    if (link->conn == NULL) {
+        fail_with(link, "out of memory in libpq");
+        return;
+    }
+    PQsetErrorVerbosity(link->conn, PQERRORS_VERBOSE); /* the only way to a refusal's SQLSTATE */
+    if (PQstatus(link->conn) == CONNECTION_BAD) {
+        conninfo_read_failure(PQerrorMessage(link->conn), &link->failure);
+        fail(link);
+        return;
+    }
+    if (!watch(link, UV_WRITABLE))
+        fail_with(link, "cannot watch the connection's socket");
+}
+
+/* -- names to addresses, since libpq would block on them ---------------------------------------------------------- */
+
+static void resolve_next(struct link *link);
+
+static void take_addresses(struct conninfo *info, size_t host, const struct addrinfo *list) {
+    size_t taken = 0;
+    for (; list != NULL && taken < ADDRESSES_MAX; list = list->ai_next) {
+        char text[NI_MAXHOST];
+        if (getnameinfo(list->ai_addr, list->ai_addrlen, text, sizeof text, NULL, 0, NI_NUMERICHOST) == 0) {
+            conninfo_add_address(info, host, text);
+            taken++;
+        }
+    }
+}
+
+static void on_resolved(uv_getaddrinfo_t *request, int status, struct addrinfo *list) {
+    struct link_connect *connect = request->data;
+    connect->request_active = false;
+    struct link *link = connect->link;
+    if (link == NULL) {
+        uv_freeaddrinfo(list);
+        connect_free_if_done(connect);
+        return;
+    }
+    if (status == 0)
+        take_addresses(&connect->info, connect->resolving, list);
+    else
+        snprintf(link->failure.message, sizeof link->failure.message,
+                 "could not translate host name \"%s\" to address: %s",
+                 conninfo_host(&connect->info, connect->resolving), uv_strerror(status));
+    uv_freeaddrinfo(list);
+    connect->resolving++;
+    resolve_next(link);
+}
+
+static void resolve_next(struct link *link) {
+    struct link_connect *connect = link->connect;
+    while (connect->resolving < conninfo_host_count(&connect->info)) {
+        const char *name = conninfo_host_to_resolve(&connect->info, connect->resolving);
+        if (name == NULL) {
+            connect->resolving++;
+            continue;
+        }
+        struct addrinfo hints = {.ai_socktype = SOCK_STREAM};
+        connect->request.data = connect;
+        if (uv_getaddrinfo(connect->loop, &connect->request, on_resolved, name, NULL, &hints) == 0) {
+            connect->request_active = true;
+            return;
+        }
+        connect->resolving++;
+    }
+    if (!conninfo_finish_hosts(&connect->info)) {
+        memcpy(link->failure.sqlstate, "08001", 6);
+        fail(link);
+        return;
+    }
+    start(link);
+}
+
+/* -- the link ----------------------------------------------------------------------------------------------------- */
+
+static void on_deadline(uv_timer_t *timer) {
+    struct link_connect *connect = timer->data;
+    struct link *link = connect->link;
+    fail_with(link, "timeout expired while connecting");
+}
+
+/* The first step is taken from the loop, so that no callback comes from within link_open(). */
+static void on_begin(uv_timer_t *timer) {
+    struct link_connect *connect = timer->data;
+    struct link *link = connect->link;
+    uv_timer_start(&connect->deadline, on_deadline, (uint64_t)connect->info.timeout_seconds * 1000, 0);
+    if (connect->info.error[0] != '\0')
+        fail_with(link, connect->info.error);
+    else
+        resolve_next(link);
+}
+
+struct link *link_open(uv_loop_t *loop, struct buffer_pool *buffers, const char *conninfo, int physical,
+                       const char *name, const struct link_identity *identity, unsigned timeout_seconds,
+                       void (*on_connected)(struct link *), void (*on_event)(struct link *), void *owner) {
+    struct link *link = memory_new(sizeof *link);
+    link->state = LINK_RESOLVING;
+    link->physical = physical;
+    link->name = memory_copy_string(name);
+    link->on_connected = on_connected;
+    link->on_event = on_event;
+    link->owner = owner;
+    struct link_connect *connect = memory_new(sizeof *connect);
+    link->connect = connect;
+    connect->link = link;
+    connect->loop = loop;
+    connect->buffers = buffers;
+    conninfo_init(&connect->info, conninfo, identity, timeout_seconds);
+    uv_timer_init(loop, &connect->deadline);
+    connect->deadline.data = connect;
+    uv_timer_start(&connect->deadline, on_begin, 0, 0);
+    return link;
+}
+
+static void link_free(struct link *link) {
+    if (link->conn != NULL)
+        PQfinish(link->conn);
+    answers_close(&link->answers);
+    free(link->last_words);
+    free(link->name);
+    free(link);
+}
+
+static void on_stream_closed(struct stream *stream) {
+    link_free((struct link *)stream->owner);
+}
+
+void link_close(struct link *link) {
+    assert(link->state != LINK_CLOSED);
+    bool had_stream = link->state == LINK_READY;
+    link->state = LINK_CLOSED;
+    connect_end(link);
+    if (had_stream)
+        stream_close(&link->stream, false, on_stream_closed);
+    else
+        link_free(link);
+}
+
+void link_host(const struct link *link, char *out, size_t size) {
+    const char *host = link->conn != NULL ? PQhost(link->conn) : NULL;
+    const char *port = link->conn != NULL ? PQport(link->conn) : NULL;
+    if (host == NULL || host[0] == '\0')
+        snprintf(out, size, "unknown host");
+    else
+        snprintf(out, size, "%s:%s", host, port != NULL ? port : "");
+}
+
+/* -- cancel ------------------------------------------------------------------------------------------------------- */
+
+struct cancel_work {
+    uv_work_t work;
+    PGcancel *cancel;
+};
+
+static void cancel_send(uv_work_t *work) {
+    struct cancel_work *cancel = work->data;
+    char ignored[256];
+    PQcancel(cancel->cancel, ignored, sizeof ignored);
+}
+
+static void cancel_sent(uv_work_t *work, int status) {
+    (void)status;
+    struct cancel_work *cancel = work->data;
+    PQfreeCancel(cancel->cancel);
+    free(cancel);
+}
+
+void link_cancel(struct link *link, uv_loop_t *loop) {
+    PGcancel *handle = link->conn != NULL ? PQgetCancel(link->conn) : NULL;
+    if (handle == NULL)
+        return;
+    struct cancel_work *cancel = memory_new(sizeof *cancel);
+    cancel->cancel = handle;
+    cancel->work.data = cancel;
+    if (uv_queue_work(loop, &cancel->work, cancel_send, cancel_sent) != 0)
+        cancel_sent(&cancel->work, UV_ECANCELED);
+}

@@ -1,0 +1,48 @@
+/* The statements and portals that a client made with Parse and Bind, by name, with the database they live on. */
+#ifndef PGINTERLOCK_PREPARED_H
+#define PGINTERLOCK_PREPARED_H
+
+#include "routing/router.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <uthash.h>
+
+struct prepared {
+    unsigned references;
+    char *name;          /* "" is the unnamed statement */
+    struct query *query; /* reference; what Parse was given */
+    uint8_t *types;      /* parameter types as in Parse: count and OIDs */
+    size_t types_length;
+    bool local;            /* the proxy runs it itself: transaction verbs, SET pginterlock.…, DISCARD … */
+    int database;          /* logical: where it was routed at Parse; -1 where local */
+    database_set prepared_on; /* physical databases whose connection knows it */
+    UT_hash_handle hh;
+};
+
+struct prepared *prepared_new(const char *name, struct query *query_take);
+struct prepared *prepared_ref(struct prepared *prepared);
+void prepared_unref(struct prepared *prepared);
+
+/* The only statement, or NULL for an empty query or one that the server will refuse (several commands). */
+const struct statement *prepared_statement(const struct prepared *prepared);
+
+struct prepared *prepared_find(struct prepared *table, const char *name);
+void prepared_enter(struct prepared **table, struct prepared *prepared); /* replaces; the table has its own reference */
+void prepared_remove(struct prepared **table, struct prepared *prepared); /* nothing where another took its name */
+void prepared_clear(struct prepared **table);
+
+struct portal {
+    char *name;
+    struct prepared *prepared; /* reference */
+    int database;              /* logical; -1 where local */
+    UT_hash_handle hh;
+};
+
+struct portal *portal_find(struct portal *table, const char *name);
+void portal_enter(struct portal **table, const char *name, struct prepared *prepared, int database);
+void portal_remove(struct portal **table, const char *name);
+void portal_clear(struct portal **table);
+
+#endif
