@@ -1,5 +1,6 @@
-/* Framing of protocol 3.x messages: bytes in, message boundaries out. Source: PostgreSQL manual, "Frontend/Backend
- * Protocol", chapters "Overview" and "Message Formats". No I/O, no allocation; a scanner works on a borrowed buffer. */
+/* Framing of protocol 3.x messages: bytes in, message boundaries out. Source: PostgreSQL manual,
+ * "Frontend/Backend Protocol", chapters "Overview" and "Message Formats". No I/O, no allocation; a
+ * scanner works on a borrowed buffer. */
 #ifndef PGINTERLOCK_FRAME_H
 #define PGINTERLOCK_FRAME_H
 
@@ -10,9 +11,9 @@
 enum {
     FRAME_HEADER = 5, /* type byte and int32 length */
 
-    /* Limits of the length field. PostgreSQL takes PQ_LARGE_MESSAGE_LIMIT and PQ_SMALL_MESSAGE_LIMIT
-     * from a client, PG_MAX_AUTH_TOKEN_LENGTH while it authenticates, and can itself send a body as
-     * long as its StringInfo holds, which is a few bytes more. */
+    /* Limits of the length field. PostgreSQL takes PQ_LARGE_MESSAGE_LIMIT and
+     * PQ_SMALL_MESSAGE_LIMIT from a client, PG_MAX_AUTH_TOKEN_LENGTH while it authenticates, and
+     * can itself send a body as long as its StringInfo holds, which is a few bytes more. */
     FRAME_LENGTH_MAX = 0x40000002,
     FRAME_LARGE_MAX = 0x3ffffffe,
     FRAME_SMALL_MAX = 10000,
@@ -26,7 +27,7 @@ struct frame {
 };
 
 enum frame_result {
-    FRAME_OK,        /* header is complete and sane; the body may still be missing */
+    FRAME_OK,         /* header is complete and sane; the body may still be missing */
     FRAME_INCOMPLETE, /* fewer than FRAME_HEADER bytes */
     FRAME_BAD_LENGTH, /* length field below 4 or over the limit: 08P01 */
 };
@@ -53,8 +54,8 @@ static inline void wire_put_u32(uint8_t *at, uint32_t value) {
     at[3] = (uint8_t)value;
 }
 
-/* Reads the header at `data` (size bytes available). The limit is the widest, FRAME_LENGTH_MAX; what
- * a client sends is also held to frame_frontend_fits(). */
+/* Reads the header at `data` (size bytes available). The limit is the widest, FRAME_LENGTH_MAX;
+ * what a client sends is also held to frame_frontend_fits(). */
 static inline enum frame_result frame_read(const uint8_t *data, size_t size, struct frame *out) {
     if (size < FRAME_HEADER)
         return FRAME_INCOMPLETE;
@@ -66,7 +67,7 @@ static inline enum frame_result frame_read(const uint8_t *data, size_t size, str
     return FRAME_OK;
 }
 
-/* Types that a client may send after startup, and whether its body may be large. 0: unknown type. */
+/* Types that a client may send after startup, and whether its body may be large. */
 enum frontend_class { FRONTEND_UNKNOWN, FRONTEND_SMALL, FRONTEND_LARGE };
 enum frontend_class frame_frontend_class(char type);
 

@@ -1,8 +1,8 @@
 #include "protocol/message.h"
 
-#include "protocol/memory.h"
-
 #include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* -- reading ------------------------------------------------------------------------------------
@@ -184,7 +184,12 @@ static void buffer_grow(struct wire_buffer *buffer, size_t length) {
     size_t capacity = buffer->capacity ? buffer->capacity : BUFFER_FIRST;
     while (capacity < buffer->length + length)
         capacity *= 2;
-    buffer->data = memory_reallocate(buffer->data, capacity);
+    uint8_t *grown = realloc(buffer->data, capacity);
+    if (!grown) {
+        fputs("pginterlock: out of memory\n", stderr);
+        abort();
+    }
+    buffer->data = grown;
     buffer->capacity = capacity;
 }
 

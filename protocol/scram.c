@@ -1,12 +1,13 @@
 #include "protocol/scram.h"
 
-#include "protocol/memory.h"
+#include "config/alloc.h"
 #include "protocol/secret.h"
 
 #include <assert.h>
 #include <openssl/crypto.h>
 #include <openssl/rand.h>
-#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum {
@@ -66,8 +67,8 @@ static void prepare_verifier(struct scram *scram, const char *secret) {
 
 struct scram *scram_new(const char *user, const char *secret, const uint8_t *certificate_hash,
                         size_t hash_length, bool (*random_bytes)(void *out, size_t length)) {
-    struct scram *scram = memory_allocate(sizeof *scram);
-    scram->user = memory_copy_text(user);
+    struct scram *scram = alloc_zeroed(1, sizeof *scram);
+    scram->user = alloc_text(user);
     scram->random_bytes = random_bytes ? random_bytes : random_from_libcrypto;
     assert(hash_length <= SCRAM_HASH_MAX);
     if (certificate_hash) {

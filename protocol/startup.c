@@ -1,7 +1,8 @@
 #include "protocol/startup.h"
 
-#include "protocol/memory.h"
+#include "config/alloc.h"
 
+#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
@@ -46,27 +47,20 @@ static void startup_reject(struct startup *startup, const char *sqlstate) {
 
 static void replace_text(char **at, const char *value) {
     free(*at);
-    *at = memory_copy_text(value);
-}
-
-/* Room for one more in an array that doubles: whenever `count` is a power of two, or 0. */
-static void *array_grow(void *array, size_t count, size_t item_size) {
-    if ((count & (count - 1)) != 0)
-        return array;
-    return memory_reallocate(array, (count ? count * 2 : 1) * item_size);
+    *at = alloc_text(value);
 }
 
 static void add_parameter(struct startup *startup, const char *name, const char *value) {
     startup->parameters =
-        array_grow(startup->parameters, startup->parameter_count, sizeof *startup->parameters);
+        alloc_grow(startup->parameters, startup->parameter_count, sizeof *startup->parameters);
     startup->parameters[startup->parameter_count++] =
-        (struct startup_parameter){memory_copy_text(name), memory_copy_text(value)};
+        (struct startup_parameter){alloc_text(name), alloc_text(value)};
 }
 
 static void add_unknown_option(struct startup *startup, const char *name) {
-    startup->unknown_options = array_grow(startup->unknown_options, startup->unknown_option_count,
+    startup->unknown_options = alloc_grow(startup->unknown_options, startup->unknown_option_count,
                                           sizeof *startup->unknown_options);
-    startup->unknown_options[startup->unknown_option_count++] = memory_copy_text(name);
+    startup->unknown_options[startup->unknown_option_count++] = alloc_text(name);
 }
 
 /* What the server's parse_bool() takes: a word of the list or an unambiguous beginning of one, in
