@@ -67,8 +67,7 @@ struct diagnostic {
 bool message_read_diagnostic(const uint8_t *body, size_t length, struct diagnostic *out,
                              struct error *);
 
-/* -- writing ------------------------------------------------------------------------------------
- */
+/* -- writing ----------------------------------------------------------------------------------- */
 
 /* Any message: begin, append fields, end (fills the length in). */
 size_t message_begin(struct wire_buffer *buffer, char type); /* returns a mark for message_end() */
@@ -84,8 +83,8 @@ void message_put_diagnostic(struct wire_buffer *buffer, char type,
                             const struct diagnostic *diagnostic);
 void message_put_ready(struct wire_buffer *buffer, char status);
 void message_put_command_complete(struct wire_buffer *buffer, const char *tag);
-void message_put_empty(struct wire_buffer *buffer,
-                       char type); /* a message without a body: '1', '2', '3', 'n', 's', 'I' */
+/* A message without a body: '1', '2', '3', 'n', 's', 'I'. */
+void message_put_empty(struct wire_buffer *buffer, char type);
 void message_put_parameter_status(struct wire_buffer *buffer, const char *name, const char *value);
 void message_put_backend_key(struct wire_buffer *buffer, uint32_t pid, uint32_t key);
 /* One text column, one row, as SHOW answers: RowDescription (if wanted) and DataRow. value NULL:
@@ -95,8 +94,8 @@ void message_put_text_row(struct wire_buffer *buffer, const char *value);
 /* Frontend messages for databases. */
 void message_put_query(struct wire_buffer *buffer, const char *sql);
 void message_put_parse(struct wire_buffer *buffer, const char *name, const char *sql);
-void message_put_bind(struct wire_buffer *buffer, const char *portal,
-                      const char *statement); /* no parameters */
+/* Without parameters. */
+void message_put_bind(struct wire_buffer *buffer, const char *portal, const char *statement);
 void message_put_execute(struct wire_buffer *buffer, const char *portal);
 void message_put_close(struct wire_buffer *buffer, char kind, const char *name);
 void message_put_sync(struct wire_buffer *buffer);

@@ -18,8 +18,8 @@ struct scram;
 /* `secret`: plain password or SCRAM-SHA-256$… verifier; NULL or md5 secret: a mock exchange that
  * always fails, which does not tell a client that the user is unknown. `certificate_hash`:
  * tls-server-end-point data where the connection has TLS, else NULL. random_bytes NULL:
- * libcrypto's. Passwords are used byte for byte: ASCII, which SASLprep leaves alone, and the rest
- * as the server does where SASLprep can't be applied. */
+ * libcrypto's. hash_length is at most 64 (SHA-512). Passwords are used byte for byte: ASCII, which
+ * SASLprep leaves alone, and the rest as the server does where SASLprep can't be applied. */
 struct scram *scram_new(const char *user, const char *secret, const uint8_t *certificate_hash,
                         size_t hash_length, bool (*random_bytes)(void *out, size_t length));
 void scram_free(struct scram *scram); /* wipes its secrets */

@@ -1,6 +1,7 @@
 /* The first packet of a connection: SSLRequest, GSSENCRequest, CancelRequest or StartupMessage.
- * Source: PostgreSQL manual, "Message Formats"; limits as in the server's ProcessStartupPacket (at
- * most 10,000 bytes). */
+ * Source: PostgreSQL manual, "Message Formats"; limits as in the server's ProcessStartupPacket
+ * (10,000 bytes after the length field). A struct startup owns its strings; close it whatever its
+ * kind. */
 #ifndef PGINTERLOCK_STARTUP_H
 #define PGINTERLOCK_STARTUP_H
 
