@@ -1,0 +1,187 @@
+#include "proxy/tls.h"
+
+#include <errno.h>
+#include <openssl/err.h>
+#include <openssl/x509v3.h>
+#include <stdio.h>
+#include <string.h>
+
+static const char *last_reason(void) {
+    const char *reason = ERR_reason_error_string(ERR_peek_last_error());
+    return reason != NULL ? reason : "unknown error";
+}
+
+static bool check_readable(const char *path, const char *key, struct error *error) {
+    FILE *file = fopen(path, "re");
+    if (file == NULL)
+        return error_set(
+            error, "%s: tls.%s can't be read: %s: give a file that pginterlock's user may read",
+            path, key, strerror(errno));
+    fclose(file);
+    return true;
+}
+
+/* OpenSSL would ask for it on the terminal, where nobody sits. */
+static int refuse_passphrase(char *buffer, int size, int writing, void *argument) {
+    (void)buffer, (void)size, (void)writing;
+    *(bool *)argument = true;
+    return 0;
+}
+
+static bool load_key(SSL_CTX *context, const char *path, struct error *error) {
+    bool encrypted = false;
+    SSL_CTX_set_default_passwd_cb(context, refuse_passphrase);
+    SSL_CTX_set_default_passwd_cb_userdata(context, &encrypted);
+    int loaded = SSL_CTX_use_PrivateKey_file(context, path, SSL_FILETYPE_PEM);
+    SSL_CTX_set_default_passwd_cb_userdata(context, NULL);
+    SSL_CTX_set_default_passwd_cb(context, NULL);
+    if (loaded == 1)
+        return true;
+    if (encrypted)
+        return error_set(error, "%s: tls.key is encrypted: give a key without a passphrase", path);
+    if (ERR_GET_REASON(ERR_peek_last_error()) == X509_R_KEY_VALUES_MISMATCH)
+        return error_set(
+            error, "%s: tls.key does not belong to tls.cert: give the certificate's own key", path);
+    return error_set(error, "%s: tls.key isn't a usable private key: %s: give it in PEM form", path,
+                     last_reason());
+}
+
+static bool load_identity(SSL_CTX *context, const struct settings *settings, struct error *error) {
+    const char *cert = settings->tls.cert, *key = settings->tls.key;
+    if (!check_readable(cert, "cert", error) || !check_readable(key, "key", error))
+        return false;
+    if (SSL_CTX_use_certificate_chain_file(context, cert) != 1)
+        return error_set(error, "%s: tls.cert isn't a usable certificate: %s: give it in PEM form",
+                         cert, last_reason());
+    if (!load_key(context, key, error))
+        return false;
+    if (SSL_CTX_check_private_key(context) != 1)
+        return error_set(
+            error, "%s: tls.key does not belong to tls.cert: give the certificate's own key", key);
+    return true;
+}
+
+/* A client without a certificate is let through the handshake, so that login can refuse it in
+ * words. */
+static bool load_authorities(SSL_CTX *context, const char *ca, struct error *error) {
+    if (!check_readable(ca, "ca", error))
+        return false;
+    STACK_OF(X509_NAME) *names = SSL_load_client_CA_file(ca);
+    if (names == NULL || SSL_CTX_load_verify_locations(context, ca, NULL) != 1) {
+        sk_X509_NAME_pop_free(names, X509_NAME_free);
+        return error_set(error, "%s: tls.ca isn't a file of certificates: %s: give it in PEM form",
+                         ca, last_reason());
+    }
+    SSL_CTX_set_client_CA_list(context, names);
+    SSL_CTX_set_verify(context, SSL_VERIFY_PEER, NULL);
+    return true;
+}
+
+/* A client that offers protocols without PostgreSQL's wants to speak something else: it is refused,
+ * as in PostgreSQL 17. */
+static int select_protocol(SSL *ssl, const unsigned char **out, unsigned char *out_length,
+                           const unsigned char *in, unsigned in_length, void *argument) {
+    static const unsigned char ours[] = "\x0apostgresql";
+    unsigned char *selected;
+    (void)ssl, (void)argument;
+    if (SSL_select_next_proto(&selected, out_length, ours, sizeof ours - 1, in, in_length) !=
+        OPENSSL_NPN_NEGOTIATED)
+        return SSL_TLSEXT_ERR_ALERT_FATAL;
+    *out = selected;
+    return SSL_TLSEXT_ERR_OK;
+}
+
+static void set_options(SSL_CTX *context) {
+    SSL_CTX_set_min_proto_version(context, TLS1_2_VERSION);
+    SSL_CTX_set_options(context, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION |
+                                     SSL_OP_NO_TICKET | SSL_OP_CIPHER_SERVER_PREFERENCE);
+    SSL_CTX_set_num_tickets(context, 0);
+    SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF);
+    SSL_CTX_set_mode(context, SSL_MODE_RELEASE_BUFFERS); /* an idle connection holds no 32 KiB */
+    SSL_CTX_set_alpn_select_cb(context, select_protocol, NULL);
+}
+
+/* What the mode and the method of authentication ask for beyond what is given. */
+static bool check_complete(const struct settings *settings, struct error *error) {
+    bool has_cert = settings->tls.cert != NULL, has_key = settings->tls.key != NULL;
+    bool needs_ca = settings->tls.mode >= TLS_VERIFY_CA || settings->auth.method == AUTH_CERT;
+    if (has_cert != has_key)
+        return error_set(error, "%s: tls.%s is given without tls.%s: give both", settings->path,
+                         has_cert ? "cert" : "key", has_cert ? "key" : "cert");
+    if (!has_cert && (settings->tls.mode >= TLS_REQUIRE || settings->auth.method == AUTH_CERT))
+        return error_set(error,
+                         "%s: TLS is required but tls.cert and tls.key are missing: give both",
+                         settings->path);
+    if (settings->tls.mode == TLS_DISABLE && settings->auth.method == AUTH_CERT)
+        return error_set(
+            error, "%s: auth.method cert needs TLS but tls.mode is disable: set it to require",
+            settings->path);
+    if (needs_ca && settings->tls.ca == NULL)
+        return error_set(error,
+                         "%s: client certificates are required but tls.ca is missing: give it",
+                         settings->path);
+    return true;
+}
+
+bool tls_context_new(const struct settings *settings, SSL_CTX **out, struct error *error) {
+    *out = NULL;
+    ERR_clear_error();
+    if (!check_complete(settings, error))
+        return false;
+    if (settings->tls.mode == TLS_DISABLE || settings->tls.cert == NULL)
+        return true;
+    SSL_CTX *context = SSL_CTX_new(TLS_server_method());
+    if (context == NULL)
+        return error_set(error, "%s: TLS can't be set up: %s", settings->path, last_reason());
+    set_options(context);
+    if (!load_identity(context, settings, error) ||
+        (settings->tls.ca != NULL && !load_authorities(context, settings->tls.ca, error))) {
+        SSL_CTX_free(context);
+        ERR_clear_error();
+        return false;
+    }
+    *out = context;
+    return true;
+}
+
+size_t tls_server_end_point(SSL *ssl, uint8_t *out) {
+    X509 *certificate = SSL_get_certificate(ssl);
+    int digest_nid = NID_undef;
+    unsigned length = 0;
+    if (certificate == NULL ||
+        X509_get_signature_info(certificate, &digest_nid, NULL, NULL, NULL) != 1)
+        return 0;
+    if (digest_nid == NID_md5 || digest_nid == NID_sha1)
+        digest_nid = NID_sha256;
+    const EVP_MD *digest = EVP_get_digestbynid(digest_nid);
+    if (digest == NULL || X509_digest(certificate, digest, out, &length) != 1)
+        return 0;
+    return length;
+}
+
+static bool read_common_name(X509 *certificate, char *out, size_t size) {
+    X509_NAME *subject = X509_get_subject_name(certificate);
+    int index = X509_NAME_get_index_by_NID(subject, NID_commonName, -1);
+    if (index < 0)
+        return false;
+    unsigned char *text = NULL;
+    int length =
+        ASN1_STRING_to_UTF8(&text, X509_NAME_ENTRY_get_data(X509_NAME_get_entry(subject, index)));
+    bool usable = length > 0 && (size_t)length < size && memchr(text, 0, (size_t)length) == NULL;
+    if (usable) {
+        memcpy(out, text, (size_t)length);
+        out[length] = '\0';
+    }
+    OPENSSL_free(text);
+    return usable;
+}
+
+bool tls_client_common_name(SSL *ssl, char *out, size_t size) {
+    X509 *certificate = SSL_get1_peer_certificate(ssl);
+    if (certificate == NULL)
+        return false;
+    bool usable =
+        SSL_get_verify_result(ssl) == X509_V_OK && read_common_name(certificate, out, size);
+    X509_free(certificate);
+    return usable;
+}
