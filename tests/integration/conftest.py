@@ -1,0 +1,112 @@
+"""The fixtures: one pair of clusters and one proxy for the whole run, and fresh ones where a test breaks things."""
+
+import itertools
+
+import pytest
+
+from harness import DEMO, Direct, Interlock, Postgres
+
+_counter = itertools.count(1)
+
+
+def pytest_addoption(parser):
+    parser.addoption("--direct", action="store_true",
+                     help="run against one PostgreSQL with all tables instead of the proxy: tries the tests themselves")
+
+
+def make_main():
+    return Postgres("main").start().create_database("app", DEMO / "main.sql", DEMO / "shared.sql")
+
+
+def make_ci():
+    return Postgres("ci").start().create_database("app_ci", DEMO / "ci.sql", DEMO / "shared.sql")
+
+
+@pytest.fixture(scope="session")
+def main_cluster():
+    cluster = make_main()
+    yield cluster
+    cluster.close()
+
+
+@pytest.fixture(scope="session")
+def ci_cluster():
+    cluster = make_ci()
+    yield cluster
+    cluster.close()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def forget_template():
+    yield
+    Postgres.forget_template()
+
+
+@pytest.fixture(scope="session")
+def shared_proxy(request):
+    """One proxy for all tests that leave it and the clusters as they were."""
+    if request.config.getoption("--direct"):
+        cluster = Postgres("direct").start()
+        cluster.create_database("app", DEMO / "main.sql", DEMO / "ci.sql", DEMO / "shared.sql")
+        yield Direct(cluster)
+        cluster.close()
+        return
+    proxy = Interlock(request.getfixturevalue("main_cluster"), request.getfixturevalue("ci_cluster"))
+    proxy.start()
+    yield proxy
+    proxy.close()
+
+
+@pytest.fixture
+def proxy(shared_proxy):
+    if not isinstance(shared_proxy, Direct):
+        assert shared_proxy.process.poll() is None, f"the proxy has died: {shared_proxy.log()[-3000:]}"
+    return shared_proxy
+
+
+@pytest.fixture
+def make_proxy(main_cluster, ci_cluster):
+    """Starts a proxy of the test's own: make_proxy(rules={...})."""
+    made = []
+
+    def make(main=None, ci=None, start=True, **overrides):
+        proxy = Interlock(main or main_cluster, ci or ci_cluster, **overrides)
+        made.append(proxy)
+        return proxy.start() if start else proxy
+    yield make
+    for proxy in made:
+        proxy.close()
+
+
+@pytest.fixture
+def db(proxy):
+    """A session on the routed entrypoint."""
+    with proxy.connect() as connection:
+        yield connection
+
+
+@pytest.fixture
+def db_main(proxy):
+    with proxy.connect("app_main") as connection:
+        yield connection
+
+
+@pytest.fixture
+def db_ci(proxy):
+    with proxy.connect("app_ci") as connection:
+        yield connection
+
+
+@pytest.fixture
+def own_clusters():
+    """Two clusters that the test may kill."""
+    main, ci = make_main(), make_ci()
+    yield main, ci
+    main.close()
+    ci.close()
+
+
+@pytest.fixture
+def unique(request):
+    """A name that no other test uses, for the rows that this one writes."""
+    return f"{request.node.name}-{next(_counter)}"
