@@ -1,12 +1,26 @@
 """The fixtures: one pair of clusters and one proxy for the whole run, and fresh ones where a test breaks things."""
 
 import itertools
+import signal
 
 import pytest
 
 from harness import DEMO, Direct, Interlock, Postgres
 
+TEST_SECONDS = 120
 _counter = itertools.count(1)
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_call(item):
+    """No test may hang: SIGALRM ends it wherever it waits."""
+    def expired(*_):
+        raise AssertionError(f"the test takes more than {TEST_SECONDS} s")
+    before = signal.signal(signal.SIGALRM, expired)
+    signal.setitimer(signal.ITIMER_REAL, TEST_SECONDS)
+    yield
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    signal.signal(signal.SIGALRM, before)
 
 
 def pytest_addoption(parser):

@@ -82,7 +82,7 @@ class Postgres:
                          "synchronous_commit = off", "full_page_writes = off", "shared_buffers = 32MB",
                          "max_connections = 200", "max_prepared_transactions = 10", "autovacuum = off",
                          "jit = off", "log_statement = all", "log_line_prefix = '%m [%p] %d '", "timezone = 'UTC'",
-                         "client_min_messages = notice", *settings):
+                         "client_min_messages = notice", "lock_timeout = '20s'", *settings):
                 conf.write(line + "\n")
         if hba:
             self.set_hba(hba)
