@@ -1,8 +1,9 @@
-/* The inside of struct session_state, shared by the files that decide (decision*.c) and the one that remembers
- * (session_state.c). Nobody else includes it.
+/* The inside of struct session_state, shared by the files that decide (decision*.c) and the one
+ * that remembers (session_state.c). Nobody else includes it.
  *
- * What a transaction can undo is kept in logs that only grow while it is open; a savepoint is a mark of their
- * lengths, so that ROLLBACK TO cuts them, RELEASE forgets the mark, and the transaction's end compacts them. */
+ * What a transaction can undo is kept in logs that only grow while it is open; a savepoint is a
+ * mark of their lengths, so that ROLLBACK TO cuts them, RELEASE forgets the mark, and the
+ * transaction's end compacts them. */
 #ifndef PGINTERLOCK_SESSION_MODEL_H
 #define PGINTERLOCK_SESSION_MODEL_H
 
@@ -20,8 +21,8 @@ struct temporary_table {
 struct named_statement {
     char *name;
     int database;
-    bool hold;   /* cursor WITH HOLD */
-    bool closed; /* PostgreSQL does not undo CLOSE, so neither do we */
+    bool hold;           /* cursor WITH HOLD */
+    bool closed;         /* PostgreSQL does not undo CLOSE, so neither do we */
     struct query *query; /* a reference of ours */
     const struct statement *statement;
 };
@@ -87,7 +88,14 @@ struct session_state {
 };
 
 /* Effective value of one of our settings, or NULL where it was never set or was reset. */
-const struct own_setting_entry *session_own_setting(const struct session_state *state, enum own_setting setting);
+const struct own_setting_entry *session_own_setting(const struct session_state *state,
+                                                    enum own_setting setting);
+
+/* Enters a value, or with NULL the default. One that session_check_setting() refuses is left out.
+ */
+void session_apply_setting(struct session_state *state, const char *name, const char *value,
+                           bool local);
+void session_reset_settings(struct session_state *state);
 
 /* The database that the session is pinned to (by entrypoint or SET), or -1. */
 int session_pin(const struct session_state *state);
@@ -95,11 +103,31 @@ int session_pin(const struct session_state *state);
 /* The database of the session's temporary table, or -1 where it has none of that name. */
 int session_temporary_database(const struct session_state *state, const char *name);
 
-const struct named_statement *session_find_prepared(const struct session_state *state, const char *name);
-const struct named_statement *session_find_cursor(const struct session_state *state, const char *name);
+const struct named_statement *session_find_prepared(const struct session_state *state,
+                                                    const char *name);
+const struct named_statement *session_find_cursor(const struct session_state *state,
+                                                  const char *name);
 
 /* The prepared statement or cursor that `statement` runs or refers to, or NULL. */
 const struct named_statement *session_referred(const struct session_state *state,
                                                const struct statement *statement);
+
+/* What session_executed() and a transaction's end do to the names (session_names.c) and settings.
+ */
+void named_statement_close(struct named_statement *named);
+void session_remember_prepared(struct session_state *state, const struct statement *statement,
+                               int database);
+void session_remember_cursor(struct session_state *state, const struct statement *statement,
+                             int database);
+void session_forget_named(struct session_state *state,
+                          const char *name); /* DEALLOCATE; NULL: ALL */
+void session_forget_prepared(struct session_state *state);
+void session_close_cursor(struct session_state *state, const char *name); /* NULL: ALL */
+void session_note_temporaries(struct session_state *state, const struct statement *statement,
+                              int database);
+void session_drop_temporaries(struct session_state *state);
+void session_compact_temporaries(struct session_state *state);
+void session_compact_cursors(struct session_state *state);
+void session_compact_settings(struct session_state *state);
 
 #endif

@@ -1,16 +1,18 @@
-/* What a session has done so far, as far as routing depends on it: its block with savepoint levels and the tables
- * that each modified, where it last ran and wrote, and the names that live on one database (temporary tables, SQL-level
- * prepared statements, cursors). No I/O: `explain` and the proxy drive it alike, statement by statement:
+/* What a session has done so far, as far as routing depends on it: its block with savepoint levels
+ * and the tables that each modified, where it last ran and wrote, and the names that live on one
+ * database (temporary tables, SQL-level prepared statements, cursors). No I/O: `explain` and the
+ * proxy drive it alike, statement by statement:
  *
  *     session_decide(s, statement, &decision);        where to, or which violation
  *     …the statement runs…
  *     session_executed(s, statement, &decision);      it succeeded
  *     session_failed(s);                              or it did not (also after a violation)
  *
- * Implicit transactions (several statements in a simple query, a pipeline up to Sync) are bracketed by
- * session_begin_implicit() and session_end_implicit().
+ * Implicit transactions (several statements in a simple query, a pipeline up to Sync) are bracketed
+ * by session_begin_implicit() and session_end_implicit().
  *
- *     IDLE ⇄ IMPLICIT;  IDLE, IMPLICIT → BLOCK → FAILED;  BLOCK, FAILED → IDLE;  FAILED → BLOCK (ROLLBACK TO) */
+ *     IDLE ⇄ IMPLICIT;  IDLE, IMPLICIT → BLOCK → FAILED;  BLOCK, FAILED → IDLE;  FAILED → BLOCK
+ * (ROLLBACK TO) */
 #ifndef PGINTERLOCK_SESSION_STATE_H
 #define PGINTERLOCK_SESSION_STATE_H
 
@@ -21,7 +23,8 @@ enum block_status { BLOCK_IDLE, BLOCK_IMPLICIT, BLOCK_OPEN, BLOCK_FAILED };
 enum destination {
     DESTINATION_ONE,  /* `database` and no other */
     DESTINATION_ANY,  /* every one would do; it runs on `database` */
-    DESTINATION_ALL,  /* each that is in use (SET, COMMIT, DISCARD …); its first answer comes from `database` */
+    DESTINATION_ALL,  /* each that is in use (SET, COMMIT, DISCARD …); its first answer comes from
+                         `database` */
     DESTINATION_NONE, /* the proxy answers itself (SET pginterlock.…), or rejects */
 };
 
@@ -47,44 +50,52 @@ struct observation {
 
 struct decision {
     enum destination destination;
-    int database;  /* logical index where it runs, or -1 with DESTINATION_NONE */
-    bool violated; /* `violation` is set and destination is NONE */
+    int database;                /* logical index where it runs, or -1 with DESTINATION_NONE */
+    bool violated;               /* `violation` is set and destination is NONE */
     database_set modifies;       /* databases that running it modifies */
     schema_set modified_schemas; /* and their schemas */
     struct violation violation;
     struct observation observations[OBSERVATIONS_MAX];
     size_t observation_count;
-    /* Texts of violation and observations live in the session's scratch arena until the next session_decide(). */
+    /* Texts of violation and observations live in the session's scratch arena until the next
+     * session_decide(). */
 };
 
 struct session_state;
 
-/* `settings` is borrowed until replaced by session_set_settings(); entrypoint is an index into it. */
+/* `settings` is borrowed until replaced by session_set_settings(); entrypoint is an index into it.
+ */
 struct session_state *session_state_new(const struct settings *settings, int entrypoint);
 void session_state_free(struct session_state *state);
 
-/* After a reload (only where settings_same_databases()). Cursors and prepared statements keep their facts. */
-void session_set_settings(struct session_state *state, const struct settings *settings, int entrypoint);
+/* After a reload (only where settings_same_databases()). Cursors and prepared statements keep their
+ * facts. */
+void session_set_settings(struct session_state *state, const struct settings *settings,
+                          int entrypoint);
 
 /* Pure but for the scratch arena: does not change what the session has done. */
-void session_decide(struct session_state *state, const struct statement *statement, struct decision *out);
+void session_decide(struct session_state *state, const struct statement *statement,
+                    struct decision *out);
 
-/* The statement ran where `decision` said. Transaction verbs move the block; modifications are noted; names are
- * entered or removed; SET pginterlock.… takes effect. */
+/* The statement ran where `decision` said. Transaction verbs move the block; modifications are
+ * noted; names are entered or removed; SET pginterlock.… takes effect. */
 void session_executed(struct session_state *state, const struct statement *statement,
                       const struct decision *decision);
 
-/* A statement failed: BLOCK_OPEN becomes BLOCK_FAILED; in an implicit transaction its effects will be undone. */
+/* A statement failed: BLOCK_OPEN becomes BLOCK_FAILED; in an implicit transaction its effects will
+ * be undone. */
 void session_failed(struct session_state *state);
 
-/* A transaction that nobody asked for by statement: several statements in one message, or a pipeline. */
+/* A transaction that nobody asked for by statement: several statements in one message, or a
+ * pipeline. */
 void session_begin_implicit(struct session_state *state);
 void session_end_implicit(struct session_state *state, bool committed);
 
 /* The whole block is gone (rolled back, or its databases lost): as ROLLBACK. */
 void session_rolled_back(struct session_state *state);
 
-/* What a database reported in ReadyForQuery ('I', 'T', 'E') where it differs from what is believed: adopt it. */
+/* What a database reported in ReadyForQuery ('I', 'T', 'E') where it differs from what is believed:
+ * adopt it. */
 void session_adopt_status(struct session_state *state, char status, int database);
 
 enum block_status session_block_status(const struct session_state *state);
@@ -97,21 +108,26 @@ bool session_has_savepoint(const struct session_state *state, const char *name);
 /* Databases (logical) in which the open transaction has modified something. */
 database_set session_modified(const struct session_state *state);
 
-/* SHOW pginterlock.x: the value, or NULL where `name` is no setting of ours ("pginterlock.database", "…allow"). */
+/* SHOW pginterlock.x: the value, or NULL where `name` is no setting of ours
+ * ("pginterlock.database", "…allow"). */
 const char *session_show(const struct session_state *state, const char *name);
 
-/* Checks SET pginterlock.x = value: false and message with SQLSTATE (22023, or 42704 for an unknown setting). */
+/* Checks SET pginterlock.x = value: false and message with SQLSTATE (22023, or 42704 for an unknown
+ * setting). */
 bool session_check_setting(const struct session_state *state, const char *name, const char *value,
-                           const char **sqlstate, struct error *error) __attribute__((warn_unused_result));
+                           const char **sqlstate, struct error *error)
+    __attribute__((warn_unused_result));
 bool session_is_own_setting(const char *name); /* begins with "pginterlock." */
 
 /* Where a statement without tables would run now (protocol-level function calls and the like). */
 int session_default_database(const struct session_state *state);
 
-/* The database's names are lost with its connection: its temporary tables, prepared statements and cursors. */
+/* The database's names are lost with its connection: its temporary tables, prepared statements and
+ * cursors. */
 void session_lost_database(struct session_state *state, int database);
 
-/* Number of characters before byte `offset` in UTF-8 text, plus one: PostgreSQL's 1-based position. */
+/* Number of characters before byte `offset` in UTF-8 text, plus one: PostgreSQL's 1-based position.
+ */
 int position_in_characters(const char *text, size_t length, int offset);
 
 #endif

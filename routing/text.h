@@ -1,11 +1,13 @@
-/* Strings that are built piece by piece, and a place where a session keeps them until its next decision. */
+/* Strings that are built piece by piece, and a place where a session keeps them until its next
+ * decision. */
 #ifndef PGINTERLOCK_TEXT_H
 #define PGINTERLOCK_TEXT_H
 
 #include <stdarg.h>
 #include <stddef.h>
 
-/* A growing string; `data` is NUL-terminated once something was appended. Out of memory ends the process. */
+/* A growing string; `data` is NUL-terminated once something was appended. Out of memory ends the
+ * process. */
 struct text {
     char *data;
     size_t length, room;
@@ -18,7 +20,7 @@ enum { SCRATCH_MAX = 64 };
 
 /* Owns finished strings. */
 struct scratch {
-    char *strings[SCRATCH_MAX];
+    void *strings[SCRATCH_MAX];
     size_t count;
 };
 
@@ -26,7 +28,11 @@ struct scratch {
 const char *scratch_take(struct scratch *scratch, struct text *text);
 void scratch_clear(struct scratch *scratch);
 
-/* realloc() that doubles: makes room for one more of `size` bytes in an array. Out of memory ends the process. */
+/* Zeroed memory that lives as long. */
+void *scratch_new(struct scratch *scratch, size_t size);
+
+/* realloc() that doubles: makes room for one more of `size` bytes in an array. Out of memory ends
+ * the process. */
 void *array_grow(void *array, size_t count, size_t *room, size_t size);
 
 /* strdup() and malloc() that end the process where memory is out. */

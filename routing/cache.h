@@ -1,0 +1,30 @@
+/* Queries by their exact text, bounded in bytes; what was used longest ago goes first.
+ *
+ * The key is the text with how it was read (lexing flags). It is found by a hash whose secret
+ * nobody outside knows, so that no client can make texts collide, and confirmed by comparing the
+ * whole text. One thread. */
+#ifndef PGINTERLOCK_CACHE_H
+#define PGINTERLOCK_CACHE_H
+
+#include "routing/router.h"
+
+enum { CACHE_SECRET_SIZE = 192 };
+
+struct cache;
+
+/* `secret` is CACHE_SECRET_SIZE random bytes, copied. `bytes` bounds the sum of what cache_put()
+ * was told. */
+struct cache *cache_new(size_t bytes, const unsigned char *secret);
+void cache_free(struct cache *cache); /* gives back its references */
+
+/* The query, borrowed until the next cache_put(), or NULL. Counts as used. */
+struct query *cache_find(struct cache *cache, const char *text, size_t length, unsigned flags);
+
+/* Keeps a reference of its own. `bytes` is what the query occupies in memory. It must not be in the
+ * cache yet. One that is bigger than an eighth of the cache is not kept. */
+void cache_put(struct cache *cache, struct query *query, unsigned flags, size_t bytes);
+
+size_t cache_count(const struct cache *cache);
+size_t cache_bytes(const struct cache *cache);
+
+#endif

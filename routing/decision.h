@@ -1,0 +1,47 @@
+/* One decision while it is made: shared by decision.c, which finds out what to decide on and where
+ * it goes, and decision_rules.c, which holds it against each rule. Nobody else includes it. */
+#ifndef PGINTERLOCK_DECISION_H
+#define PGINTERLOCK_DECISION_H
+
+#include "routing/violation.h"
+
+struct deciding {
+    struct session_state *state;
+    const struct statement *statement; /* what the client sent */
+    const struct statement *subject;   /* whose tables count: of EXECUTE, the prepared one's */
+    struct statement overlay;          /* the subject as the session's temporary tables make it */
+    struct decision *out;
+    int pin;       /* by comment, SET or entrypoint; -1: routed */
+    int bound_to;  /* where the prepared statement or cursor lives; -1 */
+    bool executes; /* the subject's modifications happen */
+};
+
+static inline database_set decision_bit(int database) {
+    return (database_set)1 << database;
+}
+
+static inline void decision_settle(struct decision *out, enum destination destination,
+                                   int database) {
+    out->destination = destination;
+    out->database = database;
+}
+
+/* Each returns whether the statement goes on: the rule holds, or breaking it is let pass as an
+ * observation. Else the decision is a rejection. In the order in which a violation is told. */
+bool decision_check_unclassified(struct deciding *d);
+bool decision_check_unparsed(struct deciding *d);
+bool decision_check_foreign_key(struct deciding *d);
+bool decision_check_join(struct deciding *d);
+bool decision_check_pin(struct deciding *d);
+
+/* After the target is chosen; also says in the decision what is modified. */
+bool decision_check_transaction(struct deciding *d);
+
+/* PREPARE TRANSACTION. */
+bool decision_check_routable(struct deciding *d);
+
+/* The logical databases in whose stores every table of the subject is. Permits and modes let a
+ * statement over two databases run only where one store holds both. */
+database_set decision_executable_on(const struct deciding *d);
+
+#endif

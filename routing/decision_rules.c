@@ -1,0 +1,282 @@
+#include "routing/decision.h"
+
+static struct violation_case case_of(const struct deciding *d, int table) {
+    return (struct violation_case){
+        .state = d->state,
+        .statement = d->subject,
+        .in_text = d->subject->query == d->statement->query,
+        .pin = d->pin,
+        .table = table,
+    };
+}
+
+static bool reject(struct deciding *d) {
+    d->out->violated = true;
+    decision_settle(d->out, DESTINATION_NONE, -1);
+    return false;
+}
+
+/* Why a broken rule is let pass, as an observation's reason; -1: it isn't. */
+static int reason_to_pass(const struct deciding *d, enum rule rule, unsigned comment,
+                          unsigned permit) {
+    const struct own_setting_entry *allow = session_own_setting(d->state, OWN_ALLOW);
+    if (((d->statement->facts->flags | d->subject->facts->flags) & comment) != 0) {
+        return OBSERVED_COMMENT;
+    }
+    if (allow != NULL && (allow->permits & permit) != 0) {
+        return OBSERVED_SETTING;
+    }
+    return d->state->settings->rules[rule] == RULE_REPORT ? OBSERVED_REPORT : -1;
+}
+
+/* A rule broke and its words are in out->violation: is it let pass (then it is an observation), or
+ * rejected? */
+static bool let_pass(struct deciding *d, enum rule rule, unsigned comment, unsigned permit) {
+    struct decision *out = d->out;
+    int reason = reason_to_pass(d, rule, comment, permit);
+    if (reason < 0) {
+        return reject(d);
+    }
+    if (out->observation_count < OBSERVATIONS_MAX) {
+        struct observation *observation = &out->observations[out->observation_count++];
+        observation->rule = rule;
+        observation->reason = reason;
+        observation->message = out->violation.message;
+        observation->detail = out->violation.detail;
+    }
+    return true;
+}
+
+static bool looks_at(const struct deciding *d, enum rule rule) {
+    return d->state->settings->rules[rule] != RULE_OFF;
+}
+
+/* The first table that isn't of the first one's database; where all are, the first of another
+ * schema. */
+static int first_apart(const struct statement *statement, const struct classification *c) {
+    const struct routed_table *first = NULL;
+    int other_schema = -1;
+    for (size_t i = 0; i < statement->facts->table_count; i++) {
+        const struct routed_table *table = &statement->tables[i];
+        bool counts =
+            table->role == ROLE_TEMPORARY ||
+            (table->role == ROLE_COUNTS && !classification_schema_is_neutral(c, table->schema));
+        if (!counts) {
+            continue;
+        }
+        if (first == NULL) {
+            first = table;
+        } else if ((first->databases & table->databases) == 0) {
+            return (int)i;
+        } else if (other_schema < 0 && table->schema != first->schema) {
+            other_schema = (int)i;
+        }
+    }
+    return other_schema;
+}
+
+database_set decision_executable_on(const struct deciding *d) {
+    const struct settings *settings = d->state->settings;
+    const struct statement *s = d->subject;
+    database_set physical = ~(database_set)0, logical = 0;
+    for (size_t i = 0; i < s->facts->table_count; i++) {
+        bool placed = s->tables[i].role == ROLE_COUNTS || s->tables[i].role == ROLE_TEMPORARY;
+        if (placed) {
+            physical &= settings_physical_databases(settings, s->tables[i].databases);
+        } else if (s->tables[i].role == ROLE_UNKNOWN) {
+            physical &= settings_physical_databases(settings, 1);
+        }
+    }
+    for (schema_set rest = s->schemas; rest != 0;
+         rest &= rest - 1) { /* those of functions are here only */
+        database_set own =
+            classification_schema_databases(settings->classification, __builtin_ctzll(rest));
+        physical &= settings_physical_databases(settings, own);
+    }
+    for (size_t i = 0; i < settings->database_count; i++) {
+        logical |= (physical & decision_bit(settings->databases[i].physical)) != 0
+                       ? decision_bit((int)i)
+                       : 0;
+    }
+    return logical;
+}
+
+bool decision_check_unclassified(struct deciding *d) {
+    if (d->subject->unknown < 0 || !looks_at(d, RULE_UNCLASSIFIED)) {
+        return true;
+    }
+    struct violation_case v = case_of(d, d->subject->unknown);
+    violation_unclassified(&v, &d->out->violation);
+    return let_pass(d, RULE_UNCLASSIFIED, 0, 0);
+}
+
+bool decision_check_unparsed(struct deciding *d) {
+    if (d->subject->facts->kind != KIND_UNPARSED || d->subject->databases != 0 ||
+        !looks_at(d, RULE_UNPARSED)) {
+        return true;
+    }
+    struct violation_case v =
+        case_of(d, first_apart(d->subject, d->state->settings->classification));
+    violation_unparsed(&v, &d->out->violation);
+    return let_pass(d, RULE_UNPARSED, 0, 0);
+}
+
+bool decision_check_foreign_key(struct deciding *d) {
+    if (d->subject->bad_foreign_key < 0 || !looks_at(d, RULE_CROSS_FOREIGN_KEY)) {
+        return true;
+    }
+    struct violation_case v =
+        case_of(d, d->subject->facts->foreign_keys[d->subject->bad_foreign_key].to);
+    violation_cross_foreign_key(&v, &d->out->violation);
+    return let_pass(d, RULE_CROSS_FOREIGN_KEY, 0, 0);
+}
+
+bool decision_check_join(struct deciding *d) {
+    const struct statement *s = d->subject;
+    bool impossible = false;
+    if (s->databases == 0) {
+        database_set possible = decision_executable_on(d);
+        impossible = possible == 0 || (d->pin >= 0 && (possible & decision_bit(d->pin)) == 0);
+    }
+    bool broken = s->bad_join && looks_at(d, RULE_CROSS_JOIN);
+    if (!broken && !impossible) {
+        return true;
+    }
+    bool passes = !broken || reason_to_pass(d, RULE_CROSS_JOIN, STATEMENT_PERMIT_CROSS_JOIN,
+                                            PERMIT_CROSS_JOIN) >= 0;
+    struct violation_case v = case_of(d, first_apart(s, d->state->settings->classification));
+    violation_cross_join(&v, impossible && passes, &d->out->violation);
+    return impossible
+               ? reject(d)
+               : let_pass(d, RULE_CROSS_JOIN, STATEMENT_PERMIT_CROSS_JOIN, PERMIT_CROSS_JOIN);
+}
+
+/* On a pinned connection structure is the same everywhere: DDL passes, but for the rows that it
+ * reads. */
+static bool passes_pin(const struct deciding *d, const struct table_facts *table) {
+    const struct statement_facts *facts = d->subject->facts;
+    return facts->kind == KIND_DDL &&
+           (table->access == ACCESS_DDL || facts->inner_kind == KIND_EMPTY);
+}
+
+static bool breaks_pin(const struct deciding *d, const struct routed_table *table, bool written) {
+    const struct classification *c = d->state->settings->classification;
+    database_set own = table->role == ROLE_UNKNOWN ? 1 : table->databases;
+    if (table->role == ROLE_IGNORED || (own & decision_bit(d->pin)) != 0 ||
+        passes_pin(d, table->facts)) {
+        return false;
+    }
+    bool locked = table->role == ROLE_COUNTS && table->facts->access == ACCESS_WRITE &&
+                  (classification_locked_schemas(c, d->pin) >> table->schema & 1) != 0;
+    return locked == written;
+}
+
+static bool check_pin_tables(struct deciding *d, enum rule rule, int *found) {
+    for (size_t i = 0; i < d->subject->facts->table_count; i++) {
+        if (breaks_pin(d, &d->subject->tables[i], rule == RULE_WRITE_LOCK)) {
+            *found = (int)i;
+            return true;
+        }
+    }
+    *found = -1;
+    /* A function's schema stands with no table. */
+    return rule == RULE_WRONG_DATABASE && d->subject->facts->function_count > 0 &&
+           d->subject->facts->kind != KIND_DDL && d->subject->bound &&
+           (d->subject->databases & decision_bit(d->pin)) == 0;
+}
+
+bool decision_check_pin(struct deciding *d) {
+    if (d->pin < 0 || !d->subject->bound || (d->subject->databases & decision_bit(d->pin)) != 0) {
+        return true;
+    }
+    int table;
+    if (looks_at(d, RULE_WRITE_LOCK) && check_pin_tables(d, RULE_WRITE_LOCK, &table)) {
+        struct violation_case v = case_of(d, table);
+        violation_write_lock(&v, &d->out->violation);
+        if (!let_pass(d, RULE_WRITE_LOCK, 0, 0)) {
+            return false;
+        }
+    }
+    if (looks_at(d, RULE_WRONG_DATABASE) && check_pin_tables(d, RULE_WRONG_DATABASE, &table)) {
+        struct violation_case v = case_of(d, table);
+        violation_wrong_database(&v, &d->out->violation);
+        return let_pass(d, RULE_WRONG_DATABASE, 0, 0);
+    }
+    return true;
+}
+
+/* Whether all these schemas may be modified in one transaction: one of them lists all the others.
+ */
+static bool transactions_allowed(const struct classification *c, schema_set schemas) {
+    if (!classification_has_permissions(c)) {
+        return true;
+    }
+    for (schema_set rest = schemas; rest != 0; rest &= rest - 1) {
+        if ((schemas & ~classification_allowed_transactions(c, __builtin_ctzll(rest))) == 0) {
+            return true;
+        }
+    }
+    return schemas == 0;
+}
+
+/* What running the subject on `target` modifies. */
+static database_set modified_databases(const struct deciding *d, int target) {
+    const struct statement *s = d->subject;
+    if (d->pin >= 0 || s->databases != 0) {
+        return s->modified != 0 || s->modifies_neutral ? decision_bit(target) : 0;
+    }
+    database_set databases = s->modifies_neutral ? decision_bit(target) : 0;
+    for (schema_set rest = s->modified; rest != 0; rest &= rest - 1) {
+        database_set own = classification_schema_databases(d->state->settings->classification,
+                                                           __builtin_ctzll(rest));
+        databases |= (own & decision_bit(target)) != 0 ? decision_bit(target)
+                                                       : decision_bit(database_set_first(own));
+    }
+    return databases;
+}
+
+static int first_modified(const struct statement *statement) {
+    int found = -1;
+    for (size_t i = 0; i < statement->facts->table_count && found < 0; i++) {
+        const struct routed_table *table = &statement->tables[i];
+        bool modified = table->role != ROLE_IGNORED && table->role != ROLE_TEMPORARY &&
+                        table->facts->access != ACCESS_READ &&
+                        (table->facts->flags & TABLE_REFERENCED) == 0;
+        found = modified ? (int)i : -1;
+    }
+    return found;
+}
+
+bool decision_check_transaction(struct deciding *d) {
+    int target = d->out->database;
+    if (!d->executes || (d->subject->modified == 0 && !d->subject->modifies_neutral)) {
+        return true;
+    }
+    const struct mark *now = &d->state->now;
+    database_set databases = modified_databases(d, target);
+    schema_set schemas = d->subject->modified;
+    d->out->modifies = databases;
+    d->out->modified_schemas = schemas;
+    database_set all = now->modified | databases;
+    bool second = (all & (all - 1)) != 0 && (databases & ~now->modified) != 0;
+    bool forbidden =
+        (schemas & ~now->modified_schemas) != 0 &&
+        !transactions_allowed(d->state->settings->classification, now->modified_schemas | schemas);
+    if ((!second && !forbidden) || !looks_at(d, RULE_CROSS_TRANSACTION)) {
+        return true;
+    }
+    struct violation_case v = case_of(d, first_modified(d->subject));
+    violation_cross_transaction(&v, databases, schemas, &d->out->violation);
+    return let_pass(d, RULE_CROSS_TRANSACTION, STATEMENT_PERMIT_CROSS_TRANSACTION,
+                    PERMIT_CROSS_TRANSACTION);
+}
+
+bool decision_check_routable(struct deciding *d) {
+    database_set physical = settings_physical_databases(d->state->settings, d->state->used);
+    if ((physical & (physical - 1)) == 0 || d->state->status == BLOCK_FAILED) {
+        return true;
+    }
+    struct violation_case v = case_of(d, -1);
+    violation_unroutable(&v, &d->out->violation);
+    return reject(d);
+}

@@ -1,0 +1,270 @@
+/* What a statement's tables and their schemas amount to, before any session comes into it. */
+#include "routing/router.h"
+
+#include <string.h>
+#include <strings.h>
+
+int database_set_first(database_set set) {
+    return __builtin_ctz(set);
+}
+
+database_set settings_all_databases(const struct settings *settings) {
+    return settings->database_count >= DATABASES_MAX
+               ? ~(database_set)0
+               : ((database_set)1 << settings->database_count) - 1;
+}
+
+database_set settings_physical_databases(const struct settings *settings, database_set set) {
+    database_set physical = 0;
+    for (size_t i = 0; i < settings->database_count; i++) {
+        if ((set >> i & 1) != 0) {
+            physical |= (database_set)1 << settings->databases[i].physical;
+        }
+    }
+    return physical;
+}
+
+static schema_set schema_bit(int schema) {
+    return (schema_set)1 << schema;
+}
+
+/* Whether executing the statement modifies what it accesses so; structure only counts in a
+ * structure change. */
+static bool access_modifies(const struct statement_facts *facts, const struct table_facts *table) {
+    switch (table->access) {
+    case ACCESS_WRITE:
+    case ACCESS_LOCK:
+        return true;
+    case ACCESS_DDL:
+        return (facts->flags & STATEMENT_MODIFIES_DDL) != 0 &&
+               (table->flags & TABLE_REFERENCED) == 0;
+    case ACCESS_READ:
+        return false;
+    }
+    return false;
+}
+
+/* While summing up: what only matters for the conclusions. */
+struct summing {
+    const struct settings *settings;
+    struct statement *statement;
+    database_set joined; /* as statement->databases, without the far ends of foreign keys */
+    bool temporary_ddl;  /* structure of a temporary table, … */
+    bool permanent_ddl;  /* … of another */
+    bool objects;
+    bool counts; /* some table says where the statement goes */
+};
+
+static void sum_schema(struct summing *s, int schema, database_set databases, bool modifies,
+                       bool referenced) {
+    struct statement *statement = s->statement;
+    const struct classification *c = s->settings->classification;
+    if (classification_schema_is_neutral(c, schema)) {
+        statement->neutral |= schema_bit(schema);
+        /* An identifier of unreadable text that happens to begin with pg_ is no write to the
+         * catalogs. */
+        bool named_only =
+            statement->facts->kind == KIND_UNPARSED && classification_schema_is_internal(c, schema);
+        statement->modifies_neutral |= modifies && !named_only;
+        return;
+    }
+    statement->bound = true;
+    statement->databases &= databases;
+    if (!referenced) {
+        statement->schemas |= schema_bit(schema);
+        s->joined &= databases;
+    }
+    if (modifies) {
+        statement->modified |= schema_bit(schema);
+    }
+}
+
+/* A table without a class counts as main's, for the modes in which that is let pass. */
+static void sum_unknown(struct summing *s, int index, bool modifies) {
+    struct statement *statement = s->statement;
+    if (statement->unknown < 0) {
+        statement->unknown = index;
+    }
+    int schema = classification_schema_by_name(s->settings->classification, "gitlab_main");
+    if (schema >= 0) {
+        sum_schema(s, schema, 1, modifies, false);
+    } else {
+        statement->bound = true;
+        statement->databases &= 1;
+        s->joined &= 1;
+        statement->modifies_neutral |= modifies;
+    }
+}
+
+static void sum_table(struct summing *s, int index) {
+    struct statement *statement = s->statement;
+    const struct routed_table *table = &statement->tables[index];
+    unsigned flags = table->facts->flags;
+    bool modifies = access_modifies(statement->facts, table->facts);
+    if (table->facts->access == ACCESS_DDL && (flags & TABLE_OTHER_OBJECT) == 0) {
+        bool temporary = table->role == ROLE_TEMPORARY || (flags & TABLE_TEMPORARY) != 0;
+        *(temporary ? &s->temporary_ddl : &s->permanent_ddl) = true;
+    }
+    s->counts |= table->role != ROLE_IGNORED;
+    switch (table->role) {
+    case ROLE_IGNORED:
+        s->objects |= (flags & (TABLE_OTHER_OBJECT | TABLE_SEQUENCE)) != 0;
+        return;
+    case ROLE_TEMPORARY:
+        statement->bound = true;
+        statement->databases &= table->databases;
+        s->joined &= table->databases;
+        return;
+    case ROLE_UNKNOWN:
+        sum_unknown(s, index, modifies);
+        return;
+    case ROLE_COUNTS:
+        break;
+    }
+    bool neutral = classification_schema_is_neutral(s->settings->classification, table->schema);
+    if ((flags & TABLE_NAMED_IN_STRING) != 0 && (flags & TABLE_SEQUENCE) == 0 && !neutral) {
+        statement->looks_up = true;
+        if ((statement->facts->flags & STATEMENT_CATALOG) != 0) {
+            statement->names_tables = true;
+            statement->named &= table->databases;
+            return;
+        }
+    }
+    sum_schema(s, table->schema, table->databases, modifies, (flags & TABLE_REFERENCED) != 0);
+}
+
+static void sum_functions(struct summing *s) {
+    const struct statement_facts *facts = s->statement->facts;
+    const struct classification *c = s->settings->classification;
+    for (size_t i = 0; i < facts->function_count; i++) {
+        int schema = classification_lookup_function(c, facts->functions[i]);
+        if (schema >= 0) {
+            /* What it does is not known, so it counts as a write. */
+            sum_schema(s, schema, classification_schema_databases(c, schema), true, false);
+            s->statement->writes = true;
+            s->counts = true;
+        }
+    }
+}
+
+static void sum_literals(struct summing *s) {
+    const struct statement_facts *facts = s->statement->facts;
+    const struct classification *c = s->settings->classification;
+    for (size_t i = 0; i < facts->literal_count; i++) {
+        int schema = classification_lookup(c, NULL, facts->literals[i]);
+        if (schema >= 0 && !classification_schema_is_neutral(c, schema)) {
+            s->statement->names_tables = true;
+            s->statement->named &= classification_schema_databases(c, schema);
+        }
+    }
+}
+
+/* Whether one of the schemas lists all the others. */
+static bool joins_allowed(const struct classification *c, schema_set schemas) {
+    for (schema_set rest = schemas; rest != 0; rest &= rest - 1) {
+        if ((schemas & ~classification_allowed_joins(c, __builtin_ctzll(rest))) == 0) {
+            return true;
+        }
+    }
+    return schemas == 0;
+}
+
+static bool foreign_key_allowed(const struct settings *settings, const struct routed_table *from,
+                                const struct routed_table *to) {
+    const struct classification *c = settings->classification;
+    if (from->role != ROLE_COUNTS || to->role != ROLE_COUNTS || from->schema == to->schema) {
+        return true;
+    }
+    if ((from->databases & to->databases) == 0) {
+        return false;
+    }
+    return !classification_has_permissions(c) ||
+           (classification_allowed_foreign_keys(c, from->schema) & schema_bit(to->schema)) != 0 ||
+           (classification_allowed_foreign_keys(c, to->schema) & schema_bit(from->schema)) != 0;
+}
+
+static int first_bad_foreign_key(const struct statement *statement,
+                                 const struct settings *settings) {
+    const struct statement_facts *facts = statement->facts;
+    for (size_t i = 0; i < facts->foreign_key_count; i++) {
+        const struct foreign_key_facts *key = &facts->foreign_keys[i];
+        if (!foreign_key_allowed(settings, &statement->tables[key->from],
+                                 &statement->tables[key->to])) {
+            return (int)i;
+        }
+    }
+    return -1;
+}
+
+static bool statement_executes(const struct statement_facts *facts) {
+    switch (facts->kind) {
+    case KIND_PREPARE:
+    case KIND_DECLARE:
+        return false;
+    case KIND_EXPLAIN:
+        return (facts->flags & STATEMENT_ANALYZE) != 0;
+    default:
+        return true;
+    }
+}
+
+/* The parser's tree says so too, but the facts don't: three words in a row are enough for a table
+ * that goes away. */
+static bool says_on_commit_drop(const struct statement *statement) {
+    const char *at = statement->query->text + statement->facts->start;
+    const char *end = at + statement->facts->length;
+    static const char *const words[] = {"on", "commit", "drop"};
+    size_t next = 0;
+    while (at < end) {
+        size_t space = strspn(at, " \t\r\n\f\v");
+        at += space;
+        size_t length = strcspn(at, " \t\r\n\f\v;(");
+        if (at >= end) {
+            break;
+        }
+        bool matches = length == strlen(words[next]) && strncasecmp(at, words[next], length) == 0;
+        next = matches ? next + 1 : 0;
+        if (next == sizeof words / sizeof *words) {
+            return true;
+        }
+        at += length > 0 ? length : 1;
+    }
+    return false;
+}
+
+void statement_summarize(struct statement *statement, const struct settings *settings) {
+    const struct statement_facts *facts = statement->facts;
+    database_set all = settings_all_databases(settings);
+    statement->schemas = statement->neutral = statement->modified = 0;
+    statement->databases = statement->named = all;
+    statement->bound = statement->looks_up = statement->names_tables = statement->modifies_neutral =
+        false;
+    statement->writes = (facts->flags & STATEMENT_MODIFIES_DDL) != 0;
+    statement->unknown = -1;
+    statement->hint_database =
+        facts->hint_database != NULL ? settings_find_database(settings, facts->hint_database) : -1;
+    statement->executes = statement_executes(facts);
+    statement->drops_on_commit =
+        (facts->flags & STATEMENT_TEMPORARY) != 0 && says_on_commit_drop(statement);
+
+    struct summing s = {.settings = settings, .statement = statement, .joined = all};
+    for (size_t i = 0; i < facts->table_count; i++) {
+        sum_table(&s, (int)i);
+        statement->writes |=
+            facts->tables[i].access == ACCESS_WRITE || facts->tables[i].access == ACCESS_LOCK;
+    }
+    sum_functions(&s);
+    sum_literals(&s);
+
+    if ((facts->flags & STATEMENT_MODIFIES_DDL) != 0 && statement->modified == 0 &&
+        !(s.temporary_ddl && !s.permanent_ddl)) {
+        statement->modifies_neutral = true;
+    }
+    statement->names_objects = s.objects && !s.counts;
+    statement->bad_foreign_key = first_bad_foreign_key(statement, settings);
+    bool two = (statement->schemas & (statement->schemas - 1)) != 0;
+    statement->bad_join =
+        facts->kind != KIND_UNPARSED &&
+        (s.joined == 0 || (two && classification_has_permissions(settings->classification) &&
+                           !joins_allowed(settings->classification, statement->schemas)));
+}

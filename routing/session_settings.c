@@ -1,0 +1,184 @@
+/* pginterlock.database and pginterlock.allow: settings of the proxy's own, as transactional as any.
+ */
+#include "routing/session_model.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+enum { VALUE_MAX = 4096 };
+
+static const char *const setting_names[OWN_COUNT] = {"pginterlock.database", "pginterlock.allow"};
+
+bool session_is_own_setting(const char *name) {
+    return strncasecmp(name, "pginterlock.", 12) == 0;
+}
+
+static int find_setting(const char *name) {
+    for (int i = 0; i < OWN_COUNT; i++) {
+        if (strcasecmp(name, setting_names[i]) == 0) {
+            return i;
+        }
+    }
+    return -1;
+}
+
+/* Reads `cross_join, cross_transaction; url=…`. False: a word is no rule that can be permitted; it
+ * is *word. */
+static bool parse_permits(const char *value, unsigned *permits, const char **word, size_t *length) {
+    *permits = 0;
+    const char *at = value;
+    while (*at != '\0' && *at != ';') {
+        at += strspn(at, " \t\r\n,");
+        *length = strcspn(at, " \t\r\n,;");
+        *word = at;
+        if (*length == strlen("cross_join") && strncmp(at, "cross_join", *length) == 0) {
+            *permits |= PERMIT_CROSS_JOIN;
+        } else if (*length == strlen("cross_transaction") &&
+                   strncmp(at, "cross_transaction", *length) == 0) {
+            *permits |= PERMIT_CROSS_TRANSACTION;
+        } else if (*length > 0) {
+            return false;
+        }
+        at += *length;
+    }
+    return true;
+}
+
+static bool check_database(const struct session_state *state, const char *value,
+                           struct error *error) {
+    const struct settings *settings = state->settings;
+    int database = settings_find_database(settings, value);
+    if (database < 0) {
+        return error_set(
+            error, "invalid value for parameter \"pginterlock.database\": \"%s\" is no database",
+            value);
+    }
+    int own = settings->entrypoints[state->entrypoint].database;
+    if (own != ENTRYPOINT_ROUTED && own != database) {
+        return error_set(
+            error,
+            "invalid value for parameter \"pginterlock.database\": \"%s\": this connection is "
+            "pinned to \"%s\"; use a routed one",
+            value, settings->databases[own].name);
+    }
+    return true;
+}
+
+bool session_check_setting(const struct session_state *state, const char *name, const char *value,
+                           const char **sqlstate, struct error *error) {
+    int setting = find_setting(name);
+    *sqlstate = "22023";
+    if (setting < 0) {
+        *sqlstate = "42704";
+        return error_set(error, "unrecognized configuration parameter \"%s\"", name);
+    }
+    if (value == NULL) {
+        return true;
+    }
+    if (strlen(value) > VALUE_MAX) {
+        return error_set(error, "invalid value for parameter \"%s\": longer than %d bytes", name,
+                         VALUE_MAX);
+    }
+    if (setting == OWN_DATABASE) {
+        return check_database(state, value, error);
+    }
+    unsigned permits;
+    const char *word;
+    size_t length;
+    if (!parse_permits(value, &permits, &word, &length)) {
+        return error_set(
+            error,
+            "invalid value for parameter \"%s\": \"%.*s\" can't be permitted: use cross_join or "
+            "cross_transaction, and ; before a url",
+            name, (int)(length < 100 ? length : 100), word);
+    }
+    return true;
+}
+
+static void own_add(struct session_state *state, struct own_setting_entry entry) {
+    state->own = array_grow(state->own, state->now.own_count, &state->own_room, sizeof *state->own);
+    state->own[state->now.own_count++] = entry;
+}
+
+void session_apply_setting(struct session_state *state, const char *name, const char *value,
+                           bool local) {
+    const char *sqlstate;
+    struct error error;
+    if (!session_check_setting(state, name, value, &sqlstate, &error)) {
+        return;
+    }
+    struct own_setting_entry entry = {
+        .setting = (enum own_setting)find_setting(name), .local = local, .database = -1};
+    if (value != NULL) {
+        const char *word;
+        size_t length;
+        entry.value = text_copy(value);
+        if (entry.setting == OWN_DATABASE) {
+            entry.database = settings_find_database(state->settings, value);
+        } else {
+            bool valid = parse_permits(value, &entry.permits, &word, &length);
+            assert(valid);
+        }
+    }
+    own_add(state, entry);
+}
+
+void session_reset_settings(struct session_state *state) {
+    for (int i = 0; i < OWN_COUNT; i++) {
+        if (session_own_setting(state, (enum own_setting)i) != NULL) {
+            own_add(state,
+                    (struct own_setting_entry){.setting = (enum own_setting)i, .database = -1});
+        }
+    }
+}
+
+const struct own_setting_entry *session_own_setting(const struct session_state *state,
+                                                    enum own_setting setting) {
+    for (size_t i = state->now.own_count; i-- > 0;) {
+        if (state->own[i].setting == setting) {
+            return state->own[i].value != NULL ? &state->own[i] : NULL;
+        }
+    }
+    return NULL;
+}
+
+int session_pin(const struct session_state *state) {
+    const struct own_setting_entry *set = session_own_setting(state, OWN_DATABASE);
+    return set != NULL ? set->database : state->settings->entrypoints[state->entrypoint].database;
+}
+
+const char *session_show(const struct session_state *state, const char *name) {
+    int setting = find_setting(name);
+    if (setting < 0) {
+        return NULL;
+    }
+    const struct own_setting_entry *entry = session_own_setting(state, (enum own_setting)setting);
+    if (entry != NULL) {
+        return entry->value;
+    }
+    int pin = session_pin(state);
+    return setting == OWN_DATABASE && pin >= 0 ? state->settings->databases[pin].name : "";
+}
+
+/* Keeps the last value of each setting that SET, not SET LOCAL, gave it. */
+void session_compact_settings(struct session_state *state) {
+    struct own_setting_entry last[OWN_COUNT] = {{0}};
+    bool set[OWN_COUNT] = {false};
+    for (size_t i = state->now.own_count; i-- > 0;) {
+        struct own_setting_entry *entry = &state->own[i];
+        if (!entry->local && !set[entry->setting]) {
+            set[entry->setting] = true;
+            last[entry->setting] = *entry;
+        } else {
+            free(entry->value);
+        }
+    }
+    state->now.own_count = 0;
+    for (int i = 0; i < OWN_COUNT; i++) {
+        if (set[i] && last[i].value != NULL) {
+            state->own[state->now.own_count++] = last[i];
+        }
+    }
+}

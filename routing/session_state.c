@@ -1,0 +1,341 @@
+#include "routing/session_model.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- logs and marks ---- */
+
+static struct mark mark_nothing(const struct session_state *state) {
+    struct mark mark = state->now;
+    mark.modified = 0;
+    mark.modified_schemas = 0;
+    mark.last_wrote = -1;
+    return mark;
+}
+
+/* Cuts every log back to what it was at the mark. */
+static void session_return_to(struct session_state *state, const struct mark *mark) {
+    while (state->now.temporary_count > mark->temporary_count) {
+        free(state->temporaries[--state->now.temporary_count].name);
+    }
+    while (state->now.cursor_count > mark->cursor_count) {
+        named_statement_close(&state->cursors[--state->now.cursor_count]);
+    }
+    while (state->now.own_count > mark->own_count) {
+        free(state->own[--state->now.own_count].value);
+    }
+    while (state->now.modification_count > mark->modification_count) {
+        query_unref(state->modifications[--state->now.modification_count].query);
+    }
+    state->now = *mark;
+}
+
+static void session_cut_savepoints(struct session_state *state, size_t count) {
+    while (state->savepoint_count > count) {
+        free(state->savepoints[--state->savepoint_count].name);
+    }
+}
+
+/* The transaction is over; what it did stays where it committed. */
+static void session_end(struct session_state *state, bool committed, bool chain) {
+    if (!committed) {
+        session_return_to(state, &state->begin);
+    }
+    struct mark mark = mark_nothing(state);
+    mark.modification_count = 0;
+    session_return_to(state, &mark);
+    session_cut_savepoints(state, 0);
+    session_compact_temporaries(state);
+    session_compact_cursors(state);
+    session_compact_settings(state);
+    state->begin = state->now;
+    state->last_ran = -1;
+    state->used = 0;
+    state->status = chain ? BLOCK_OPEN : state->bracketed ? BLOCK_IMPLICIT : BLOCK_IDLE;
+}
+
+static void session_begin(struct session_state *state, enum block_status status) {
+    if (state->status == BLOCK_IDLE) {
+        state->begin = state->now;
+    }
+    state->status = status;
+}
+
+/* ---- life ---- */
+
+struct session_state *session_state_new(const struct settings *settings, int entrypoint) {
+    assert(entrypoint >= 0 && (size_t)entrypoint < settings->entrypoint_count);
+    struct session_state *state = memory_new(sizeof *state);
+    state->settings = settings;
+    state->entrypoint = entrypoint;
+    state->now.last_wrote = -1;
+    state->begin = state->now;
+    state->last_ran = state->last_used = state->last_catalog = -1;
+    return state;
+}
+
+void session_state_free(struct session_state *state) {
+    if (state == NULL) {
+        return;
+    }
+    session_return_to(state, &(struct mark){.last_wrote = -1});
+    session_cut_savepoints(state, 0);
+    session_forget_prepared(state);
+    scratch_clear(&state->scratch);
+    free(state->temporaries);
+    free(state->cursors);
+    free(state->own);
+    free(state->modifications);
+    free(state->prepared);
+    free(state->savepoints);
+    free(state);
+}
+
+void session_set_settings(struct session_state *state, const struct settings *settings,
+                          int entrypoint) {
+    assert(entrypoint >= 0 && (size_t)entrypoint < settings->entrypoint_count);
+    state->settings = settings;
+    state->entrypoint = entrypoint;
+}
+
+/* ---- savepoints ---- */
+
+static size_t find_savepoint(const struct session_state *state, const char *name) {
+    size_t i = state->savepoint_count;
+    while (i > 0 && strcmp(state->savepoints[i - 1].name, name) != 0) {
+        i--;
+    }
+    return i; /* one more than the index; 0: none */
+}
+
+static void savepoint_push(struct session_state *state, const char *name) {
+    state->savepoints = array_grow(state->savepoints, state->savepoint_count,
+                                   &state->savepoint_room, sizeof *state->savepoints);
+    state->savepoints[state->savepoint_count++] =
+        (struct savepoint){.name = text_copy(name), .mark = state->now};
+}
+
+static void savepoint_return(struct session_state *state, const char *name) {
+    size_t found = find_savepoint(state, name);
+    if (found > 0) {
+        struct mark mark = state->savepoints[found - 1].mark;
+        session_cut_savepoints(state, found);
+        session_return_to(state, &mark);
+        state->status = BLOCK_OPEN;
+    }
+}
+
+static void savepoint_release(struct session_state *state, const char *name) {
+    size_t found = find_savepoint(state, name);
+    if (found > 0) {
+        session_cut_savepoints(state, found - 1);
+    }
+}
+
+size_t session_savepoint_count(const struct session_state *state) {
+    return state->savepoint_count;
+}
+
+const char *session_savepoint_name(const struct session_state *state, size_t index) {
+    assert(index < state->savepoint_count);
+    return state->savepoints[index].name;
+}
+
+bool session_has_savepoint(const struct session_state *state, const char *name) {
+    return find_savepoint(state, name) > 0;
+}
+
+/* ---- what ran ---- */
+
+static void note_modification(struct session_state *state, const struct statement *statement,
+                              const struct decision *decision) {
+    bool news = (decision->modifies & ~state->now.modified) != 0 ||
+                (decision->modified_schemas & ~state->now.modified_schemas) != 0;
+    if (news) {
+        const struct named_statement *named = session_referred(state, statement);
+        const struct statement *subject = named != NULL ? named->statement : statement;
+        state->modifications = array_grow(state->modifications, state->now.modification_count,
+                                          &state->modification_room, sizeof *state->modifications);
+        state->modifications[state->now.modification_count++] = (struct modification){
+            .query = query_ref(subject->query),
+            .statement = subject,
+            .databases = decision->modifies,
+            .schemas = decision->modified_schemas,
+        };
+    }
+    state->now.modified |= decision->modifies;
+    state->now.modified_schemas |= decision->modified_schemas;
+    state->now.last_wrote = decision->database;
+}
+
+/* A statement that ran on one database: which matters for where the next ones go. */
+static void note_run(struct session_state *state, const struct statement *statement,
+                     const struct decision *decision) {
+    int database = decision->database;
+    if (database < 0 || decision->destination == DESTINATION_ALL) {
+        return;
+    }
+    state->last_used = database;
+    if ((statement->facts->flags & STATEMENT_CATALOG) != 0) {
+        state->last_catalog = database;
+    }
+    if (state->status != BLOCK_IDLE) {
+        state->last_ran = database;
+        state->used |= (database_set)1 << database;
+        if (decision->modifies != 0) {
+            note_modification(state, statement, decision);
+        }
+    }
+    if (statement->facts->kind != KIND_PREPARE && statement->facts->kind != KIND_DECLARE) {
+        session_note_temporaries(state, statement, database);
+    }
+}
+
+static void note_setting(struct session_state *state, const struct statement *statement) {
+    const struct statement_facts *facts = statement->facts;
+    if (facts->name == NULL || !session_is_own_setting(facts->name)) {
+        return;
+    }
+    bool local = (facts->flags & STATEMENT_LOCAL) != 0;
+    if (!local || state->status != BLOCK_IDLE) {
+        session_apply_setting(state, facts->name, facts->value, local);
+    }
+}
+
+static void note_discard(struct session_state *state, const char *what) {
+    bool all = what == NULL || strcmp(what, "all") == 0;
+    if (all || strcmp(what, "temp") == 0) {
+        session_drop_temporaries(state);
+    }
+    if (all) {
+        session_forget_prepared(state);
+        session_close_cursor(state, NULL);
+        session_reset_settings(state);
+    }
+}
+
+static void note_name(struct session_state *state, const struct statement *statement,
+                      const struct decision *decision) {
+    const struct statement_facts *facts = statement->facts;
+    switch (facts->kind) {
+    case KIND_SET:
+        note_setting(state, statement);
+        break;
+    case KIND_RESET_ALL:
+        session_reset_settings(state);
+        break;
+    case KIND_DISCARD:
+        note_discard(state, facts->name);
+        break;
+    case KIND_PREPARE:
+        session_remember_prepared(state, statement, decision->database);
+        break;
+    case KIND_DEALLOCATE:
+        session_forget_named(state, facts->name);
+        break;
+    case KIND_DECLARE:
+        session_remember_cursor(state, statement, decision->database);
+        break;
+    case KIND_CLOSE:
+        session_close_cursor(state, facts->name);
+        break;
+    default:
+        if ((facts->flags & STATEMENT_SET_CONFIG) != 0) {
+            note_setting(state, statement);
+        }
+    }
+}
+
+/* The statements that move the block. False: it is none of them. */
+static bool session_move_block(struct session_state *state, const struct statement *statement) {
+    const struct statement_facts *facts = statement->facts;
+    bool chain = (facts->flags & STATEMENT_CHAIN) != 0;
+    switch (facts->kind) {
+    case KIND_BEGIN:
+        if (state->status == BLOCK_IDLE || state->status == BLOCK_IMPLICIT) {
+            session_begin(state, BLOCK_OPEN);
+        }
+        return true;
+    case KIND_COMMIT:
+        session_end(state, state->status != BLOCK_FAILED, chain);
+        return true;
+    case KIND_PREPARE_TRANSACTION:
+        session_end(state, state->status != BLOCK_FAILED, false);
+        return true;
+    case KIND_ROLLBACK:
+        session_end(state, false, chain);
+        return true;
+    case KIND_SAVEPOINT:
+        savepoint_push(state, facts->name);
+        return true;
+    case KIND_RELEASE:
+        savepoint_release(state, facts->name);
+        return true;
+    case KIND_ROLLBACK_TO:
+        savepoint_return(state, facts->name);
+        return true;
+    default:
+        return false;
+    }
+}
+
+void session_executed(struct session_state *state, const struct statement *statement,
+                      const struct decision *decision) {
+    if (session_move_block(state, statement)) {
+        return;
+    }
+    note_run(state, statement, decision);
+    note_name(state, statement, decision);
+    if (state->status == BLOCK_IDLE &&
+        (state->now.temporary_count | state->now.cursor_count | state->now.own_count) != 0) {
+        session_end(state, true, false);
+    }
+}
+
+void session_failed(struct session_state *state) {
+    if (state->status == BLOCK_OPEN) {
+        state->status = BLOCK_FAILED;
+    }
+}
+
+void session_begin_implicit(struct session_state *state) {
+    state->bracketed = true;
+    if (state->status == BLOCK_IDLE) {
+        session_begin(state, BLOCK_IMPLICIT);
+    }
+}
+
+void session_end_implicit(struct session_state *state, bool committed) {
+    state->bracketed = false;
+    if (state->status == BLOCK_IMPLICIT) {
+        session_end(state, committed, false);
+    }
+}
+
+void session_rolled_back(struct session_state *state) {
+    session_end(state, false, false);
+}
+
+void session_adopt_status(struct session_state *state, char status, int database) {
+    if (status == 'I' && (state->status == BLOCK_OPEN || state->status == BLOCK_FAILED)) {
+        session_end(state, false, false);
+    } else if (status != 'I' && (state->status == BLOCK_IDLE || state->status == BLOCK_IMPLICIT)) {
+        session_begin(state, BLOCK_OPEN);
+        state->last_ran = database;
+        state->used |= database >= 0 ? (database_set)1 << database : 0;
+    }
+    if (status == 'E' && state->status == BLOCK_OPEN) {
+        state->status = BLOCK_FAILED;
+    } else if (status == 'T' && state->status == BLOCK_FAILED) {
+        state->status = BLOCK_OPEN;
+    }
+}
+
+enum block_status session_block_status(const struct session_state *state) {
+    return state->status;
+}
+
+database_set session_modified(const struct session_state *state) {
+    return state->now.modified;
+}

@@ -1,0 +1,106 @@
+#include "routing/text.h"
+
+#include "routing/session_state.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+void *memory_new(size_t size) {
+    void *memory = calloc(1, size > 0 ? size : 1);
+    assert(memory != NULL);
+    return memory;
+}
+
+char *text_copy(const char *string) {
+    size_t length = strlen(string);
+    char *copy = memory_new(length + 1);
+    memcpy(copy, string, length);
+    return copy;
+}
+
+void *array_grow(void *array, size_t count, size_t *room, size_t size) {
+    if (count < *room) {
+        return array;
+    }
+    assert(*room <= SIZE_MAX / 4 / size);
+    size_t wanted = *room > 0 ? *room * 2 : 4;
+    void *grown = realloc(array, wanted * size);
+    assert(grown != NULL);
+    *room = wanted;
+    return grown;
+}
+
+static void text_reserve(struct text *text, size_t more) {
+    assert(more < SIZE_MAX / 4 && text->length < SIZE_MAX / 4);
+    size_t needed = text->length + more + 1;
+    if (needed > text->room) {
+        size_t room = needed < 128 ? 128 : needed * 2;
+        char *data = realloc(text->data, room);
+        assert(data != NULL);
+        text->data = data;
+        text->room = room;
+    }
+}
+
+void text_append_bytes(struct text *text, const char *bytes, size_t length) {
+    text_reserve(text, length);
+    if (length > 0) {
+        memcpy(text->data + text->length, bytes, length);
+    }
+    text->length += length;
+    text->data[text->length] = '\0';
+}
+
+void text_append(struct text *text, const char *format, ...) {
+    va_list arguments, again;
+    va_start(arguments, format);
+    va_copy(again, arguments);
+    text_reserve(text, 160);
+    size_t room = text->room - text->length;
+    int length = vsnprintf(text->data + text->length, room, format, arguments);
+    va_end(arguments);
+    assert(length >= 0);
+    if ((size_t)length >= room) {
+        text_reserve(text, (size_t)length);
+        vsnprintf(text->data + text->length, (size_t)length + 1, format, again);
+    }
+    va_end(again);
+    text->length += (size_t)length;
+}
+
+const char *scratch_take(struct scratch *scratch, struct text *text) {
+    char *string = text->data;
+    *text = (struct text){0};
+    if (string != NULL) {
+        assert(scratch->count < SCRATCH_MAX);
+        scratch->strings[scratch->count++] = string;
+    }
+    return string;
+}
+
+void *scratch_new(struct scratch *scratch, size_t size) {
+    assert(scratch->count < SCRATCH_MAX);
+    void *memory = memory_new(size);
+    scratch->strings[scratch->count++] = memory;
+    return memory;
+}
+
+void scratch_clear(struct scratch *scratch) {
+    while (scratch->count > 0) {
+        free(scratch->strings[--scratch->count]);
+    }
+}
+
+int position_in_characters(const char *text, size_t length, int offset) {
+    if (offset < 0 || (size_t)offset > length) {
+        return 0;
+    }
+    int characters = 1;
+    for (int i = 0; i < offset; i++) {
+        /* Continuation bytes (10xxxxxx) belong to the character before them. */
+        characters += ((unsigned char)text[i] & 0xC0) != 0x80;
+    }
+    return characters;
+}
