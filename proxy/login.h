@@ -1,7 +1,7 @@
 /* The client's side of a connection until the client is authenticated: encryption requests, the startup message,
  * authentication. Source: PostgreSQL manual, "Message Flow", "Start-up" and "SASL Authentication".
  *
- *   STARTUP → (TLS →) STARTUP … → PASSWORD | SASL_FIRST → SASL_FINAL → DONE; any → FAILED
+ *   STARTUP → (TLS →) STARTUP … → PASSWORD | MD5 | SASL_FIRST → SASL_FINAL → DONE; any → FAILED
  *
  * Lives on the heap for the time of the login; belongs to the session, on the worker's thread. The session hands the
  * client's stream events on by login_on_event() until `done` was called. */
@@ -21,7 +21,8 @@ enum login_state {
     LOGIN_STARTUP_NO_TLS, /* SSLRequest was answered 'N' */
     LOGIN_STARTUP_LAST,   /* no more requests for encryption */
     LOGIN_TLS,            /* handshake under way */
-    LOGIN_PASSWORD,       /* a password or md5 answer is due */
+    LOGIN_PASSWORD,       /* the password is due */
+    LOGIN_MD5,            /* its md5 answer is due */
     LOGIN_SASL_FIRST,     /* SASLInitialResponse is due */
     LOGIN_SASL_FINAL,     /* the last SASLResponse is due */
     LOGIN_DONE,
@@ -47,8 +48,7 @@ struct login {
     int entrypoint;         /* index into config->settings->entrypoints */
     char *password;         /* as the client gave it in plain (method password), else NULL; wiped by login_free() */
 
-    bool uses_md5;    /* PASSWORD: an md5 answer is due, not the password itself */
-    uint8_t salt[4];  /* of that answer */
+    uint8_t salt[4]; /* MD5: what the answer must be made with */
     struct scram *scram;
 };
 
