@@ -1,0 +1,269 @@
+#include "proxy/process.h"
+
+#include "config/settings.h"
+#include "proxy/environment.h"
+#include "proxy/listener.h"
+#include "proxy/log.h"
+#include "proxy/redact.h"
+#include "proxy/tls.h"
+#include "proxy/worker.h"
+
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <systemd/sd-daemon.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { EXIT_CONFIGURATION = 2 };
+
+enum process_state { PROCESS_SERVING, PROCESS_DRAINING };
+
+/* Everything that the main thread holds; on its stack. */
+struct process {
+    uv_loop_t loop;
+    const char *config_path;
+    struct settings *settings;
+    SSL_CTX *tls;
+    struct log log;
+    struct workers workers;
+    struct listeners *listeners;
+    uv_signal_t terminate, interrupt, reload;
+    uv_async_t workers_ended;
+    pthread_t joiner; /* waits for the workers while this thread listens to signals */
+    enum process_state state;
+};
+
+/* -- end ------------------------------------------------------------------------------------------
+ */
+
+static void close_handle(uv_handle_t *handle, void *argument) {
+    (void)argument;
+    if (!uv_is_closing(handle))
+        uv_close(handle, NULL);
+}
+
+static void on_workers_ended(uv_async_t *async) {
+    struct process *process = async->data;
+    pthread_join(process->joiner, NULL);
+    log_event(&process->log, LOG_INFO, "stopped", NULL);
+    uv_walk(&process->loop, close_handle, NULL);
+}
+
+static void *join_workers(void *argument) {
+    struct process *process = argument;
+    workers_join(&process->workers);
+    uv_async_send(&process->workers_ended);
+    return NULL;
+}
+
+static void start_draining(struct process *process) {
+    unsigned seconds = process->settings->shutdown_timeout;
+    process->state = PROCESS_DRAINING;
+    sd_notify(0, "STOPPING=1\nSTATUS=Waiting for transactions to finish");
+    log_event(&process->log, LOG_INFO, "stopping: idle sessions end now, transactions may finish",
+              (struct log_field[]){{"seconds", NULL, seconds}, {0}});
+    listeners_close(process->listeners);
+    process->listeners = NULL;
+    workers_drain(&process->workers, seconds);
+    int result = pthread_create(&process->joiner, NULL, join_workers, process);
+    if (result != 0) {
+        log_event(&process->log, LOG_ERROR, "can't wait for transactions: stopping at once",
+                  (struct log_field[]){{"error", strerror(result), 0}, {0}});
+        _exit(EXIT_SUCCESS);
+    }
+}
+
+static void on_terminate(uv_signal_t *handle, int number) {
+    struct process *process = handle->data;
+    (void)number;
+    if (process->state == PROCESS_SERVING) {
+        start_draining(process);
+        return;
+    }
+    log_event(&process->log, LOG_WARNING, "stopping at once", NULL);
+    _exit(EXIT_SUCCESS);
+}
+
+/* -- reload ---------------------------------------------------------------------------------------
+ */
+
+static void log_notices(struct process *process) {
+    for (size_t i = 0; i < process->settings->notice_count; i++)
+        log_event(&process->log, LOG_WARNING, process->settings->notices[i], NULL);
+}
+
+static void log_databases(struct process *process) {
+    const struct settings *settings = process->settings;
+    for (size_t i = 0; i < settings->database_count; i++) {
+        const struct database *database = &settings->databases[i];
+        char text[1024];
+        redact_conninfo(database->conninfo, text, sizeof text);
+        bool own = database->physical == (int)i;
+        log_event(
+            &process->log, LOG_INFO, "database",
+            (struct log_field[]){{"name", database->name, 0},
+                                 {own ? "conninfo" : "same_as",
+                                  own ? text : settings->databases[database->physical].name, 0},
+                                 {0}});
+    }
+}
+
+/* Loads the file anew; on failure nothing has changed. */
+static bool load_again(struct process *process, struct settings **settings, SSL_CTX **tls,
+                       struct error *error) {
+    if (!settings_load(process->config_path, settings, error))
+        return false;
+    if (!tls_context_new(*settings, tls, error)) {
+        settings_unref(*settings);
+        return false;
+    }
+    if (!listeners_change(process->listeners, *settings, error)) {
+        SSL_CTX_free(*tls);
+        settings_unref(*settings);
+        return false;
+    }
+    return true;
+}
+
+static void adopt_settings(struct process *process, struct settings *settings, SSL_CTX *tls) {
+    struct settings *old = process->settings;
+    bool same_databases = settings_same_databases(old, settings);
+    workers_set_settings(&process->workers, settings, tls);
+    process->log.level = (int)settings->log.level;
+    process->log.format = (int)settings->log.format;
+    process->settings = settings;
+    SSL_CTX_free(process->tls);
+    process->tls = tls;
+    log_event(&process->log, LOG_INFO, "configuration reloaded",
+              (struct log_field[]){
+                  {"file", process->config_path, 0},
+                  {"databases", same_databases ? "unchanged" : "changed, for new sessions", 0},
+                  {"tables", NULL, (int64_t)classification_table_count(settings->classification)},
+                  {"tables_before", NULL, (int64_t)classification_table_count(old->classification)},
+                  {"entrypoints", NULL, (int64_t)settings->entrypoint_count},
+                  {"users", NULL, (int64_t)settings->auth.user_count},
+                  {0}});
+    if (!same_databases)
+        log_databases(process);
+    if (old->workers != settings->workers)
+        log_event(&process->log, LOG_WARNING, "`workers` changes with the next start only", NULL);
+    log_notices(process);
+    settings_unref(old);
+}
+
+static void notify_reloading(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    sd_notifyf(0, "RELOADING=1\nMONOTONIC_USEC=%lld",
+               (long long)now.tv_sec * 1000000 + now.tv_nsec / 1000);
+}
+
+static void on_reload(uv_signal_t *handle, int number) {
+    struct process *process = handle->data;
+    struct settings *settings = NULL;
+    SSL_CTX *tls = NULL;
+    struct error error;
+    (void)number;
+    if (process->state != PROCESS_SERVING)
+        return;
+    notify_reloading();
+    if (load_again(process, &settings, &tls, &error))
+        adopt_settings(process, settings, tls);
+    else
+        log_event(&process->log, LOG_ERROR, "configuration not reloaded, the old one stays",
+                  (struct log_field[]){{"error", error.text, 0}, {0}});
+    sd_notify(0, "READY=1");
+}
+
+/* -- start ----------------------------------------------------------------------------------------
+ */
+
+static bool start_signal(struct process *process, uv_signal_t *handle, int number,
+                         void (*on_signal)(uv_signal_t *handle, int number), struct error *error) {
+    int result = uv_signal_init(&process->loop, handle);
+    handle->data = process;
+    if (result == 0)
+        result = uv_signal_start(handle, on_signal, number);
+    return result == 0 ||
+           error_set(error, "signal %d can't be caught: %s", number, uv_strerror(result));
+}
+
+static bool start_signals(struct process *process, struct error *error) {
+    signal(SIGPIPE, SIG_IGN);
+    int result = uv_async_init(&process->loop, &process->workers_ended, on_workers_ended);
+    if (result != 0)
+        return error_set(error, "the event loop can't be woken: %s", uv_strerror(result));
+    process->workers_ended.data = process;
+    return start_signal(process, &process->terminate, SIGTERM, on_terminate, error) &&
+           start_signal(process, &process->interrupt, SIGINT, on_terminate, error) &&
+           start_signal(process, &process->reload, SIGHUP, on_reload, error);
+}
+
+static bool start_serving(struct process *process, struct error *error) {
+    const struct settings *settings = process->settings;
+    size_t count = settings->workers > 0 ? settings->workers : uv_available_parallelism();
+    if (!start_signals(process, error) ||
+        !workers_start(&process->workers, count, &process->log, settings, process->tls, error))
+        return false;
+    uint64_t files = environment_raise_files();
+    log_databases(process);
+    log_notices(process);
+    if (!listeners_start(process->listeners, &process->workers, error))
+        return false;
+    log_event(&process->log, LOG_INFO, "pginterlock " PGINTERLOCK_VERSION " is ready",
+              (struct log_field[]){{"pid", NULL, getpid()},
+                                   {"workers", NULL, (int64_t)count},
+                                   {"files", NULL, (int64_t)files},
+                                   {0}});
+    sd_notify(0, "READY=1\nSTATUS=Serving");
+    return true;
+}
+
+static void close_process(struct process *process) {
+    if (process->listeners != NULL)
+        listeners_close(process->listeners);
+    uv_walk(&process->loop, close_handle, NULL);
+    while (uv_run(&process->loop, UV_RUN_DEFAULT) != 0)
+        ;
+    uv_loop_close(&process->loop);
+    SSL_CTX_free(process->tls);
+    settings_unref(process->settings);
+}
+
+/* The load and the addresses come first: what is wrong with them is said before anything runs. */
+static bool prepare(struct process *process, struct error *error) {
+    if (!settings_load(process->config_path, &process->settings, error) ||
+        !tls_context_new(process->settings, &process->tls, error))
+        return false;
+    const struct settings *settings = process->settings;
+    log_init(&process->log, STDERR_FILENO, settings->log.level, settings->log.format);
+    environment_clear_libpq(process->config_path);
+    return listeners_open(&process->listeners, &process->loop, settings, &process->log, error);
+}
+
+int run_command(const char *config_path) {
+    struct process process = {.config_path = config_path};
+    struct error error;
+    int result = uv_loop_init(&process.loop);
+    if (result != 0) {
+        fprintf(stderr, "pginterlock: the event loop can't start: %s\n", uv_strerror(result));
+        return EXIT_CONFIGURATION;
+    }
+    if (!prepare(&process, &error)) {
+        fprintf(stderr, "%s\n", error.text);
+        close_process(&process);
+        return EXIT_CONFIGURATION;
+    }
+    if (!start_serving(&process, &error)) {
+        /* Workers may run already; nobody is served yet, so that there is nothing to wait for. */
+        fprintf(stderr, "pginterlock: %s\n", error.text);
+        listeners_close(process.listeners);
+        _exit(EXIT_CONFIGURATION);
+    }
+    uv_run(&process.loop, UV_RUN_DEFAULT);
+    close_process(&process);
+    return EXIT_SUCCESS;
+}
