@@ -146,10 +146,11 @@ static void apply_overlay(struct deciding *d) {
         }
     }
     if (changed) {
-        d->overlay = *s;
-        d->overlay.tables = tables;
-        statement_summarize(&d->overlay, d->state->settings);
-        d->subject = &d->overlay;
+        struct statement *overlay = scratch_new(&d->state->scratch, sizeof *overlay);
+        *overlay = *s;
+        overlay->tables = tables;
+        statement_summarize(overlay, d->state->settings);
+        d->subject = d->out->subject = overlay;
     }
 }
 
@@ -175,7 +176,7 @@ static void decide_named(struct deciding *d) {
         decision_settle(d->out, DESTINATION_ONE, named->database);
         return;
     }
-    d->subject = named->statement;
+    d->subject = d->out->subject = named->statement;
     d->bound_to = named->database;
     /* EXPLAIN EXECUTE without ANALYZE only plans. */
     d->executes = d->statement->facts->kind != KIND_EXPLAIN || d->statement->executes;
@@ -215,6 +216,7 @@ void session_decide(struct session_state *state, const struct statement *stateme
     out->modifies = 0;
     out->modified_schemas = 0;
     out->observation_count = 0;
+    out->subject = statement;
     struct deciding d;
     d.state = state;
     d.statement = d.subject = statement;

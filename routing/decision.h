@@ -9,7 +9,6 @@ struct deciding {
     struct session_state *state;
     const struct statement *statement; /* what the client sent */
     const struct statement *subject;   /* whose tables count: of EXECUTE, the prepared one's */
-    struct statement overlay;          /* the subject as the session's temporary tables make it */
     struct decision *out;
     int pin;       /* by comment, SET or entrypoint; -1: routed */
     int bound_to;  /* where the prepared statement or cursor lives; -1 */

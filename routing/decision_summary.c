@@ -1,4 +1,5 @@
 /* What a statement's tables and their schemas amount to, before any session comes into it. */
+#include "routing/lexer.h"
 #include "routing/router.h"
 
 #include <string.h>
@@ -208,28 +209,22 @@ static bool statement_executes(const struct statement_facts *facts) {
     }
 }
 
-/* The parser's tree says so too, but the facts don't: three words in a row are enough for a table
- * that goes away. */
+/* The facts don't tell; three words in a row are enough for a table that goes away. */
 static bool says_on_commit_drop(const struct statement *statement) {
-    const char *at = statement->query->text + statement->facts->start;
-    const char *end = at + statement->facts->length;
     static const char *const words[] = {"on", "commit", "drop"};
+    const char *text = statement->query->text + statement->facts->start;
+    struct lexer lexer;
+    struct token token;
     size_t next = 0;
-    while (at < end) {
-        size_t space = strspn(at, " \t\r\n\f\v");
-        at += space;
-        size_t length = strcspn(at, " \t\r\n\f\v;(");
-        if (at >= end) {
-            break;
-        }
-        bool matches = length == strlen(words[next]) && strncasecmp(at, words[next], length) == 0;
+    lexer_init(&lexer, text, statement->facts->length, true);
+    for (lexer_next(&lexer, &token); token.kind != TOKEN_END && next < 3;
+         lexer_next(&lexer, &token)) {
+        size_t length = token.end - token.start;
+        bool matches = token.kind == TOKEN_IDENTIFIER && length == strlen(words[next]) &&
+                       strncasecmp(text + token.start, words[next], length) == 0;
         next = matches ? next + 1 : 0;
-        if (next == sizeof words / sizeof *words) {
-            return true;
-        }
-        at += length > 0 ? length : 1;
     }
-    return false;
+    return next == 3;
 }
 
 void statement_summarize(struct statement *statement, const struct settings *settings) {

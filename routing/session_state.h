@@ -54,6 +54,9 @@ struct decision {
     bool violated;               /* `violation` is set and destination is NONE */
     database_set modifies;       /* databases that running it modifies */
     schema_set modified_schemas; /* and their schemas */
+    const struct statement
+        *subject; /* whose tables count: of EXECUTE the prepared one, and with temporary tables in
+                     place; borrowed until the next session_decide() */
     struct violation violation;
     struct observation observations[OBSERVATIONS_MAX];
     size_t observation_count;

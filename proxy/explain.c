@@ -1,0 +1,220 @@
+#include "proxy/explain.h"
+
+#include "proxy/explain_internal.h"
+#include "routing/lexer.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { EXPLAIN_FINE = 0, EXPLAIN_FOUND = 1, EXPLAIN_BAD = 2 };
+
+struct explaining {
+    const struct settings *settings;
+    struct router *router;
+    struct session_state *session;
+    bool json;
+    bool found; /* some statement violates a rule */
+};
+
+/* In a failed block everything but its end is answered with an error by the proxy. */
+static bool is_refused_by_block(const struct explaining *x, const struct statement *statement) {
+    if (session_block_status(x->session) != BLOCK_FAILED) {
+        return false;
+    }
+    switch (statement->facts->kind) {
+    case KIND_COMMIT:
+    case KIND_ROLLBACK:
+    case KIND_ROLLBACK_TO:
+    case KIND_PREPARE_TRANSACTION:
+        return false;
+    default:
+        return true;
+    }
+}
+
+/* The proxy's own settings are checked by itself. */
+static bool check_setting(const struct explaining *x, const struct statement *statement,
+                          struct explained *out, struct error *error) {
+    const struct statement_facts *facts = statement->facts;
+    bool own = (facts->kind == KIND_SET || facts->kind == KIND_SHOW) && facts->name != NULL &&
+               session_is_own_setting(facts->name);
+    const char *value = facts->kind == KIND_SET ? facts->value : NULL;
+    if (!own || session_check_setting(x->session, facts->name, value, &out->sqlstate, error)) {
+        out->sqlstate = NULL;
+        return true;
+    }
+    out->error = error->text;
+    return false;
+}
+
+static void explain_statement(struct explaining *x, const struct statement *statement) {
+    struct decision decision = {
+        .destination = DESTINATION_NONE, .database = -1, .subject = statement};
+    struct explained e = {.settings = x->settings, .statement = statement, .decision = &decision};
+    struct error error;
+    bool refused = is_refused_by_block(x, statement);
+    if (refused) {
+        e.sqlstate = "25P02";
+        e.error = "current transaction is aborted, commands ignored until end of transaction block";
+    } else {
+        session_decide(x->session, statement, &decision);
+    }
+    bool fine = !refused && check_setting(x, statement, &e, &error) && !decision.violated;
+    (x->json ? explain_print_json : explain_print_text)(&e);
+    x->found |= decision.violated;
+    if (fine) {
+        session_executed(x->session, statement, &decision);
+    } else {
+        session_failed(x->session);
+    }
+}
+
+static bool explain_text(struct explaining *x, const char *text, size_t length);
+
+/* PostgreSQL reads a text as a whole or not at all; psql sends each statement for itself, and so
+ * does this where one can't be parsed. False: there is only one. */
+static bool explain_pieces(struct explaining *x, const char *text, size_t length, bool *fine) {
+    struct lexer lexer;
+    struct token token;
+    size_t start = 0, pieces = 0;
+    bool empty = true;
+    *fine = true;
+    lexer_init(&lexer, text, length, true);
+    do {
+        lexer_next(&lexer, &token);
+        if (token.kind != TOKEN_SEMICOLON && token.kind != TOKEN_END) {
+            empty &= token.kind == TOKEN_LINE_COMMENT || token.kind == TOKEN_BLOCK_COMMENT;
+            continue;
+        }
+        if (!empty) {
+            if (pieces++ == 0 && token.kind == TOKEN_END) {
+                return false;
+            }
+            char *piece = strndup(text + start, token.start - start);
+            if (piece == NULL) {
+                abort();
+            }
+            *fine &= explain_text(x, piece, token.start - start);
+            free(piece);
+        }
+        start = token.end;
+        empty = true;
+    } while (token.kind != TOKEN_END);
+    return true;
+}
+
+/* False: the text must not reach a database at all; said on stderr. */
+static bool explain_text(struct explaining *x, const char *text, size_t length) {
+    const struct lexing lexing = {.standard_conforming_strings = true};
+    struct query *query;
+    struct error error;
+    if (!router_query(x->router, text, length, &lexing, true, &query, &error)) {
+        fprintf(stderr, "explain: %s: give SQL in UTF-8\n", error.text);
+        return false;
+    }
+    bool fine = true;
+    bool whole = query->count != 1 || query->statements[0].facts->kind != KIND_UNPARSED ||
+                 memchr(text, ';', length) == NULL;
+    if (whole || !explain_pieces(x, text, length, &fine)) {
+        for (size_t i = 0; i < query->count; i++) {
+            explain_statement(x, &query->statements[i]);
+        }
+    }
+    query_unref(query);
+    return fine;
+}
+
+/* The whole file as one string with a NUL behind it; NULL: said on stderr. */
+static char *read_input(const char *path, size_t *length) {
+    bool standard = path == NULL || strcmp(path, "-") == 0;
+    FILE *file = standard ? stdin : fopen(path, "rb");
+    if (file == NULL) {
+        fprintf(stderr, "%s: %s: name a file that can be read\n", path, strerror(errno));
+        return NULL;
+    }
+    char *text = NULL;
+    size_t room = 0;
+    *length = 0;
+    for (;;) {
+        if (room - *length < 2) {
+            room = room > 0 ? room * 2 : 64 * 1024;
+            char *grown = realloc(text, room);
+            if (grown == NULL) {
+                abort();
+            }
+            text = grown;
+        }
+        size_t got = fread(text + *length, 1, room - *length - 1, file);
+        if (got == 0) {
+            break;
+        }
+        *length += got;
+    }
+    bool failed = ferror(file) != 0;
+    if (failed) {
+        fprintf(stderr, "%s: %s: name a file that can be read\n",
+                standard ? "standard input" : path, strerror(errno));
+    }
+    if (!standard) {
+        fclose(file);
+    }
+    text[*length] = '\0';
+    if (failed) {
+        free(text);
+        return NULL;
+    }
+    return text;
+}
+
+/* The index of the named entrypoint, or without a name of the first routed one, else the first. */
+static int find_entrypoint(const struct settings *settings, const char *name) {
+    if (name != NULL) {
+        return settings_find_entrypoint(settings, name);
+    }
+    for (size_t i = 0; i < settings->entrypoint_count; i++) {
+        if (settings->entrypoints[i].database == ENTRYPOINT_ROUTED) {
+            return (int)i;
+        }
+    }
+    return 0;
+}
+
+static int explain_with(struct explaining *x, int entrypoint, const char *text, size_t length) {
+    x->router = router_new(x->settings, 1024 * 1024);
+    x->session = session_state_new(x->settings, entrypoint);
+    bool fine = explain_text(x, text, length);
+    session_state_free(x->session);
+    router_free(x->router);
+    if (fflush(stdout) != 0) {
+        fprintf(stderr, "explain: can't write the answer: %s: give it a place to go\n",
+                strerror(errno));
+        return EXPLAIN_BAD;
+    }
+    return !fine ? EXPLAIN_BAD : x->found ? EXPLAIN_FOUND : EXPLAIN_FINE;
+}
+
+int explain_command(const char *config_path, const char *entrypoint, bool json, const char *sql,
+                    const char *file) {
+    struct settings *settings;
+    struct error error;
+    if (!settings_load(config_path, &settings, &error)) {
+        fprintf(stderr, "%s\n", error.text);
+        return EXPLAIN_BAD;
+    }
+    int status = EXPLAIN_BAD;
+    int index = find_entrypoint(settings, entrypoint);
+    size_t length = sql != NULL ? strlen(sql) : 0;
+    char *input = NULL;
+    if (index < 0) {
+        fprintf(stderr, "%s: there is no entrypoint \"%s\": name one of the file's\n", config_path,
+                entrypoint);
+    } else if (sql != NULL || (input = read_input(file, &length)) != NULL) {
+        struct explaining x = {.settings = settings, .json = json};
+        status = explain_with(&x, index, sql != NULL ? sql : input, length);
+    }
+    free(input);
+    settings_unref(settings);
+    return status;
+}

@@ -1,0 +1,26 @@
+/* What `explain` found out about one statement, between explain.c, which finds it out, and
+ * explain_print.c. */
+#ifndef PGINTERLOCK_EXPLAIN_INTERNAL_H
+#define PGINTERLOCK_EXPLAIN_INTERNAL_H
+
+#include "routing/session_state.h"
+
+struct explained {
+    const struct settings *settings;
+    const struct statement *statement;
+    const struct decision *decision;
+    const char *sqlstate; /* of an error that is no rule's, such as SET pginterlock.database to
+                             none; or NULL */
+    const char *error;    /* its message */
+};
+
+/* `any`, `all`, `none`, or the database that stores it. */
+const char *explained_database(const struct explained *e);
+
+/* Where in the statement, in characters from 1; 0: unknown. */
+int explained_position(const struct explained *e, int offset);
+
+void explain_print_json(const struct explained *e);
+void explain_print_text(const struct explained *e);
+
+#endif
