@@ -17,6 +17,12 @@ enum {
     SCRAM_HASH_MAX = 64, /* tls-server-end-point: SHA-512 at most */
 };
 
+static const char sqlstate_protocol_violation[] = "08P01"; /* unless said otherwise */
+static const char sqlstate_not_supported[] = "0A000";
+static const char sqlstate_invalid_authorization[] = "28000";
+static const char sqlstate_invalid_password[] = "28P01";
+static const char sqlstate_internal_error[] = "XX000";
+
 /* FIRST → FINAL → OVER; any failure → OVER. */
 enum scram_state { SCRAM_AWAITS_FIRST, SCRAM_AWAITS_FINAL, SCRAM_OVER };
 
@@ -24,8 +30,9 @@ struct scram {
     enum scram_state state;
     char *user;
     struct secret_verifier verifier;
-    bool doomed; /* a mock: goes through all the motions and fails at the end */
-    bool has_tls, binding_failed;
+    bool doomed;          /* a mock: goes through all the motions and fails at the end */
+    const char *sqlstate; /* of the error, once there is one */
+    bool has_tls;
     uint8_t certificate_hash[SCRAM_HASH_MAX];
     size_t hash_length;
     bool (*random_bytes)(void *out, size_t length);
@@ -69,6 +76,7 @@ struct scram *scram_new(const char *user, const char *secret, const uint8_t *cer
                         size_t hash_length, bool (*random_bytes)(void *out, size_t length)) {
     struct scram *scram = alloc_zeroed(1, sizeof *scram);
     scram->user = alloc_text(user);
+    scram->sqlstate = sqlstate_protocol_violation;
     scram->random_bytes = random_bytes ? random_bytes : random_from_libcrypto;
     assert(hash_length <= SCRAM_HASH_MAX);
     if (certificate_hash) {
@@ -88,13 +96,17 @@ void scram_free(struct scram *scram) {
     free(scram);
 }
 
-bool scram_binding_failed(const struct scram *scram) {
-    return scram->binding_failed;
+const char *scram_sqlstate(const struct scram *scram) {
+    return scram->sqlstate;
 }
 
-static enum scram_result scram_fail(struct scram *scram, enum scram_result result) {
+/* FAILED where the client is well-formed and yet not let in. */
+static enum scram_result scram_end(struct scram *scram) {
     scram->state = SCRAM_OVER;
-    return result;
+    return strcmp(scram->sqlstate, sqlstate_protocol_violation) == 0 ||
+                   strcmp(scram->sqlstate, sqlstate_not_supported) == 0
+               ? SCRAM_MALFORMED
+               : SCRAM_FAILED;
 }
 
 /* -- attributes: `at` is the cursor, and the text is cut into strings at its commas --------------
@@ -107,7 +119,7 @@ struct shown {
 static struct shown show_character(const char *at) {
     struct shown shown;
     if (*at >= 0x21 && *at <= 0x7e)
-        snprintf(shown.text, sizeof shown.text, "%c", *at);
+        snprintf(shown.text, sizeof shown.text, "'%c'", *at);
     else
         snprintf(shown.text, sizeof shown.text, "0x%02x", (unsigned char)*at);
     return shown;
@@ -133,8 +145,14 @@ static bool read_value(char **at, char name, char **value, struct error *error) 
     return true;
 }
 
+static bool refuse_extension(struct scram *scram, struct error *error) {
+    scram->sqlstate = sqlstate_not_supported;
+    return error_set(error, "client requires an unsupported SCRAM extension");
+}
+
 /* Any attribute: an extension, or the one that the caller looks for. */
-static bool read_any(char **at, char *name, char **value, struct error *error) {
+static bool read_any(struct scram *scram, char **at, char *name, char **value,
+                     struct error *error) {
     *name = **at;
     if (*name == '\0')
         return malformed(error, "Attribute expected, but found end of string.");
@@ -144,7 +162,7 @@ static bool read_any(char **at, char *name, char **value, struct error *error) {
                          "character \"%s\".",
                          show_character(*at).text);
     if (*name == 'm')
-        return error_set(error, "client requires an unsupported SCRAM extension");
+        return refuse_extension(scram, error);
     return read_value(at, *name, value, error);
 }
 
@@ -179,7 +197,7 @@ static bool read_flag_unbound(struct scram *scram, char **at, struct error *erro
                                 "does not include channel binding data.");
     if (**at == 'y' && scram->has_tls) {
         /* Somebody between us may have cut -PLUS out of the list of mechanisms. */
-        scram->binding_failed = true;
+        scram->sqlstate = sqlstate_invalid_authorization;
         return error_set(error, "SCRAM channel binding negotiation error: The client supports "
                                 "SCRAM channel binding but thinks the server does not.  However, "
                                 "this server does support channel binding.");
@@ -201,7 +219,7 @@ static bool read_flag_bound(struct scram *scram, char **at, struct error *error)
     if (!read_value(at, 'p', &type, error))
         return false;
     if (strcmp(type, "tls-server-end-point") != 0)
-        return error_set(error, "unsupported SCRAM channel-binding type");
+        return error_set(error, "unsupported SCRAM channel-binding type \"%s\"", type);
     return true;
 }
 
@@ -218,8 +236,10 @@ static bool read_gs2_header(struct scram *scram, char **at, struct error *error)
         return error_set(error, "malformed SCRAM message: Unexpected channel-binding flag \"%s\".",
                          show_character(*at).text);
     }
-    if (**at == 'a')
+    if (**at == 'a') {
+        scram->sqlstate = sqlstate_not_supported;
         return error_set(error, "client uses authorization identity, but it is not supported");
+    }
     if (**at != ',')
         return error_set(error,
                          "malformed SCRAM message: Unexpected attribute \"%s\" in "
@@ -236,7 +256,7 @@ static bool read_first(struct scram *scram, char *at, char **nonce, struct error
         return false;
     snprintf(scram->first_bare, sizeof scram->first_bare, "%s", at);
     if (*at == 'm')
-        return error_set(error, "client requires an unsupported SCRAM extension");
+        return refuse_extension(scram, error);
     if (!read_value(&at, 'n', &value, error) || !read_value(&at, 'r', nonce, error))
         return false;
     for (const char *c = *nonce; *c; c++) {
@@ -244,7 +264,7 @@ static bool read_first(struct scram *scram, char *at, char **nonce, struct error
             return error_set(error, "non-printable characters in SCRAM nonce");
     }
     while (*at) {
-        if (!read_any(&at, &name, &value, error))
+        if (!read_any(scram, &at, &name, &value, error))
             return false;
     }
     return true;
@@ -267,6 +287,7 @@ static bool make_nonce(const struct scram *scram, char out[SCRAM_NONCE + 1]) {
 
 static bool write_server_first(struct scram *scram, const char *client_nonce, struct error *error) {
     char ours[SCRAM_NONCE + 1], salt[SECRET_SALT_MAX * 2];
+    scram->sqlstate = sqlstate_internal_error;
     if (!make_nonce(scram, ours))
         return error_set(error, "could not generate random nonce");
     snprintf(scram->nonce, sizeof scram->nonce, "%s%s", client_nonce, ours);
@@ -274,6 +295,7 @@ static bool write_server_first(struct scram *scram, const char *client_nonce, st
         return error_set(error, "could not encode salt");
     snprintf(scram->server_first, sizeof scram->server_first, "r=%s,s=%s,i=%u", scram->nonce, salt,
              scram->verifier.iterations);
+    scram->sqlstate = sqlstate_protocol_violation;
     return true;
 }
 
@@ -282,17 +304,18 @@ enum scram_result scram_first(struct scram *scram, const char *mechanism, const 
     char input[SCRAM_INPUT_MAX + 1], *nonce;
     reply[0] = '\0';
     if (scram->state != SCRAM_AWAITS_FIRST) {
+        scram->sqlstate = sqlstate_protocol_violation;
         error_set(error, "unexpected SASL message: the exchange has begun already");
-        return scram_fail(scram, SCRAM_MALFORMED);
+        return scram_end(scram);
     }
     if (!select_mechanism(scram, mechanism, error))
-        return scram_fail(scram, SCRAM_MALFORMED);
+        return scram_end(scram);
     if (!data)
         return SCRAM_CONTINUE;
     if (!take_input(data, length, input, error) || !read_first(scram, input, &nonce, error))
-        return scram_fail(scram, scram->binding_failed ? SCRAM_FAILED : SCRAM_MALFORMED);
+        return scram_end(scram);
     if (!write_server_first(scram, nonce, error))
-        return scram_fail(scram, SCRAM_FAILED);
+        return scram_end(scram);
     snprintf(reply, SCRAM_MESSAGE_MAX, "%s", scram->server_first);
     scram->state = SCRAM_AWAITS_FINAL;
     return SCRAM_CONTINUE;
@@ -318,7 +341,7 @@ static bool check_binding(struct scram *scram, const char *value, struct error *
                              sizeof encoded) &&
         strcmp(encoded, value) == 0)
         return true;
-    scram->binding_failed = true;
+    scram->sqlstate = sqlstate_invalid_authorization;
     return error_set(error, "SCRAM channel binding check failed");
 }
 
@@ -332,7 +355,7 @@ static bool read_final(struct scram *scram, char *input, uint8_t proof[CRYPTO_KE
         return false;
     do {
         *without_proof = (size_t)(at - input) - 1;
-        if (!read_any(&at, &name, &value, error))
+        if (!read_any(scram, &at, &name, &value, error))
             return false;
     } while (name != 'p');
     if (!crypto_base64_decode(value, strlen(value), proof, CRYPTO_KEY, &length) ||
@@ -370,19 +393,21 @@ enum scram_result scram_final(struct scram *scram, const uint8_t *data, size_t l
     size_t without_proof;
     reply[0] = '\0';
     if (scram->state != SCRAM_AWAITS_FINAL) {
+        scram->sqlstate = sqlstate_protocol_violation;
         error_set(error, "unexpected SASL message: no exchange has begun");
-        return scram_fail(scram, SCRAM_MALFORMED);
+        return scram_end(scram);
     }
     scram->state = SCRAM_OVER;
     if (!take_input(data, length, input, error) ||
         !read_final(scram, input, proof, &without_proof, error))
-        return scram->binding_failed ? SCRAM_FAILED : SCRAM_MALFORMED;
+        return scram_end(scram);
     snprintf(auth_message, sizeof auth_message, "%s,%s,%.*s", scram->first_bare,
              scram->server_first, (int)without_proof, (const char *)data);
     if (!verify_proof(scram, auth_message, proof, signature) ||
         !crypto_base64_encode(signature, sizeof signature, encoded, sizeof encoded)) {
         error_set(error, "password authentication failed for user \"%s\"", scram->user);
-        return SCRAM_FAILED;
+        scram->sqlstate = sqlstate_invalid_password;
+        return scram_end(scram);
     }
     snprintf(reply, SCRAM_MESSAGE_MAX, "v=%s", encoded);
     return SCRAM_DONE;

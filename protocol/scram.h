@@ -32,13 +32,13 @@ enum scram_result { SCRAM_CONTINUE, SCRAM_DONE, SCRAM_FAILED, SCRAM_MALFORMED };
 enum scram_result scram_first(struct scram *scram, const char *mechanism, const uint8_t *data,
                               size_t length, char reply[SCRAM_MESSAGE_MAX], struct error *error);
 /* Then client-final-message. DONE: `reply` is server-final-message.
- * Of both: FAILED: not let in, wrong password (28P01) or channel binding negotiated down or broken
- * (28000), see scram_binding_failed(); MALFORMED: 08P01. `error` says what, in PostgreSQL's words.
- * After either the exchange is over. */
+ * Of both: FAILED: not let in; MALFORMED: no SCRAM, or one that isn't spoken here. `error` says
+ * what, in PostgreSQL's words. After either the exchange is over. */
 enum scram_result scram_final(struct scram *scram, const uint8_t *data, size_t length,
                               char reply[SCRAM_MESSAGE_MAX], struct error *error);
-/* After FAILED: whether it was for the channel binding and not for the password. */
-bool scram_binding_failed(const struct scram *scram);
+/* After FAILED: 28P01 (wrong password), 28000 (channel binding negotiated down, or to another
+ * certificate) or XX000 (no randomness); after MALFORMED: 08P01 or 0A000. */
+const char *scram_sqlstate(const struct scram *scram);
 
 /* Whether the clear-text password matches the secret (any of the three forms). Constant time. */
 bool password_matches_plain(const char *user, const char *secret, const char *password);
