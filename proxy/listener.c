@@ -1,5 +1,6 @@
 #include "proxy/listener.h"
 
+#include "proxy/config_line.h"
 #include "proxy/listener_socket.h"
 #include "proxy/memory.h"
 
@@ -150,7 +151,9 @@ static bool open_address(const struct settings *settings, const struct listen_ad
     struct error reason;
     *out = (struct bound_address){0};
     if (!address_open(address, &out->sockets, &reason))
-        return error_set(error, "%s: listen %s: %s", settings->path, address->text, reason.text);
+        return error_set(error, "%s:%u: listen %s: %s", settings->path,
+                         config_line_find(settings->path, address->text, "listen"), address->text,
+                         reason.text);
     out->text = memory_copy_string(address->text);
     return true;
 }

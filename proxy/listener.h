@@ -13,7 +13,7 @@
 struct listeners;
 
 /* Binds every address of the settings and lets clients queue; nobody is accepted yet. The error reads
- * `FILE: listen ADDRESS: what is wrong: what to do`. */
+ * `FILE:LINE: listen ADDRESS: what is wrong: what to do`. */
 bool listeners_open(struct listeners **out, uv_loop_t *loop, const struct settings *settings, struct log *log,
                     struct error *error) __attribute__((warn_unused_result));
 

@@ -1,22 +1,45 @@
 #include "proxy/tls.h"
 
+#include "proxy/config_line.h"
+
 #include <errno.h>
 #include <openssl/err.h>
 #include <openssl/x509v3.h>
 #include <stdio.h>
 #include <string.h>
 
-static const char *last_reason(void) {
-    const char *reason = ERR_reason_error_string(ERR_peek_last_error());
+static const char *first_reason(void) {
+    const char *reason = ERR_reason_error_string(ERR_peek_error());
     return reason != NULL ? reason : "unknown error";
 }
 
-static bool check_readable(const char *path, const char *key, struct error *error) {
+/* `FILE:LINE: tls.KEY: PATH WHAT`: what is wrong and what to do. */
+static bool fail(const struct settings *settings, const char *key, const char *path,
+                 const char *what, struct error *error) {
+    char setting[16];
+    snprintf(setting, sizeof setting, "%s:", key);
+    return error_set(error, "%s:%u: tls.%s: %s %s", settings->path,
+                     config_line_find(settings->path, path, setting), key, path, what);
+}
+
+/* The same with OpenSSL's reason in the middle. */
+static bool fail_format(const struct settings *settings, const char *key, const char *path,
+                        const char *what, struct error *error) {
+    char text[256];
+    snprintf(text, sizeof text, "%s: %s: give it in PEM form", what, first_reason());
+    return fail(settings, key, path, text, error);
+}
+
+static bool check_readable(const struct settings *settings, const char *key, const char *path,
+                           struct error *error) {
+    char text[256];
     FILE *file = fopen(path, "re");
-    if (file == NULL)
-        return error_set(
-            error, "%s: tls.%s can't be read: %s: give a file that pginterlock's user may read",
-            path, key, strerror(errno));
+    if (file == NULL) {
+        snprintf(text, sizeof text,
+                 "can't be read: %s: give a file that pginterlock's user may read",
+                 strerror(errno));
+        return fail(settings, key, path, text, error);
+    }
     fclose(file);
     return true;
 }
@@ -28,49 +51,45 @@ static int refuse_passphrase(char *buffer, int size, int writing, void *argument
     return 0;
 }
 
-static bool load_key(SSL_CTX *context, const char *path, struct error *error) {
+static bool load_key(SSL_CTX *context, const struct settings *settings, struct error *error) {
+    const char *path = settings->tls.key;
     bool encrypted = false;
     SSL_CTX_set_default_passwd_cb(context, refuse_passphrase);
     SSL_CTX_set_default_passwd_cb_userdata(context, &encrypted);
     int loaded = SSL_CTX_use_PrivateKey_file(context, path, SSL_FILETYPE_PEM);
     SSL_CTX_set_default_passwd_cb_userdata(context, NULL);
     SSL_CTX_set_default_passwd_cb(context, NULL);
-    if (loaded == 1)
+    if (loaded == 1 && SSL_CTX_check_private_key(context) == 1)
         return true;
     if (encrypted)
-        return error_set(error, "%s: tls.key is encrypted: give a key without a passphrase", path);
-    if (ERR_GET_REASON(ERR_peek_last_error()) == X509_R_KEY_VALUES_MISMATCH)
-        return error_set(
-            error, "%s: tls.key does not belong to tls.cert: give the certificate's own key", path);
-    return error_set(error, "%s: tls.key isn't a usable private key: %s: give it in PEM form", path,
-                     last_reason());
+        return fail(settings, "key", path, "is encrypted: give a key without a passphrase", error);
+    if (loaded == 1 || ERR_GET_REASON(ERR_peek_last_error()) == X509_R_KEY_VALUES_MISMATCH)
+        return fail(settings, "key", path, "isn't the key of tls.cert: give the certificate's own",
+                    error);
+    return fail_format(settings, "key", path, "isn't a private key", error);
 }
 
 static bool load_identity(SSL_CTX *context, const struct settings *settings, struct error *error) {
-    const char *cert = settings->tls.cert, *key = settings->tls.key;
-    if (!check_readable(cert, "cert", error) || !check_readable(key, "key", error))
+    const char *cert = settings->tls.cert;
+    if (!check_readable(settings, "cert", cert, error) ||
+        !check_readable(settings, "key", settings->tls.key, error))
         return false;
     if (SSL_CTX_use_certificate_chain_file(context, cert) != 1)
-        return error_set(error, "%s: tls.cert isn't a usable certificate: %s: give it in PEM form",
-                         cert, last_reason());
-    if (!load_key(context, key, error))
-        return false;
-    if (SSL_CTX_check_private_key(context) != 1)
-        return error_set(
-            error, "%s: tls.key does not belong to tls.cert: give the certificate's own key", key);
-    return true;
+        return fail_format(settings, "cert", cert, "isn't a certificate", error);
+    return load_key(context, settings, error);
 }
 
 /* A client without a certificate is let through the handshake, so that login can refuse it in
  * words. */
-static bool load_authorities(SSL_CTX *context, const char *ca, struct error *error) {
-    if (!check_readable(ca, "ca", error))
+static bool load_authorities(SSL_CTX *context, const struct settings *settings,
+                             struct error *error) {
+    const char *ca = settings->tls.ca;
+    if (!check_readable(settings, "ca", ca, error))
         return false;
     STACK_OF(X509_NAME) *names = SSL_load_client_CA_file(ca);
     if (names == NULL || SSL_CTX_load_verify_locations(context, ca, NULL) != 1) {
         sk_X509_NAME_pop_free(names, X509_NAME_free);
-        return error_set(error, "%s: tls.ca isn't a file of certificates: %s: give it in PEM form",
-                         ca, last_reason());
+        return fail_format(settings, "ca", ca, "isn't a file of certificates", error);
     }
     SSL_CTX_set_client_CA_list(context, names);
     SSL_CTX_set_verify(context, SSL_VERIFY_PEER, NULL);
@@ -101,41 +120,38 @@ static void set_options(SSL_CTX *context) {
     SSL_CTX_set_alpn_select_cb(context, select_protocol, NULL);
 }
 
-/* What the mode and the method of authentication ask for beyond what is given. */
-static bool check_complete(const struct settings *settings, struct error *error) {
+/* What the mode and the method of authentication ask for beyond what is given. NULL: nothing is
+ * missing. */
+static const char *find_missing(const struct settings *settings) {
     bool has_cert = settings->tls.cert != NULL, has_key = settings->tls.key != NULL;
-    bool needs_ca = settings->tls.mode >= TLS_VERIFY_CA || settings->auth.method == AUTH_CERT;
+    bool by_cert = settings->auth.method == AUTH_CERT;
     if (has_cert != has_key)
-        return error_set(error, "%s: tls.%s is given without tls.%s: give both", settings->path,
-                         has_cert ? "cert" : "key", has_cert ? "key" : "cert");
-    if (!has_cert && (settings->tls.mode >= TLS_REQUIRE || settings->auth.method == AUTH_CERT))
-        return error_set(error,
-                         "%s: TLS is required but tls.cert and tls.key are missing: give both",
-                         settings->path);
-    if (settings->tls.mode == TLS_DISABLE && settings->auth.method == AUTH_CERT)
-        return error_set(
-            error, "%s: auth.method cert needs TLS but tls.mode is disable: set it to require",
-            settings->path);
-    if (needs_ca && settings->tls.ca == NULL)
-        return error_set(error,
-                         "%s: client certificates are required but tls.ca is missing: give it",
-                         settings->path);
-    return true;
+        return has_cert ? "cert is given without key: give both"
+                        : "key is given without cert: give both";
+    if (by_cert && settings->tls.mode == TLS_DISABLE)
+        return "auth.method cert needs TLS but mode is disable: set it to require";
+    if (!has_cert && (by_cert || settings->tls.mode >= TLS_REQUIRE))
+        return "TLS is required but cert and key are missing: give both";
+    if (settings->tls.ca == NULL && (by_cert || settings->tls.mode >= TLS_VERIFY_CA))
+        return "client certificates are required but ca is missing: give it";
+    return NULL;
 }
 
 bool tls_context_new(const struct settings *settings, SSL_CTX **out, struct error *error) {
     *out = NULL;
     ERR_clear_error();
-    if (!check_complete(settings, error))
-        return false;
+    const char *missing = find_missing(settings);
+    if (missing != NULL)
+        return error_set(error, "%s:%u: tls: %s", settings->path,
+                         config_line_find(settings->path, "tls:", "auth:"), missing);
     if (settings->tls.mode == TLS_DISABLE || settings->tls.cert == NULL)
         return true;
     SSL_CTX *context = SSL_CTX_new(TLS_server_method());
     if (context == NULL)
-        return error_set(error, "%s: TLS can't be set up: %s", settings->path, last_reason());
+        return error_set(error, "%s: TLS can't be set up: %s", settings->path, first_reason());
     set_options(context);
     if (!load_identity(context, settings, error) ||
-        (settings->tls.ca != NULL && !load_authorities(context, settings->tls.ca, error))) {
+        (settings->tls.ca != NULL && !load_authorities(context, settings, error))) {
         SSL_CTX_free(context);
         ERR_clear_error();
         return false;

@@ -6,7 +6,7 @@
 
 #include <openssl/ssl.h>
 
-/* The context for settings->tls; *out is NULL where TLS is disabled. The error is FILE: what is wrong: what to do.
+/* The context for settings->tls; *out is NULL where TLS is disabled. The error is `FILE:LINE: what is wrong: what to do`.
  * TLS 1.2 at least; client certificates are asked for where `ca` is given, required by verify-ca, verify-full and auth cert. ALPN "postgresql" is
  * accepted. */
 bool tls_context_new(const struct settings *settings, SSL_CTX **out, struct error *error)
