@@ -224,3 +224,11 @@ schema_set classification_allowed_foreign_keys(const struct classification *c, i
 size_t classification_table_count(const struct classification *c) {
     return c->table_count;
 }
+
+size_t classification_schema_table_count(const struct classification *c, int schema) {
+    size_t count = 0;
+    for (size_t i = 0; c->tables.slots != NULL && i <= c->tables.mask; i++)
+        if (c->tables.slots[i].name != NULL && c->tables.slots[i].live == schema)
+            count++;
+    return count;
+}

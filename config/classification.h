@@ -48,5 +48,7 @@ schema_set classification_allowed_transactions(const struct classification *c, i
 schema_set classification_allowed_foreign_keys(const struct classification *c, int from);
 
 size_t classification_table_count(const struct classification *c);
+/* Tables and views of one schema, without removed ones. Walks over all: for reports. */
+size_t classification_schema_table_count(const struct classification *c, int schema);
 
 #endif

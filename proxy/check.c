@@ -37,7 +37,8 @@ static void print_databases(const struct settings *settings) {
 static void print_schema(const struct settings *settings, int schema) {
     const struct classification *c = settings->classification;
     database_set holders = classification_schema_databases(c, schema);
-    printf("  %-32s", classification_schema_name(c, schema));
+    printf("  %-32s %5zu tables in", classification_schema_name(c, schema),
+           classification_schema_table_count(c, schema));
     if (classification_schema_is_neutral(c, schema)) {
         puts(" every database");
         return;
