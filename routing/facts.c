@@ -139,6 +139,8 @@ static bool read_statement(const struct reading *reading, const RawStmt *raw,
         .out = &collector,
         .statement = out,
         .scratch = reading->scratch,
+        .text = reading->text,
+        .text_length = reading->length,
         .standard_conforming_strings = reading->lexing->standard_conforming_strings,
     };
     walk_statement(&walk, raw->stmt);

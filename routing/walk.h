@@ -38,8 +38,8 @@ struct item {
 };
 
 enum {
-    WALK_CTES_MAX = 10000,  /* names visible at one place, as each name is looked for among them */
-    WALK_BODIES_MAX = 4,    /* bodies within bodies */
+    WALK_CTES_MAX = 2000,   /* names visible at one place, as each name is looked for among them */
+    WALK_BODIES_MAX = 6,    /* bodies within bodies */
     WALK_STRINGS_MAX = 512, /* string constants remembered for catalog queries */
 };
 
@@ -48,6 +48,8 @@ struct walk {
     struct statement_facts *statement;
     struct arena *scratch; /* lives as long as the walk */
     bool standard_conforming_strings;
+    const char *text; /* that the tree was made of */
+    size_t text_length;
     struct item *items;
     size_t item_count, item_capacity;
     const char **strings; /* constants seen, borrowed from the tree */
@@ -106,10 +108,16 @@ void walk_relation_of_type(struct walk *walk, const RangeVar *relation, ObjectTy
 /* walk_body.c: code in strings */
 void walk_do(struct walk *walk, const DoStmt *statement);
 void walk_create_function(struct walk *walk, const CreateFunctionStmt *statement);
-void walk_plpgsql(struct walk *walk, const char *text, int position, bool fixed);
+/* SQL statements; `position`: where they stand in the text, for all of them if `fixed`. What cannot
+ * be read leaves its identifiers with the access `otherwise`. */
+void walk_sql_body(struct walk *walk, const char *text, int position, bool fixed,
+                   enum access otherwise);
+/* The identifiers of code: they count only where they are classified names. */
 void walk_identifiers(struct walk *walk, const char *text, size_t length, enum access access,
                       unsigned flags);
-void walk_sql_body(struct walk *walk, const char *text, int position, bool fixed);
+
+/* walk_plpgsql.c */
+void walk_plpgsql_code(struct walk *walk, const char *text, size_t length);
 
 /* parse.c: the parser, between parse_enter() and parse_leave() */
 struct parse {

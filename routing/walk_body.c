@@ -13,7 +13,6 @@ struct body {
     bool fixed;
 };
 
-/* Identifiers of code that could not be read: they count only if they are classified names. */
 void walk_identifiers(struct walk *walk, const char *text, size_t length, enum access access,
                       unsigned flags) {
     struct lexer lexer;
@@ -29,6 +28,8 @@ void walk_identifiers(struct walk *walk, const char *text, size_t length, enum a
 
 /* What belongs to the place in the tree, set aside while a body is walked. */
 struct aside {
+    const char *text;
+    size_t text_length;
     struct item *items;
     size_t item_count, item_capacity;
     unsigned table_flags;
@@ -39,9 +40,11 @@ struct aside {
     unsigned flags;
 };
 
-static struct aside set_aside(struct walk *walk, int position, bool fixed) {
+static struct aside set_aside(struct walk *walk, const char *text, int position, bool fixed) {
     const struct statement_facts *statement = walk->statement;
     struct aside aside = {
+        .text = walk->text,
+        .text_length = walk->text_length,
         .items = walk->items,
         .item_count = walk->item_count,
         .item_capacity = walk->item_capacity,
@@ -54,6 +57,8 @@ static struct aside set_aside(struct walk *walk, int position, bool fixed) {
         .value = statement->value,
         .flags = statement->flags,
     };
+    walk->text = text;
+    walk->text_length = strlen(text);
     walk->items = NULL;
     walk->item_count = 0;
     walk->item_capacity = 0;
@@ -68,6 +73,9 @@ static void resume(struct walk *walk, const struct aside *aside) {
     static const unsigned from_bodies =
         STATEMENT_SHARED_KEY | STATEMENT_SET_CONFIG | STATEMENT_DYNAMIC | STATEMENT_CALLS_FUNCTIONS;
     struct statement_facts *statement = walk->statement;
+    unsigned kept = aside->kind == KIND_DO ? from_bodies | STATEMENT_MODIFIES_DDL : from_bodies;
+    walk->text = aside->text;
+    walk->text_length = aside->text_length;
     walk->items = aside->items;
     walk->item_count = aside->item_count;
     walk->item_capacity = aside->item_capacity;
@@ -79,13 +87,13 @@ static void resume(struct walk *walk, const struct aside *aside) {
     statement->inner_kind = aside->inner_kind;
     statement->name = aside->name;
     statement->value = aside->value;
-    statement->flags = aside->flags | (statement->flags & from_bodies);
+    statement->flags = aside->flags | (statement->flags & kept);
 }
 
-/* Statements in a string. What cannot be read leaves its identifiers. */
-void walk_sql_body(struct walk *walk, const char *text, int position, bool fixed) {
-    struct aside aside = set_aside(walk, position, fixed);
-    size_t length = strlen(text);
+void walk_sql_body(struct walk *walk, const char *text, int position, bool fixed,
+                   enum access otherwise) {
+    struct aside aside = set_aside(walk, text, position, fixed);
+    size_t length = walk->text_length;
     struct prescan prescan;
     struct error error;
     struct lexing lexing = {.standard_conforming_strings = walk->standard_conforming_strings};
@@ -97,28 +105,54 @@ void walk_sql_body(struct walk *walk, const char *text, int position, bool fixed
                 parse_text(prescan.text, walk->standard_conforming_strings, &statements, &message);
     free(message);
     if (!read)
-        walk_identifiers(walk, text, length, ACCESS_WRITE, TABLE_TYPE);
+        walk_identifiers(walk, text, length, otherwise, TABLE_TYPE);
     for (int i = 0; read && i < list_length(statements); i++)
         walk_statement(walk, ((const RawStmt *)list_nth(statements, i))->stmt);
     resume(walk, &aside);
 }
 
-void walk_plpgsql(struct walk *walk, const char *text, int position, bool fixed) {
-    struct aside aside = set_aside(walk, position, fixed);
-    walk_identifiers(walk, text, strlen(text), ACCESS_WRITE, TABLE_TYPE);
+static void walk_plpgsql(struct walk *walk, const struct body *body) {
+    struct aside aside = set_aside(walk, body->text, body->position, body->fixed);
+    if (walk->body_depth <= WALK_BODIES_MAX)
+        walk_plpgsql_code(walk, body->text, walk->text_length);
+    else
+        walk_identifiers(walk, body->text, walk->text_length, ACCESS_WRITE, TABLE_TYPE);
     resume(walk, &aside);
 }
 
+/* The string that stands at `location`, or behind the word AS there. Only where it is written as it
+ * is, without escapes, do its offsets count on in the text's. */
 static struct body body_of(const struct walk *walk, const String *string, int location) {
-    (void)walk;
-    return (struct body){.text = string->sval, .position = location, .fixed = true};
+    struct body body = {
+        .text = string->sval, .position = walk_position(walk, location), .fixed = true};
+    if (location < 0 || walk->position_fixed)
+        return body;
+    struct lexer lexer;
+    struct token token;
+    lexer_init(&lexer, walk->text, walk->text_length, walk->standard_conforming_strings);
+    lexer.position = (size_t)location;
+    do
+        lexer_next(&lexer, &token);
+    while (token.kind == TOKEN_IDENTIFIER || token.kind == TOKEN_BLOCK_COMMENT ||
+           token.kind == TOKEN_LINE_COMMENT);
+    size_t length = strlen(string->sval);
+    size_t delimiters = token.end - token.start - length;
+    if ((token.kind != TOKEN_STRING && token.kind != TOKEN_DOLLAR_STRING) ||
+        token.end - token.start < length || delimiters % 2 != 0)
+        return body;
+    size_t start = token.start + delimiters / 2;
+    if (memcmp(walk->text + start, string->sval, length) != 0)
+        return body;
+    body.position = walk_position(walk, (int)start);
+    body.fixed = false;
+    return body;
 }
 
 static void walk_language(struct walk *walk, const char *language, const struct body *body) {
     if (strcmp(language, "sql") == 0)
-        walk_sql_body(walk, body->text, body->position, body->fixed);
+        walk_sql_body(walk, body->text, body->position, body->fixed, ACCESS_WRITE);
     else if (strcmp(language, "plpgsql") == 0)
-        walk_plpgsql(walk, body->text, body->position, body->fixed);
+        walk_plpgsql(walk, body);
     else
         walk->statement->flags |= STATEMENT_DYNAMIC;
 }
@@ -174,7 +208,7 @@ void walk_create_function(struct walk *walk, const CreateFunctionStmt *statement
     if (body.text)
         walk_language(walk, language, &body);
     if (statement->sql_body) {
-        struct aside aside = set_aside(walk, walk->position_base, walk->position_fixed);
+        struct aside aside = set_aside(walk, walk->text, walk->position_base, walk->position_fixed);
         walk_atomic_body(walk, statement->sql_body);
         resume(walk, &aside);
     }

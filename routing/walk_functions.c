@@ -191,7 +191,7 @@ static void note_effects(struct walk *walk, const char *name, const List *args) 
         if (strcmp(name, "ts_rewrite") != 0)
             query = constant_text(linitial(args));
         if (query)
-            walk_sql_body(walk, query, -1, true);
+            walk_sql_body(walk, query, -1, true, ACCESS_READ);
     }
 }
 

@@ -355,6 +355,8 @@ static void visit_query(struct walk *walk, const Node *node) {
 void walk_statement(struct walk *walk, const Node *node) {
     if (!node)
         return;
+    if (walk->body_depth > 0) /* of the statement before this one in the body */
+        walk->statement->flags &= ~(unsigned)STATEMENT_TEMPORARY;
     if (walk_is_query(node))
         visit_query(walk, node);
     else if (!visit_session(walk, node) && !visit_data(walk, node) && !walk_ddl(walk, node) &&
