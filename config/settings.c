@@ -57,12 +57,20 @@ bool settings_read_path(const struct tree_node *node, const char *what, char **o
     return true;
 }
 
+/* The reader of a key whose behaviour is still to come: refused, never silently ignored. `node` is
+ * the key. */
+static bool refuse_later(struct loader *loader, const struct tree_node *node, struct error *error) {
+    (void)loader;
+    return tree_error(node, error, "%s is not yet supported: remove it", node->text);
+}
+
 static bool unknown_key(const struct tree_node *key, const char *what,
                         const struct setting_key *keys, size_t count, struct error *error) {
     char list[512] = "";
     for (size_t i = 0; i < count; i++) {
         size_t used = strlen(list);
-        snprintf(list + used, sizeof list - used, "%s%s", i > 0 ? ", " : "", keys[i].name);
+        if (keys[i].read != refuse_later)
+            snprintf(list + used, sizeof list - used, "%s%s", i > 0 ? ", " : "", keys[i].name);
     }
     return tree_error(key, error, "unknown key \"%s\" in %s: write one of %s", key->text, what,
                       list);
@@ -78,6 +86,8 @@ bool settings_read_map(struct loader *loader, const struct tree_node *node, cons
             at++;
         if (at == count)
             return unknown_key(node->keys[i], what, keys, count, error);
+        if (keys[at].read == refuse_later)
+            return refuse_later(loader, node->keys[i], error);
     }
     for (size_t i = 0; i < count; i++) {
         const struct tree_node *value = tree_find(node, keys[i].name);
@@ -164,23 +174,6 @@ static bool read_connect_timeout(struct loader *loader, const struct tree_node *
                          error);
 }
 
-static bool refuse_allowlist(struct loader *loader, const struct tree_node *node,
-                             struct error *error) {
-    (void)loader;
-    return tree_error(node, error, "allowlist is not yet supported: remove it");
-}
-
-static bool refuse_violations(struct loader *loader, const struct tree_node *node,
-                              struct error *error) {
-    (void)loader;
-    return tree_error(node, error, "violations is not yet supported: remove it");
-}
-
-static bool refuse_pool(struct loader *loader, const struct tree_node *node, struct error *error) {
-    (void)loader;
-    return tree_error(node, error, "pool is not yet supported: remove it");
-}
-
 /* -- loading
  * ------------------------------------------------------------------------------------------------------
  */
@@ -194,7 +187,6 @@ static bool read_all(struct loader *loader, struct error *error) {
         {"classification", NULL},
         {"entrypoints", NULL},
         {"rules", read_rules},
-        {"allowlist", refuse_allowlist},
         {"auth", settings_read_auth},
         {"tls", settings_read_tls},
         {"log", read_log},
@@ -202,8 +194,9 @@ static bool read_all(struct loader *loader, struct error *error) {
         {"shutdown_timeout", read_shutdown_timeout},
         {"login_timeout", read_login_timeout},
         {"connect_timeout", read_connect_timeout},
-        {"violations", refuse_violations},
-        {"pool", refuse_pool},
+        {"allowlist", refuse_later},
+        {"violations", refuse_later},
+        {"pool", refuse_later},
     };
     return settings_read_map(loader, loader->root, "the settings", keys, sizeof keys / sizeof *keys,
                              error) &&

@@ -14,7 +14,7 @@ struct loader {
     const struct tree_node *same_as[DATABASES_MAX]; /* the value of its same_as, or NULL */
 };
 
-/* A key of a map and who reads its value. */
+/* A key of a map and who reads its value; NULL: the caller does, in its own order. */
 struct setting_key {
     const char *name;
     bool (*read)(struct loader *loader, const struct tree_node *node, struct error *error);
