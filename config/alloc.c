@@ -17,6 +17,14 @@ void *alloc_zeroed(size_t count, size_t size) {
     return checked(calloc(count > 0 ? count : 1, size));
 }
 
+void *alloc_new(size_t size) {
+    return alloc_zeroed(1, size > 0 ? size : 1);
+}
+
+void *alloc_resize(void *block, size_t size) {
+    return checked(realloc(block, size > 0 ? size : 1));
+}
+
 char *alloc_copy(const char *text, size_t length) {
     char *copy = checked(malloc(length + 1));
     if (length > 0)

@@ -1,6 +1,6 @@
 #include "proxy/answers.h"
 
-#include "proxy/memory.h"
+#include "config/alloc.h"
 #include "proxy/prepared.h"
 
 #include <assert.h>
@@ -11,7 +11,7 @@ enum { ANSWERS_FIRST = 8 };
 
 static void grow(struct answers *answers) {
     size_t capacity = answers->capacity > 0 ? answers->capacity * 2 : ANSWERS_FIRST;
-    struct request *ring = memory_new(capacity * sizeof *ring);
+    struct request *ring = alloc_new(capacity * sizeof *ring);
     for (size_t i = 0; i < answers->count; i++)
         ring[i] = *answers_at(answers, i);
     free(answers->ring);
@@ -49,6 +49,16 @@ void answers_pop(struct answers *answers) {
     if (request->prepared != NULL)
         prepared_unref(request->prepared);
     answers->head = (answers->head + 1) & (answers->capacity - 1);
+    answers->count--;
+}
+
+void answers_drop_last(struct answers *answers) {
+    assert(answers->count > 0);
+    struct request *request = answers_at(answers, answers->count - 1);
+    if (request->query != NULL)
+        query_unref(request->query);
+    if (request->prepared != NULL)
+        prepared_unref(request->prepared);
     answers->count--;
 }
 

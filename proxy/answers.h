@@ -33,6 +33,9 @@ struct request {
     enum request_kind kind;
     enum audience audience;
     bool failed;          /* an ErrorResponse came for it */
+    bool flushed;         /* Flush was sent behind it, so that its answer is not held back */
+    bool captures;        /* EXECUTE: its rows are values of settings, see session_settings.c */
+    bool captures_local;  /* …that hold for the transaction only */
     struct query *query;  /* reference or NULL: what it runs, from statement `next` on */
     size_t next;          /* statement whose CommandComplete comes next */
     int database;         /* logical, that the statements were sent to */
@@ -51,6 +54,7 @@ struct request *answers_push(struct answers *answers, enum request_kind kind, en
 struct request *answers_front(struct answers *answers); /* oldest, or NULL */
 struct request *answers_at(struct answers *answers, size_t index); /* 0: oldest */
 void answers_pop(struct answers *answers); /* the oldest; drops its references */
+void answers_drop_last(struct answers *answers); /* the youngest, likewise */
 void answers_clear(struct answers *answers);
 void answers_close(struct answers *answers);
 

@@ -1,7 +1,7 @@
 #include "proxy/conninfo.h"
 
 #include "proxy/link.h"
-#include "proxy/memory.h"
+#include "config/alloc.h"
 
 #include <arpa/inet.h>
 #include <libpq-fe.h>
@@ -24,13 +24,13 @@ static void set(struct conninfo *info, const char *keyword, const char *value) {
     for (size_t i = 0; i < info->count; i++)
         if (strcmp(info->keywords[i], keyword) == 0) {
             free(info->values[i]);
-            info->values[i] = memory_copy_string(value);
+            info->values[i] = alloc_text(value);
             return;
         }
     if (info->count == CONNINFO_KEYWORDS_MAX)
         return; /* libpq knows fewer keywords than that */
-    info->keywords[info->count] = memory_copy_string(keyword);
-    info->values[info->count] = memory_copy_string(value);
+    info->keywords[info->count] = alloc_text(keyword);
+    info->values[info->count] = alloc_text(value);
     info->count++;
 }
 
@@ -90,15 +90,15 @@ static bool is_address(const char *host) {
 /* Element `index` of a list separated by commas; the only one where there is just one. */
 static char *list_element(const char *list, size_t index) {
     if (list == NULL)
-        return memory_copy_string("");
+        return alloc_text("");
     bool single = strchr(list, ',') == NULL;
     for (size_t i = 0; i < index && !single; i++) {
         list = strchr(list, ',');
         if (list == NULL)
-            return memory_copy_string("");
+            return alloc_text("");
         list++;
     }
-    return memory_copy_bytes(list, strcspn(list, ","));
+    return alloc_copy(list, strcspn(list, ","));
 }
 
 static void read_hosts(struct conninfo *info) {
@@ -108,7 +108,7 @@ static void read_hosts(struct conninfo *info) {
     size_t count = 1;
     for (const char *c = host; *c != '\0'; c++)
         count += *c == ',';
-    info->hosts = memory_new(count * sizeof info->hosts[0]);
+    info->hosts = alloc_new(count * sizeof info->hosts[0]);
     info->host_count = count;
     for (size_t i = 0; i < count; i++) {
         struct conninfo_host *entry = &info->hosts[i];
@@ -117,7 +117,7 @@ static void read_hosts(struct conninfo *info) {
         bool is_socket = entry->host[0] == '/' || entry->host[0] == '@' || entry->host[0] == '\0';
         entry->is_name = !is_socket && !is_address(entry->host);
         if (!is_socket && !entry->is_name)
-            entry->addresses = memory_copy_string(entry->host);
+            entry->addresses = alloc_text(entry->host);
     }
 }
 
@@ -137,7 +137,7 @@ void conninfo_add_address(struct conninfo *info, size_t index, const char *addre
     struct conninfo_host *host = &info->hosts[index];
     size_t old = host->addresses != NULL ? strlen(host->addresses) : 0;
     size_t length = strlen(address);
-    char *joined = memory_new(old + 1 + length + 1);
+    char *joined = alloc_new(old + 1 + length + 1);
     if (old > 0) {
         memcpy(joined, host->addresses, old);
         joined[old++] = ',';

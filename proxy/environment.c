@@ -1,6 +1,6 @@
 #include "proxy/environment.h"
 
-#include "proxy/memory.h"
+#include "config/alloc.h"
 
 #include <stdbool.h>
 #include <stdio.h>
@@ -19,7 +19,7 @@ static const char *const cleared[] = {
 
 /* The file's text, NUL-terminated; "" where it can't be read (it was read a moment ago). */
 static char *read_text(const char *path) {
-    char *text = memory_new(CONFIG_READ_MAX + 1);
+    char *text = alloc_new(CONFIG_READ_MAX + 1);
     FILE *file = fopen(path, "re");
     if (file != NULL) {
         size_t length = fread(text, 1, CONFIG_READ_MAX, file);

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 enum { EXPLAIN_FINE = 0, EXPLAIN_FOUND = 1, EXPLAIN_BAD = 2 };
 
@@ -71,42 +72,91 @@ static void explain_statement(struct explaining *x, const struct statement *stat
     }
 }
 
-static bool explain_text(struct explaining *x, const char *text, size_t length);
+static bool explain_text(struct explaining *x, const char *text, size_t length, bool in_pieces);
+
+/* How deep a statement is in what may hold semicolons of its own: parentheses, and BEGIN ATOMIC …
+ * END bodies. */
+struct nesting {
+    int parentheses, blocks;
+    bool after_begin; /* the last word was BEGIN */
+};
+
+static bool token_is(const char *text, const struct token *token, const char *word) {
+    size_t length = token->end - token->start;
+    return token->kind == TOKEN_IDENTIFIER && length == strlen(word) &&
+           strncasecmp(text + token->start, word, length) == 0;
+}
+
+static void nesting_follow(struct nesting *nesting, const char *text, const struct token *token) {
+    if (token->kind == TOKEN_PUNCTUATION) {
+        nesting->parentheses += text[token->start] == '(';
+        nesting->parentheses -= text[token->start] == ')' && nesting->parentheses > 0;
+    }
+    if (token->kind != TOKEN_IDENTIFIER) {
+        return;
+    }
+    if (nesting->blocks > 0) {
+        nesting->blocks += token_is(text, token, "case")  ? 1
+                           : token_is(text, token, "end") ? -1
+                                                          : 0;
+    } else if (nesting->after_begin && token_is(text, token, "atomic")) {
+        nesting->blocks = 1;
+    }
+    nesting->after_begin = token_is(text, token, "begin");
+}
+
+/* The next statement of the text, from *start to *end without its semicolon; *next is where to go
+ * on. False: there is none but white space and comments. */
+static bool next_piece(const char *text, size_t length, size_t *start, size_t *end, size_t *next) {
+    struct lexer lexer;
+    struct token token;
+    struct nesting nesting = {0};
+    bool empty = true;
+    *start = *next;
+    lexer_init(&lexer, text, length, true);
+    lexer.position = *start;
+    for (;;) {
+        lexer_next(&lexer, &token);
+        bool comment = token.kind == TOKEN_LINE_COMMENT || token.kind == TOKEN_BLOCK_COMMENT;
+        nesting_follow(&nesting, text, &token);
+        bool inside = nesting.parentheses > 0 || nesting.blocks > 0;
+        if (token.kind == TOKEN_END || (token.kind == TOKEN_SEMICOLON && !inside)) {
+            *end = token.start;
+            *next = token.end;
+            if (!empty || token.kind == TOKEN_END) {
+                return !empty;
+            }
+            *start = *next;
+        } else {
+            empty &= comment;
+        }
+    }
+}
 
 /* PostgreSQL reads a text as a whole or not at all; psql sends each statement for itself, and so
  * does this where one can't be parsed. False: there is only one. */
 static bool explain_pieces(struct explaining *x, const char *text, size_t length, bool *fine) {
-    struct lexer lexer;
-    struct token token;
-    size_t start = 0, pieces = 0;
-    bool empty = true;
+    size_t start, end, next = 0;
+    size_t pieces = 0;
     *fine = true;
-    lexer_init(&lexer, text, length, true);
-    do {
-        lexer_next(&lexer, &token);
-        if (token.kind != TOKEN_SEMICOLON && token.kind != TOKEN_END) {
-            empty &= token.kind == TOKEN_LINE_COMMENT || token.kind == TOKEN_BLOCK_COMMENT;
-            continue;
+    while (next_piece(text, length, &start, &end, &next)) {
+        bool whole =
+            pieces++ == 0 && !next_piece(text, length, &(size_t){0}, &(size_t){0}, &(size_t){next});
+        if (whole) {
+            return false;
         }
-        if (!empty) {
-            if (pieces++ == 0 && token.kind == TOKEN_END) {
-                return false;
-            }
-            char *piece = strndup(text + start, token.start - start);
-            if (piece == NULL) {
-                abort();
-            }
-            *fine &= explain_text(x, piece, token.start - start);
-            free(piece);
+        char *piece = strndup(text + start, end - start);
+        if (piece == NULL) {
+            abort();
         }
-        start = token.end;
-        empty = true;
-    } while (token.kind != TOKEN_END);
+        *fine &= explain_text(x, piece, end - start, false);
+        free(piece);
+    }
     return true;
 }
 
 /* False: the text must not reach a database at all; said on stderr. */
-static bool explain_text(struct explaining *x, const char *text, size_t length) {
+static bool explain_text(struct explaining *x, const char *text, size_t length, bool in_pieces) {
     const struct lexing lexing = {.standard_conforming_strings = true};
     struct query *query;
     struct error error;
@@ -115,8 +165,8 @@ static bool explain_text(struct explaining *x, const char *text, size_t length) 
         return false;
     }
     bool fine = true;
-    bool whole = query->count != 1 || query->statements[0].facts->kind != KIND_UNPARSED ||
-                 memchr(text, ';', length) == NULL;
+    bool whole =
+        !in_pieces || query->count != 1 || query->statements[0].facts->kind != KIND_UNPARSED;
     if (whole || !explain_pieces(x, text, length, &fine)) {
         for (size_t i = 0; i < query->count; i++) {
             explain_statement(x, &query->statements[i]);
@@ -184,7 +234,7 @@ static int find_entrypoint(const struct settings *settings, const char *name) {
 static int explain_with(struct explaining *x, int entrypoint, const char *text, size_t length) {
     x->router = router_new(x->settings, 1024 * 1024);
     x->session = session_state_new(x->settings, entrypoint);
-    bool fine = explain_text(x, text, length);
+    bool fine = explain_text(x, text, length, true);
     session_state_free(x->session);
     router_free(x->router);
     if (fflush(stdout) != 0) {

@@ -1,7 +1,7 @@
 #include "proxy/link.h"
 
 #include "proxy/conninfo.h"
-#include "proxy/memory.h"
+#include "config/alloc.h"
 
 #include <assert.h>
 #include <netdb.h>
@@ -119,7 +119,7 @@ static bool watch(struct link *link, int events) {
     if (connect->poll != NULL && connect->poll_fd != fd)
         poll_end(connect);
     if (connect->poll == NULL) {
-        connect->poll = memory_new(sizeof *connect->poll);
+        connect->poll = alloc_new(sizeof *connect->poll);
         connect->poll->data = connect;
         connect->poll_fd = fd;
         if (uv_poll_init(connect->loop, connect->poll, fd) != 0) {
@@ -253,14 +253,14 @@ static void on_begin(uv_timer_t *timer) {
 struct link *link_open(uv_loop_t *loop, struct buffer_pool *buffers, const char *conninfo, int physical,
                        const char *name, const struct link_identity *identity, unsigned timeout_seconds,
                        void (*on_connected)(struct link *), void (*on_event)(struct link *), void *owner) {
-    struct link *link = memory_new(sizeof *link);
+    struct link *link = alloc_new(sizeof *link);
     link->state = LINK_RESOLVING;
     link->physical = physical;
-    link->name = memory_copy_string(name);
+    link->name = alloc_text(name);
     link->on_connected = on_connected;
     link->on_event = on_event;
     link->owner = owner;
-    struct link_connect *connect = memory_new(sizeof *connect);
+    struct link_connect *connect = alloc_new(sizeof *connect);
     link->connect = connect;
     connect->link = link;
     connect->loop = loop;
@@ -276,6 +276,7 @@ static void link_free(struct link *link) {
     if (link->conn != NULL)
         PQfinish(link->conn);
     answers_close(&link->answers);
+    free(link->asked_setting);
     free(link->last_words);
     free(link->name);
     free(link);
@@ -329,7 +330,7 @@ void link_cancel(struct link *link, uv_loop_t *loop) {
     PGcancel *handle = link->conn != NULL ? PQgetCancel(link->conn) : NULL;
     if (handle == NULL)
         return;
-    struct cancel_work *cancel = memory_new(sizeof *cancel);
+    struct cancel_work *cancel = alloc_new(sizeof *cancel);
     cancel->cancel = handle;
     cancel->work.data = cancel;
     if (uv_queue_work(loop, &cancel->work, cancel_send, cancel_sent) != 0)

@@ -58,6 +58,9 @@ struct link {
     size_t log_applied;         /* up to which entry of the block's log it is */
     uint64_t frame_left;        /* bytes of a message's body still to come that are streamed through */
     bool frame_forwarded;       /* …to the client, or dropped */
+    bool asks_setting;          /* set_config() with a value that only the database knows, to be asked for */
+    bool asked_local;
+    char *asked_setting;        /* its name, or NULL: not known either */
     char *last_words;           /* the FATAL message before it went away, or NULL */
 
     struct link_connect *connect; /* while connecting; see link.c */

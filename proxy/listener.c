@@ -2,7 +2,7 @@
 
 #include "proxy/config_line.h"
 #include "proxy/listener_socket.h"
-#include "proxy/memory.h"
+#include "config/alloc.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -147,14 +147,14 @@ static void on_acceptable(uv_poll_t *poll, int status, int events) {
  */
 
 static bool open_address(const struct settings *settings, const struct listen_address *address,
-                         struct bound_address *out, struct error *error) {
+                         bool beside, struct bound_address *out, struct error *error) {
     struct error reason;
     *out = (struct bound_address){0};
-    if (!address_open(address, &out->sockets, &reason))
+    if (!address_open(address, beside, &out->sockets, &reason))
         return error_set(error, "%s:%u: listen %s: %s", settings->path,
                          config_line_find(settings->path, address->text, "listen"), address->text,
                          reason.text);
-    out->text = memory_copy_string(address->text);
+    out->text = alloc_text(address->text);
     return true;
 }
 
@@ -176,7 +176,7 @@ static void close_address(struct bound_address *bound) {
 static bool start_address(struct listeners *listeners, struct bound_address *bound,
                           struct error *error) {
     for (size_t i = 0; i < bound->sockets.count; i++) {
-        struct listener *listener = memory_new(sizeof *listener);
+        struct listener *listener = alloc_new(sizeof *listener);
         listener->owner = listeners;
         listener->fd = bound->sockets.fds[i];
         listener->is_unix = bound->sockets.path[0] != '\0';
@@ -204,14 +204,14 @@ static int find_address(const struct bound_address *addresses, size_t count, con
 
 bool listeners_open(struct listeners **out, uv_loop_t *loop, const struct settings *settings,
                     struct log *log, struct error *error) {
-    struct listeners *listeners = memory_new(sizeof *listeners);
+    struct listeners *listeners = alloc_new(sizeof *listeners);
     listeners->loop = loop;
     listeners->log = log;
-    listeners->addresses = memory_new(settings->listen_count * sizeof *listeners->addresses);
+    listeners->addresses = alloc_new(settings->listen_count * sizeof *listeners->addresses);
     int result = uv_timer_init(loop, &listeners->pause);
     assert(result == 0); /* it can't fail: libuv only fills in the struct */
     for (size_t i = 0; i < settings->listen_count; i++) {
-        if (!open_address(settings, &settings->listen[i], &listeners->addresses[i], error)) {
+        if (!open_address(settings, &settings->listen[i], false, &listeners->addresses[i], error)) {
             listeners_close(listeners);
             return false;
         }
@@ -236,17 +236,27 @@ static bool open_new_addresses(struct listeners *listeners, const struct setting
     for (size_t i = 0; i < settings->listen_count; i++) {
         const struct listen_address *address = &settings->listen[i];
         if (find_address(listeners->addresses, listeners->count, address->text) < 0 &&
-            (!open_address(settings, address, &fresh[i], error) ||
+            (!open_address(settings, address, true, &fresh[i], error) ||
              !start_address(listeners, &fresh[i], error)))
             return false;
     }
     return true;
 }
 
+/* While old and new sockets stand side by side; afterwards nobody else gets in beside them. */
+static void share_all(const struct bound_address *addresses, size_t count, bool shared) {
+    for (size_t i = 0; i < count; i++)
+        address_share(&addresses[i].sockets, shared);
+}
+
 bool listeners_change(struct listeners *listeners, const struct settings *settings,
                       struct error *error) {
-    struct bound_address *fresh = memory_new(settings->listen_count * sizeof *fresh);
-    if (!open_new_addresses(listeners, settings, fresh, error)) {
+    struct bound_address *fresh = alloc_new(settings->listen_count * sizeof *fresh);
+    share_all(listeners->addresses, listeners->count, true);
+    bool opened = open_new_addresses(listeners, settings, fresh, error);
+    share_all(listeners->addresses, listeners->count, false);
+    share_all(fresh, settings->listen_count, false);
+    if (!opened) {
         for (size_t i = 0; i < settings->listen_count; i++)
             if (fresh[i].text != NULL)
                 close_address(&fresh[i]);

@@ -40,11 +40,12 @@ static bool set_flag(int fd, int level, int option) {
 }
 
 /* A socket that listens, or -1 with errno. */
-static int open_tcp(const struct addrinfo *info) {
+static int open_tcp(const struct addrinfo *info, bool beside) {
     int fd = socket(info->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd < 0)
         return -1;
     bool ready = set_flag(fd, SOL_SOCKET, SO_REUSEADDR) &&
+                 (!beside || set_flag(fd, SOL_SOCKET, SO_REUSEPORT)) &&
                  (info->ai_family != AF_INET6 || set_flag(fd, IPPROTO_IPV6, IPV6_V6ONLY)) &&
                  bind(fd, info->ai_addr, info->ai_addrlen) == 0 && listen(fd, BACKLOG) == 0;
     if (ready)
@@ -66,12 +67,12 @@ static void close_all(struct address_sockets *sockets) {
     sockets->count = 0;
 }
 
-static bool open_resolved(const struct addrinfo *list, struct address_sockets *out,
+static bool open_resolved(const struct addrinfo *list, bool beside, struct address_sockets *out,
                           struct error *error) {
     int absent = 0;
     for (const struct addrinfo *info = list; info != NULL && out->count < ADDRESS_SOCKETS_MAX;
          info = info->ai_next) {
-        int fd = open_tcp(info);
+        int fd = open_tcp(info, beside);
         if (fd >= 0) {
             out->fds[out->count++] = fd;
         } else if (is_absent_family(errno)) {
@@ -85,8 +86,8 @@ static bool open_resolved(const struct addrinfo *list, struct address_sockets *o
     return out->count > 0 || fail(error, "it can't be listened on", absent);
 }
 
-static bool open_host(const struct listen_address *address, struct address_sockets *out,
-                      struct error *error) {
+static bool open_host(const struct listen_address *address, bool beside,
+                      struct address_sockets *out, struct error *error) {
     struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE | AI_NUMERICSERV};
     struct addrinfo *list = NULL;
     char port[8];
@@ -96,7 +97,7 @@ static bool open_host(const struct listen_address *address, struct address_socke
     if (result != 0)
         return error_set(error, "the host isn't known: %s: give an address of this machine",
                          result == EAI_SYSTEM ? strerror(errno) : gai_strerror(result));
-    bool opened = open_resolved(list, out, error);
+    bool opened = open_resolved(list, beside, out, error);
     freeaddrinfo(list);
     return opened;
 }
@@ -165,11 +166,17 @@ static bool open_unix(const struct listen_address *address, struct address_socke
     return true;
 }
 
-bool address_open(const struct listen_address *address, struct address_sockets *out,
+bool address_open(const struct listen_address *address, bool beside, struct address_sockets *out,
                   struct error *error) {
     *out = (struct address_sockets){0};
     return address->folder != NULL ? open_unix(address, out, error)
-                                   : open_host(address, out, error);
+                                   : open_host(address, beside, out, error);
+}
+
+void address_share(const struct address_sockets *sockets, bool shared) {
+    int on = shared;
+    for (size_t i = 0; i < sockets->count && sockets->path[0] == '\0'; i++)
+        setsockopt(sockets->fds[i], SOL_SOCKET, SO_REUSEPORT, &on, sizeof on);
 }
 
 void address_unlink(const struct address_sockets *sockets) {

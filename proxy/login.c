@@ -2,7 +2,7 @@
 
 #include "protocol/scram.h"
 #include "proxy/login_auth.h"
-#include "proxy/memory.h"
+#include "config/alloc.h"
 #include "proxy/tls.h"
 
 #include <assert.h>
@@ -412,7 +412,7 @@ static void on_timeout(uv_timer_t *timer) {
 bool login_start(struct login **out, struct worker *worker, struct stream *client, bool is_unix,
                  const char *peer, void (*done)(struct login *login, bool ok), void *owner,
                  struct error *error) {
-    struct login *login = memory_new(sizeof *login);
+    struct login *login = alloc_new(sizeof *login);
     int result = uv_timer_init(&worker->loop, &login->timer);
     if (result != 0) {
         free(login);

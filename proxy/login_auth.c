@@ -1,7 +1,7 @@
 #include "proxy/login_auth.h"
 
 #include "protocol/scram.h"
-#include "proxy/memory.h"
+#include "config/alloc.h"
 #include "proxy/tls.h"
 
 #include <openssl/crypto.h>
@@ -136,7 +136,7 @@ enum login_state login_auth_password(struct login *login, const uint8_t *body, s
         return refuse_password(login, "the user isn't in auth.users");
     if (!password_matches_plain(user->name, user->secret, password))
         return refuse_password(login, "wrong password");
-    login->password = memory_copy_string(password);
+    login->password = alloc_text(password);
     return login_accept(login);
 }
 

@@ -1,14 +1,14 @@
 #include "proxy/prepared.h"
 
-#include "proxy/memory.h"
+#include "config/alloc.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 struct prepared *prepared_new(const char *name, struct query *query_take) {
-    struct prepared *prepared = memory_new(sizeof *prepared);
+    struct prepared *prepared = alloc_new(sizeof *prepared);
     prepared->references = 1;
-    prepared->name = memory_copy_string(name);
+    prepared->name = alloc_text(name);
     prepared->query = query_take;
     prepared->database = -1;
     return prepared;
@@ -82,8 +82,8 @@ void portal_remove(struct portal **table, const char *name) {
 void portal_enter(struct portal **table, const char *name, struct prepared *prepared, int database) {
     struct portal *portal = portal_find(*table, name);
     if (portal == NULL) {
-        portal = memory_new(sizeof *portal);
-        portal->name = memory_copy_string(name);
+        portal = alloc_new(sizeof *portal);
+        portal->name = alloc_text(name);
         HASH_ADD_KEYPTR(hh, *table, portal->name, strlen(portal->name), portal);
     } else {
         prepared_unref(portal->prepared);

@@ -1,6 +1,6 @@
 #include "proxy/replay.h"
 
-#include "proxy/memory.h"
+#include "config/alloc.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -27,10 +27,10 @@ void setting_log_add(struct setting_log *log, const char *name, const char *sql,
         }
     if (log->count == log->capacity) {
         log->capacity = log->capacity > 0 ? log->capacity * 2 : 4;
-        log->changes = memory_grow(log->changes, log->capacity * sizeof log->changes[0]);
+        log->changes = alloc_resize(log->changes, log->capacity * sizeof log->changes[0]);
     }
     log->changes[log->count++] = (struct setting_change){
-        .name = memory_copy_string(name), .sql = memory_copy_bytes(sql, sql_length), .number = ++log->last};
+        .name = alloc_text(name), .sql = alloc_copy(sql, sql_length), .number = ++log->last};
 }
 
 static void clear_changes(struct setting_log *log) {
@@ -60,10 +60,10 @@ void block_log_add(struct block_log *log, enum block_entry_kind kind, const char
                    size_t sql_length) {
     if (log->count == log->capacity) {
         log->capacity = log->capacity > 0 ? log->capacity * 2 : 4;
-        log->entries = memory_grow(log->entries, log->capacity * sizeof log->entries[0]);
+        log->entries = alloc_resize(log->entries, log->capacity * sizeof log->entries[0]);
     }
     log->entries[log->count++] = (struct block_entry){
-        .kind = kind, .sql = memory_copy_bytes(sql, sql_length), .name = memory_copy_string(name)};
+        .kind = kind, .sql = alloc_copy(sql, sql_length), .name = alloc_text(name)};
 }
 
 static void entry_free(struct block_entry *entry) {

@@ -1,6 +1,6 @@
 #include "proxy/worker.h"
 
-#include "proxy/memory.h"
+#include "config/alloc.h"
 #include "proxy/session.h"
 
 #include <assert.h>
@@ -33,7 +33,7 @@ struct worker_message {
 
 /* Takes over the references on `settings` and `tls`. */
 static struct worker_config *config_new_take(const struct settings *settings, SSL_CTX *tls) {
-    struct worker_config *config = memory_new(sizeof *config);
+    struct worker_config *config = alloc_new(sizeof *config);
     config->settings = settings;
     config->tls = tls;
     config->router = router_new(settings, CACHE_BYTES);
@@ -67,7 +67,7 @@ static void mailbox_post(struct worker *worker, struct worker_message *message) 
 }
 
 static struct worker_message *message_new(enum message_kind kind) {
-    struct worker_message *message = memory_new(sizeof *message);
+    struct worker_message *message = alloc_new(sizeof *message);
     message->kind = kind;
     message->fd = -1;
     return message;
@@ -185,7 +185,7 @@ static void *run(void *argument) {
 
 static bool worker_start(struct workers *workers, unsigned index, const struct settings *settings, SSL_CTX *tls,
                          struct error *error) {
-    struct worker *worker = memory_new(sizeof *worker);
+    struct worker *worker = alloc_new(sizeof *worker);
     workers->list[index] = worker;
     worker->index = index;
     worker->workers = workers;
@@ -218,7 +218,7 @@ static bool worker_start(struct workers *workers, unsigned index, const struct s
 
 bool workers_start(struct workers *workers, size_t count, struct log *log, const struct settings *settings,
                    SSL_CTX *tls, struct error *error) {
-    workers->list = memory_new(count * sizeof workers->list[0]);
+    workers->list = alloc_new(count * sizeof workers->list[0]);
     workers->count = count;
     workers->log = log;
     for (size_t i = 0; i < count; i++)

@@ -28,11 +28,11 @@ struct cache {
 };
 
 struct cache *cache_new(size_t bytes, const unsigned char *secret) {
-    struct cache *cache = memory_new(sizeof *cache);
+    struct cache *cache = alloc_new(sizeof *cache);
     memcpy(cache->secret, secret, sizeof cache->secret);
     cache->limit = bytes;
     cache->bucket_count = BUCKETS_AT_FIRST;
-    cache->buckets = memory_new(cache->bucket_count * sizeof *cache->buckets);
+    cache->buckets = alloc_new(cache->bucket_count * sizeof *cache->buckets);
     return cache;
 }
 
@@ -97,7 +97,7 @@ struct query *cache_find(struct cache *cache, const char *text, size_t length, u
 static void cache_double_buckets(struct cache *cache) {
     free(cache->buckets);
     cache->bucket_count *= 2;
-    cache->buckets = memory_new(cache->bucket_count * sizeof *cache->buckets);
+    cache->buckets = alloc_new(cache->bucket_count * sizeof *cache->buckets);
     for (struct entry *entry = cache->newest; entry != NULL; entry = entry->older) {
         struct entry **bucket = cache_bucket(cache, entry->hash);
         entry->next_in_bucket = *bucket;
@@ -116,7 +116,7 @@ void cache_put(struct cache *cache, struct query *query, unsigned flags, size_t 
     if (cache->count >= cache->bucket_count) {
         cache_double_buckets(cache);
     }
-    struct entry *entry = memory_new(sizeof *entry);
+    struct entry *entry = alloc_new(sizeof *entry);
     entry->hash =
         XXH3_128bits_withSecret(query->text, query->length, cache->secret, CACHE_SECRET_SIZE);
     entry->flags = flags;

@@ -264,7 +264,9 @@ void session_decide(struct session_state *state, const struct statement *stateme
         decide_named(&d);
         return;
     default:
-        if (statement->facts->inner_kind == KIND_EXECUTE && statement->facts->name != NULL) {
+        /* CREATE TABLE … AS EXECUTE names a table of its own besides. */
+        if (statement->facts->inner_kind == KIND_EXECUTE && statement->facts->name != NULL &&
+            (statement->unknown < 0 || state->settings->rules[RULE_UNCLASSIFIED] != RULE_ENFORCE)) {
             decide_named(&d);
         } else {
             decide_by_tables(&d);

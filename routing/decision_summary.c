@@ -209,25 +209,43 @@ static bool statement_executes(const struct statement_facts *facts) {
     }
 }
 
-/* The facts don't tell; three words in a row are enough for a table that goes away. */
-static bool says_on_commit_drop(const struct statement *statement) {
-    static const char *const words[] = {"on", "commit", "drop"};
+/* Whether the words stand in a row in the statement, outside its strings and comments (or are a
+ * string). For what is rare and the facts don't tell. */
+static bool says_words(const struct statement *statement, const char *const *words, size_t count) {
     const char *text = statement->query->text + statement->facts->start;
     struct lexer lexer;
     struct token token;
     size_t next = 0;
     lexer_init(&lexer, text, statement->facts->length, true);
-    for (lexer_next(&lexer, &token); token.kind != TOKEN_END && next < 3;
+    for (lexer_next(&lexer, &token); token.kind != TOKEN_END && next < count;
          lexer_next(&lexer, &token)) {
         size_t length = token.end - token.start;
-        bool matches = token.kind == TOKEN_IDENTIFIER && length == strlen(words[next]) &&
+        if (token.kind == TOKEN_LINE_COMMENT || token.kind == TOKEN_BLOCK_COMMENT) {
+            continue;
+        }
+        bool matches = length == strlen(words[next]) &&
                        strncasecmp(text + token.start, words[next], length) == 0;
         next = matches ? next + 1 : 0;
     }
-    return next == 3;
+    return next == count;
 }
 
-void statement_summarize(struct statement *statement, const struct settings *settings) {
+static bool says_on_commit_drop(const struct statement *statement) {
+    static const char *const words[] = {"on", "commit", "drop"};
+    return says_words(statement, words, 3);
+}
+
+/* A PL/pgSQL function's body is not looked at before it runs, and then each of its statements
+ * stands for itself. */
+static bool is_plpgsql_function(const struct statement *statement) {
+    static const char *const plain[] = {"language", "plpgsql"}, *const quoted[] = {"language",
+                                                                                   "'plpgsql'"};
+    return statement->facts->kind == KIND_DDL &&
+           (says_words(statement, plain, 2) || says_words(statement, quoted, 2));
+}
+
+static void sum_statement(struct statement *statement, const struct settings *settings,
+                          bool skip_bodies) {
     const struct statement_facts *facts = statement->facts;
     database_set all = settings_all_databases(settings);
     statement->schemas = statement->neutral = statement->modified = 0;
@@ -236,17 +254,14 @@ void statement_summarize(struct statement *statement, const struct settings *set
         false;
     statement->writes = (facts->flags & STATEMENT_MODIFIES_DDL) != 0;
     statement->unknown = -1;
-    statement->hint_database =
-        facts->hint_database != NULL ? settings_find_database(settings, facts->hint_database) : -1;
-    statement->executes = statement_executes(facts);
-    statement->drops_on_commit =
-        (facts->flags & STATEMENT_TEMPORARY) != 0 && says_on_commit_drop(statement);
 
     struct summing s = {.settings = settings, .statement = statement, .joined = all};
     for (size_t i = 0; i < facts->table_count; i++) {
-        sum_table(&s, (int)i);
-        statement->writes |=
-            facts->tables[i].access == ACCESS_WRITE || facts->tables[i].access == ACCESS_LOCK;
+        if (!skip_bodies || (facts->tables[i].flags & TABLE_IN_BODY) == 0) {
+            sum_table(&s, (int)i);
+            statement->writes |=
+                facts->tables[i].access == ACCESS_WRITE || facts->tables[i].access == ACCESS_LOCK;
+        }
     }
     sum_functions(&s);
     sum_literals(&s);
@@ -256,10 +271,23 @@ void statement_summarize(struct statement *statement, const struct settings *set
         statement->modifies_neutral = true;
     }
     statement->names_objects = s.objects && !s.counts;
-    statement->bad_foreign_key = first_bad_foreign_key(statement, settings);
     bool two = (statement->schemas & (statement->schemas - 1)) != 0;
     statement->bad_join =
         facts->kind != KIND_UNPARSED &&
         (s.joined == 0 || (two && classification_has_permissions(settings->classification) &&
                            !joins_allowed(settings->classification, statement->schemas)));
+}
+
+void statement_summarize(struct statement *statement, const struct settings *settings) {
+    const struct statement_facts *facts = statement->facts;
+    statement->hint_database =
+        facts->hint_database != NULL ? settings_find_database(settings, facts->hint_database) : -1;
+    statement->executes = statement_executes(facts);
+    statement->drops_on_commit =
+        (facts->flags & STATEMENT_TEMPORARY) != 0 && says_on_commit_drop(statement);
+    statement->bad_foreign_key = first_bad_foreign_key(statement, settings);
+    sum_statement(statement, settings, false);
+    if (statement->bad_join && is_plpgsql_function(statement)) {
+        sum_statement(statement, settings, true);
+    }
 }

@@ -47,13 +47,15 @@ void lexer_init(struct lexer *lexer, const char *text, size_t length,
         .text = text, .length = length, .standard_conforming_strings = standard_conforming_strings};
 }
 
-/* The character at `i`, NUL behind the end: no rule below takes NUL for anything. */
+/* The loops below need no bounds: the text is followed by a NUL somewhere, which no class has and
+ * which ends them all. Where the lexer works on the front part of a text, lexer_next() cuts what
+ * runs beyond. */
 static inline char at(const struct lexer *lexer, size_t i) {
-    return i < lexer->length ? lexer->text[i] : '\0';
+    return lexer->text[i];
 }
 
 static size_t line_end(const struct lexer *lexer, size_t i) {
-    while (i < lexer->length && lexer->text[i] != '\n' && lexer->text[i] != '\r')
+    while (at(lexer, i) && at(lexer, i) != '\n' && at(lexer, i) != '\r')
         i++;
     return i;
 }
@@ -79,10 +81,11 @@ static bool continues(const struct lexer *lexer, size_t i, size_t *next) {
  * character. */
 static size_t string_end(const struct lexer *lexer, size_t i, bool doubling, bool escapes,
                          bool *unterminated) {
-    for (i++; i < lexer->length; i++) {
-        char c = lexer->text[i];
+    for (i++; at(lexer, i); i++) {
+        char c = at(lexer, i);
         if (c == '\\' && escapes) {
-            i++;
+            if (!at(lexer, ++i))
+                break;
         } else if (c == '\'') {
             if (doubling && at(lexer, i + 1) == '\'') {
                 i++;
@@ -95,18 +98,18 @@ static size_t string_end(const struct lexer *lexer, size_t i, bool doubling, boo
         }
     }
     *unterminated = true;
-    return lexer->length;
+    return i;
 }
 
 static size_t quoted_end(const struct lexer *lexer, size_t i, bool *unterminated) {
-    for (i++; i < lexer->length; i++)
-        if (lexer->text[i] == '"') {
+    for (i++; at(lexer, i); i++)
+        if (at(lexer, i) == '"') {
             if (at(lexer, i + 1) != '"')
                 return i + 1;
             i++;
         }
     *unterminated = true;
-    return lexer->length;
+    return i;
 }
 
 static size_t block_comment_end(const struct lexer *lexer, size_t i, bool *unterminated) {
@@ -143,8 +146,9 @@ static void next_dollar(const struct lexer *lexer, struct token *token) {
         return;
     }
     size_t tag = i + 1 - token->start;
-    const char *close =
-        memmem(lexer->text + i + 1, lexer->length - i - 1, lexer->text + token->start, tag);
+    const char *close = NULL;
+    if (i + 1 < lexer->length)
+        close = memmem(lexer->text + i + 1, lexer->length - i - 1, lexer->text + token->start, tag);
     token->kind = TOKEN_DOLLAR_STRING;
     token->unterminated = !close;
     token->end = close ? (size_t)(close - lexer->text) + tag : lexer->length;
@@ -217,33 +221,16 @@ static void next_word(const struct lexer *lexer, struct token *token) {
             return;
         }
     }
-    for (i++; i < lexer->length && is(lexer->text[i], CLASS_START | CLASS_DIGIT | CLASS_DOLLAR);
-         i++)
+    for (i++; is(at(lexer, i), CLASS_START | CLASS_DIGIT | CLASS_DOLLAR); i++)
         ;
     token->kind = TOKEN_IDENTIFIER;
     token->end = i;
 }
 
-void lexer_next(struct lexer *lexer, struct token *token) {
-    size_t i = lexer->position;
-    while (i < lexer->length && is(lexer->text[i], CLASS_SPACE))
-        i++;
-    token->start = i;
-    token->end = i;
-    token->unterminated = false;
-    token->kind = TOKEN_END;
-    if (i >= lexer->length) {
-        lexer->position = i;
-        return;
-    }
-    char c = lexer->text[i];
-    if (is(c, CLASS_START)) {
-        next_word(lexer, token);
-    } else if (is(c, CLASS_DIGIT) || (c == '.' && is(at(lexer, i + 1), CLASS_DIGIT))) {
-        next_number(lexer, token);
-    } else if (is(c, CLASS_OPERATOR)) {
-        next_operator(lexer, token);
-    } else if (c == '\'') {
+static void next_other(const struct lexer *lexer, struct token *token) {
+    size_t i = token->start;
+    char c = at(lexer, i);
+    if (c == '\'') {
         token->kind = TOKEN_STRING;
         token->end =
             string_end(lexer, i, true, !lexer->standard_conforming_strings, &token->unterminated);
@@ -252,9 +239,37 @@ void lexer_next(struct lexer *lexer, struct token *token) {
         token->end = quoted_end(lexer, i, &token->unterminated);
     } else if (c == '$') {
         next_dollar(lexer, token);
+    } else if (c == '.' && is(at(lexer, i + 1), CLASS_DIGIT)) {
+        next_number(lexer, token);
     } else {
         token->kind = c == ';' ? TOKEN_SEMICOLON : TOKEN_PUNCTUATION;
         token->end = i + 1;
+    }
+}
+
+void lexer_next(struct lexer *lexer, struct token *token) {
+    size_t i = lexer->position;
+    while (is(at(lexer, i), CLASS_SPACE))
+        i++;
+    if (i >= lexer->length) {
+        *token = (struct token){.kind = TOKEN_END, .start = lexer->length, .end = lexer->length};
+        lexer->position = lexer->length;
+        return;
+    }
+    token->start = i;
+    token->unterminated = false;
+    int class = classes[(unsigned char)at(lexer, i)];
+    if (class & CLASS_START)
+        next_word(lexer, token);
+    else if (class & CLASS_DIGIT)
+        next_number(lexer, token);
+    else if (class & CLASS_OPERATOR)
+        next_operator(lexer, token);
+    else
+        next_other(lexer, token);
+    if (token->end > lexer->length) {
+        token->end = lexer->length;
+        token->unterminated = true;
     }
     lexer->position = token->end;
 }

@@ -1,7 +1,8 @@
 /* PostgreSQL's tokens, as its scan.l (version 15) cuts them, without looking anything up.
  *
- * Works on a borrowed text, allocates nothing, takes time linear in the text. One lexer belongs to
- * one caller. Source: PostgreSQL manual, "Lexical Structure". */
+ * The text must be followed by a NUL, not at once where only its front part is looked at. Works on
+ * a borrowed text, allocates nothing, takes time linear in the text. One lexer belongs to one
+ * caller. Source: PostgreSQL manual, "Lexical Structure". */
 #ifndef PGINTERLOCK_LEXER_H
 #define PGINTERLOCK_LEXER_H
 

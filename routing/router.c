@@ -21,7 +21,7 @@ struct router *router_new(const struct settings *settings, size_t cache_bytes) {
     unsigned char secret[CACHE_SECRET_SIZE];
     ssize_t got = getrandom(secret, sizeof secret, 0);
     assert(got == (ssize_t)sizeof secret);
-    struct router *router = memory_new(sizeof *router);
+    struct router *router = alloc_new(sizeof *router);
     router->settings = settings;
     router->cache = cache_new(cache_bytes, secret);
     return router;
@@ -106,7 +106,7 @@ static struct query *query_new(const char *text, size_t length, struct query_fac
     size_t statements_at = (sizeof(struct query) + 15) & ~(size_t)15;
     size_t tables_at = statements_at + facts->count * sizeof(struct statement);
     size_t text_at = tables_at + table_count * sizeof(struct routed_table);
-    char *memory = memory_new(text_at + length + 1);
+    char *memory = alloc_new(text_at + length + 1);
     struct query *query = (struct query *)(void *)memory;
     query->statements = (struct statement *)(void *)(memory + statements_at);
     struct routed_table *tables = (struct routed_table *)(void *)(memory + tables_at);

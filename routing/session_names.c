@@ -21,7 +21,7 @@ int session_temporary_database(const struct session_state *state, const char *na
 static void temporary_add(struct session_state *state, struct temporary_table table) {
     state->temporaries = array_grow(state->temporaries, state->now.temporary_count,
                                     &state->temporary_room, sizeof *state->temporaries);
-    table.name = text_copy(table.name);
+    table.name = alloc_text(table.name);
     state->temporaries[state->now.temporary_count++] = table;
 }
 
@@ -30,7 +30,7 @@ static void temporary_drop(struct session_state *state, const char *name) {
     if (database >= 0) {
         /* A copy: adding may move the array that the name stands in. */
         struct temporary_table gone = {
-            .name = text_copy(name), .database = database, .dropped = true};
+            .name = alloc_text(name), .database = database, .dropped = true};
         temporary_add(state, gone);
         free(gone.name);
     }
@@ -82,7 +82,7 @@ const struct named_statement *session_referred(const struct session_state *state
 
 static struct named_statement named_of(const struct statement *statement, int database) {
     return (struct named_statement){
-        .name = text_copy(statement->facts->name),
+        .name = alloc_text(statement->facts->name),
         .database = database,
         .hold = (statement->facts->flags & STATEMENT_HOLD) != 0,
         .query = query_ref(statement->query),

@@ -114,7 +114,7 @@ void session_apply_setting(struct session_state *state, const char *name, const 
     if (value != NULL) {
         const char *word;
         size_t length;
-        entry.value = text_copy(value);
+        entry.value = alloc_text(value);
         if (entry.setting == OWN_DATABASE) {
             entry.database = settings_find_database(state->settings, value);
         } else {

@@ -66,7 +66,7 @@ static void session_begin(struct session_state *state, enum block_status status)
 
 struct session_state *session_state_new(const struct settings *settings, int entrypoint) {
     assert(entrypoint >= 0 && (size_t)entrypoint < settings->entrypoint_count);
-    struct session_state *state = memory_new(sizeof *state);
+    struct session_state *state = alloc_new(sizeof *state);
     state->settings = settings;
     state->entrypoint = entrypoint;
     state->now.last_wrote = -1;
@@ -113,7 +113,7 @@ static void savepoint_push(struct session_state *state, const char *name) {
     state->savepoints = array_grow(state->savepoints, state->savepoint_count,
                                    &state->savepoint_room, sizeof *state->savepoints);
     state->savepoints[state->savepoint_count++] =
-        (struct savepoint){.name = text_copy(name), .mark = state->now};
+        (struct savepoint){.name = alloc_text(name), .mark = state->now};
 }
 
 static void savepoint_return(struct session_state *state, const char *name) {

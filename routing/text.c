@@ -7,19 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-void *memory_new(size_t size) {
-    void *memory = calloc(1, size > 0 ? size : 1);
-    assert(memory != NULL);
-    return memory;
-}
-
-char *text_copy(const char *string) {
-    size_t length = strlen(string);
-    char *copy = memory_new(length + 1);
-    memcpy(copy, string, length);
-    return copy;
-}
-
 void *array_grow(void *array, size_t count, size_t *room, size_t size) {
     if (count < *room) {
         return array;
@@ -82,7 +69,7 @@ const char *scratch_take(struct scratch *scratch, struct text *text) {
 
 void *scratch_new(struct scratch *scratch, size_t size) {
     assert(scratch->count < SCRATCH_MAX);
-    void *memory = memory_new(size);
+    void *memory = alloc_new(size);
     scratch->strings[scratch->count++] = memory;
     return memory;
 }

@@ -3,6 +3,8 @@
 #ifndef PGINTERLOCK_TEXT_H
 #define PGINTERLOCK_TEXT_H
 
+#include "config/alloc.h"
+
 #include <stdarg.h>
 #include <stddef.h>
 
@@ -34,9 +36,5 @@ void *scratch_new(struct scratch *scratch, size_t size);
 /* realloc() that doubles: makes room for one more of `size` bytes in an array. Out of memory ends
  * the process. */
 void *array_grow(void *array, size_t count, size_t *room, size_t size);
-
-/* strdup() and malloc() that end the process where memory is out. */
-char *text_copy(const char *string);
-void *memory_new(size_t size);
 
 #endif

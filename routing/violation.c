@@ -190,6 +190,7 @@ void violation_cross_join(const struct violation_case *v, bool impossible, struc
             "lets it be executed.",
             detail.length > 0 ? " " : "");
     }
+    database_set stores = settings_physical_databases(case_settings(v), databases);
     if (statement->facts->kind == KIND_DDL) {
         text_append(&hint, "Change the structure of each database in a statement of its own.");
     } else if (statement->databases == 0) {
@@ -201,6 +202,11 @@ void violation_cross_join(const struct violation_case *v, bool impossible, struc
         text_append(
             &hint,
             "Split it into one query for each schema, or add the schema to allow_cross_joins.");
+    }
+    if ((stores & (stores - 1)) == 0) {
+        text_append(&hint, " Until then a comment /* allow_cross_joins_across_databases url=… */ "
+                           "permits it, as one "
+                           "database stores all of them.");
     }
     finish(v, RULE_CROSS_JOIN, &message, &detail, &hint, out);
 }

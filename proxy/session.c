@@ -1,0 +1,360 @@
+/* A session's life: login, the first link, events of client and links, and its end. */
+#include "proxy/session_internal.h"
+
+#include "config/alloc.h"
+
+#include <assert.h>
+#include <openssl/crypto.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+const struct settings *session_settings(const struct session *s) {
+    return s->config->settings;
+}
+
+struct session *session_next(struct session *session) {
+    return session->next;
+}
+
+/* -- end ---------------------------------------------------------------------------------------------------------- */
+
+static void session_free(struct session *s) {
+    for (int i = 0; i < DATABASES_MAX; i++)
+        free(s->lost[i]);
+    free(s->settings_error);
+    for (size_t i = 0; i < s->parameter_count; i++) {
+        free(s->parameters[i].name);
+        free(s->parameters[i].value);
+    }
+    free(s->parameters);
+    wire_buffer_close(&s->out);
+    setting_log_close(&s->settings);
+    block_log_close(&s->block);
+    portal_clear(&s->portals);
+    prepared_clear(&s->prepared);
+    if (s->query != NULL)
+        query_unref(s->query);
+    if (s->script.query != NULL)
+        query_unref(s->script.query);
+    if (s->routing != NULL)
+        session_state_free(s->routing);
+    login_free(s->login);
+    worker_config_unref(s->config);
+    free(s);
+}
+
+static void on_client_closed(struct stream *stream) {
+    session_free(stream->owner);
+}
+
+static void leave_worker(struct session *s) {
+    *s->previous_next = s->next;
+    if (s->next != NULL)
+        s->next->previous_next = s->previous_next;
+    worker_session_ended(s->worker);
+}
+
+void session_end(struct session *s, const char *reason) {
+    if (s->phase == PHASE_CLOSING)
+        return;
+    bool was_open = s->phase == PHASE_READY;
+    s->phase = PHASE_CLOSING;
+    reply_flush(s);
+    stream_flush(&s->client);
+    log_event(s->worker->log, was_open ? LOG_INFO : LOG_DEBUG, "session ended",
+              (struct log_field[]){{"client", s->peer, 0},
+                                   {"pid", NULL, (int64_t)s->pid},
+                                   {"reason", reason, 0},
+                                   {"received", NULL, (int64_t)s->client.received},
+                                   {"sent", NULL, (int64_t)s->client.sent},
+                                   {0}});
+    for (int i = 0; i < DATABASES_MAX; i++)
+        if (s->links[i] != NULL)
+            session_drop_link(s, s->links[i]);
+    leave_worker(s);
+    stream_close(&s->client, true, on_client_closed);
+}
+
+void session_terminate(struct session *s) {
+    if (s->phase == PHASE_CLOSING)
+        return;
+    reply_fatal(s, "57P01", "terminating connection due to administrator command", NULL, NULL);
+    session_end(s, "shutdown");
+}
+
+static bool session_is_idle(const struct session *s) {
+    return s->phase == PHASE_READY && !s->script.active && session_drained(s) && s->body_fate == BODY_NONE &&
+           session_block_status(s->routing) == BLOCK_IDLE;
+}
+
+void session_drain(struct session *s) {
+    s->draining = true;
+    if (s->phase == PHASE_LOGIN || s->phase == PHASE_LINKING ||
+        (session_is_idle(s) && stream_available(&s->client) == 0))
+        session_terminate(s);
+}
+
+/* -- cancel ------------------------------------------------------------------------------------------------------- */
+
+bool session_has_key(const struct session *s, uint32_t pid, uint32_t key) {
+    return s->phase == PHASE_READY && s->pid == pid && CRYPTO_memcmp(&s->key, &key, sizeof key) == 0;
+}
+
+void session_cancel(struct session *s) {
+    if (s->active != NULL && s->active->answers.count > 0)
+        link_cancel(s->active, &s->worker->loop);
+}
+
+/* -- work --------------------------------------------------------------------------------------------------------- */
+
+/* After a reload an idle session goes on under the new settings, where its databases are still the same. */
+static void follow_reload(struct session *s) {
+    struct worker_config *fresh = s->worker->config;
+    if (s->config == fresh || !session_is_idle(s))
+        return;
+    int entrypoint = settings_find_entrypoint(fresh->settings, s->login->startup.database);
+    if (entrypoint < 0 || !settings_same_databases(s->config->settings, fresh->settings))
+        return;
+    session_set_settings(s->routing, fresh->settings, entrypoint);
+    s->entrypoint = entrypoint;
+    worker_config_unref(s->config);
+    s->config = worker_config_ref(fresh);
+    struct prepared *prepared, *next;
+    HASH_ITER(hh, s->prepared, prepared, next) {
+        /* Prepared statements are classified anew; they stay where they are prepared. */
+        struct query *old = prepared->query;
+        if (session_take_query(s, old->text, old->length)) {
+            prepared->query = session_give_query(s);
+            query_unref(old);
+        }
+    }
+}
+
+static void resume_links(struct session *s) {
+    if (stream_unsent(&s->client) > CLIENT_UNSENT_HIGH / 2)
+        return;
+    for (size_t i = 0; i < session_settings(s)->database_count; i++) {
+        struct link *link = s->links[i];
+        if (link == NULL || link->state != LINK_READY || link->stream.reading)
+            continue;
+        stream_set_reading(&link->stream, true);
+        if (stream_available(&link->stream) > 0)
+            session_read_link(s, link);
+        if (s->phase == PHASE_CLOSING)
+            return;
+    }
+}
+
+static bool session_waits(const struct session *s) {
+    return s->script.active || s->connecting != NULL || !session_drained(s) ||
+           (s->body_fate == BODY_FORWARD && stream_unsent(&s->body_link->stream) > LINK_UNSENT_HIGH);
+}
+
+static void after_work(struct session *s) {
+    if (s->active != NULL)
+        session_flush_link(s->active);
+    stream_flush(&s->client);
+    resume_links(s);
+    if (s->phase != PHASE_READY)
+        return;
+    bool waits = session_waits(s);
+    stream_set_reading(&s->client, !waits || stream_available(&s->client) < CLIENT_WAITING_HIGH);
+    bool gone = s->client.state == STREAM_EOF || s->client.state == STREAM_BROKEN;
+    if (gone && (!waits || stream_available(&s->client) == 0) && !s->script.active)
+        session_end(s, s->client.state == STREAM_EOF ? "client disconnected" : s->client.error.text);
+    else if (s->draining && session_is_idle(s) && stream_available(&s->client) == 0)
+        session_terminate(s);
+}
+
+void session_process(struct session *s) {
+    if (s->processing || s->phase != PHASE_READY) {
+        s->again = true;
+        return;
+    }
+    s->processing = true;
+    do {
+        s->again = false;
+        s->connecting = NULL;
+        enum progress progress = PROGRESS_DONE;
+        while (progress == PROGRESS_DONE && s->phase == PHASE_READY) {
+            if (s->script.active) {
+                progress = script_run(s);
+                continue;
+            }
+            if (stream_available(&s->client) == 0)
+                break;
+            if (s->config != s->worker->config)
+                follow_reload(s);
+            progress = session_handle_message(s);
+        }
+        if (s->phase == PHASE_READY)
+            after_work(s);
+    } while (s->again && s->phase == PHASE_READY);
+    s->processing = false;
+}
+
+/* -- the first link ----------------------------------------------------------------------------------------------- */
+
+/* What a server reports at the start, in the order in which it does; libpq keeps the values. */
+static const char *const reported[] = {
+    "application_name",  "client_encoding", "DateStyle",     "default_transaction_read_only",
+    "in_hot_standby",    "integer_datetimes", "IntervalStyle", "is_superuser",
+    "scram_iterations",  "search_path",     "server_encoding", "server_version", "session_authorization",
+    "standard_conforming_strings", "TimeZone"};
+
+static void report_parameters(struct session *s, const struct link *link) {
+    s->parameters = alloc_new(sizeof reported / sizeof reported[0] * sizeof s->parameters[0]);
+    for (size_t i = 0; i < sizeof reported / sizeof reported[0]; i++) {
+        const char *value = PQparameterStatus(link->conn, reported[i]);
+        if (value == NULL)
+            continue;
+        message_put_parameter_status(&s->out, reported[i], value);
+        s->parameters[s->parameter_count++] =
+            (struct known_parameter){alloc_text(reported[i]), alloc_text(value)};
+    }
+}
+
+static bool make_key(struct session *s) {
+    uint32_t random;
+    if (getrandom(&random, sizeof random, 0) != sizeof random)
+        return false;
+    uint32_t count = (uint32_t)s->worker->workers->count;
+    random &= 0x7fffffff; /* the worker is found by key % count; leave room for rounding */
+    s->key = random - random % count + s->worker->index;
+    return true;
+}
+
+static void become_ready(struct session *s, struct link *link) {
+    s->pid = (uint32_t)PQbackendPID(link->conn);
+    if (!make_key(s)) {
+        reply_fatal(s, "XX000", "could not generate random cancel key", NULL, NULL);
+        session_end(s, "no random bytes");
+        return;
+    }
+    report_parameters(s, link);
+    message_put_backend_key(&s->out, s->pid, s->key);
+    s->phase = PHASE_READY;
+    const struct settings *settings = session_settings(s);
+    s->routing = session_state_new(settings, s->entrypoint);
+    link->settings_applied = 0;
+    reply_ready(s);
+    log_event(s->worker->log, LOG_INFO, "session started",
+              (struct log_field[]){{"client", s->peer, 0},
+                                   {"pid", NULL, (int64_t)s->pid},
+                                   {"user", s->login->startup.user, 0},
+                                   {"entrypoint", settings->entrypoints[s->entrypoint].name, 0},
+                                   {0}});
+    session_process(s);
+}
+
+/* The next physical database to log in at, or -1. Only a routed session may begin without its first. */
+static int next_to_try(const struct session *s, int failed) {
+    const struct settings *settings = session_settings(s);
+    if (settings->entrypoints[s->entrypoint].database != ENTRYPOINT_ROUTED)
+        return -1;
+    for (int i = failed + 1; i < (int)settings->database_count; i++)
+        if (settings->databases[i].physical == i)
+            return i;
+    return -1;
+}
+
+static void first_link_failed(struct session *s, struct link *link) {
+    const struct link_failure *failure = &link->failure;
+    log_event(s->worker->log, LOG_WARNING, "cannot connect to a database",
+              (struct log_field[]){{"client", s->peer, 0},
+                                   {"database", link->name, 0},
+                                   {"sqlstate", failure->sqlstate, 0},
+                                   {"error", failure->message, 0},
+                                   {0}});
+    int next = failure->refused ? -1 : next_to_try(s, link->physical);
+    if (next >= 0) {
+        session_drop_link(s, link);
+        session_connect(s, next);
+        return;
+    }
+    if (failure->refused) { /* the server's own words, as on a direct connection */
+        reply_fatal(s, failure->sqlstate, failure->message, failure->detail[0] != '\0' ? failure->detail : NULL,
+                    failure->hint[0] != '\0' ? failure->hint : NULL);
+    } else {
+        char message[1400];
+        snprintf(message, sizeof message, "cannot connect to database \"%s\": %s", link->name, failure->message);
+        reply_fatal(s, failure->sqlstate, message, NULL, NULL);
+    }
+    session_end(s, "no database");
+}
+
+void session_link_connected(struct link *link) {
+    struct session *s = link->owner;
+    if (s->phase == PHASE_LINKING) {
+        if (link->state == LINK_READY)
+            become_ready(s, link);
+        else
+            first_link_failed(s, link);
+        return;
+    }
+    session_process(s);
+}
+
+/* -- login -------------------------------------------------------------------------------------------------------- */
+
+static void on_login_done(struct login *login, bool ok) {
+    struct session *s = login->owner;
+    if (!ok) {
+        session_end(s, "login failed");
+        return;
+    }
+    worker_config_unref(s->config);
+    s->config = worker_config_ref(login->config);
+    s->entrypoint = login->entrypoint;
+    s->phase = PHASE_LINKING;
+    const struct settings *settings = session_settings(s);
+    int home = settings->entrypoints[s->entrypoint].database;
+    session_connect(s, settings->databases[home >= 0 ? home : 0].physical);
+}
+
+static void on_client_event(struct stream *stream) {
+    struct session *s = stream->owner;
+    switch (s->phase) {
+    case PHASE_LOGIN:
+        login_on_event(s->login);
+        break;
+    case PHASE_LINKING:
+        if (stream->state == STREAM_EOF || stream->state == STREAM_BROKEN)
+            session_end(s, "client disconnected");
+        break;
+    case PHASE_READY:
+        session_process(s);
+        break;
+    case PHASE_CLOSING:
+        break;
+    }
+}
+
+bool session_open(struct worker *worker, int fd, bool is_unix, const char *peer, struct error *error) {
+    struct session *s = alloc_new(sizeof *s);
+    s->worker = worker;
+    s->config = worker_config_ref(worker->config);
+    s->is_unix = is_unix;
+    s->block_lost = -1;
+    snprintf(s->peer, sizeof s->peer, "%s", peer);
+    if (!stream_init(&s->client, &worker->loop, worker->buffers, fd, on_client_event, s, error)) {
+        close(fd);
+        session_free(s);
+        return false;
+    }
+    s->previous_next = &worker->sessions;
+    s->next = worker->sessions;
+    if (s->next != NULL)
+        s->next->previous_next = &s->next;
+    worker->sessions = s;
+    struct error why = {{0}};
+    if (!login_start(&s->login, worker, &s->client, is_unix, s->peer, on_login_done, s, &why)) {
+        log_event(worker->log, LOG_ERROR, "cannot start a login",
+                  (struct log_field[]){{"client", s->peer, 0}, {"error", why.text, 0}, {0}});
+        session_end(s, why.text); /* the worker has counted it, and is told here that it is gone */
+    }
+    return true;
+}

@@ -1,0 +1,30 @@
+/* A session: one client's connection from its first byte to its last, with its links to the databases. It belongs to
+ * one worker and runs on that worker's thread only. */
+#ifndef PGINTERLOCK_SESSION_H
+#define PGINTERLOCK_SESSION_H
+
+#include "config/error.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct session;
+struct worker;
+
+/* Takes over the accepted socket (closed on failure). The session frees itself when it ends. */
+bool session_open(struct worker *worker, int fd, bool is_unix, const char *peer, struct error *error)
+    __attribute__((warn_unused_result));
+
+struct session *session_next(struct session *session); /* in the worker's list */
+
+/* Whether a cancel request with this process id and key means this session; constant time in the key. */
+bool session_has_key(const struct session *session, uint32_t pid, uint32_t key);
+void session_cancel(struct session *session);
+
+void session_drain(struct session *session);     /* end when idle and outside a transaction */
+void session_terminate(struct session *session); /* end now: FATAL 57P01 */
+
+/* Told by a session that it is gone; implemented by the worker. */
+void worker_session_ended(struct worker *worker);
+
+#endif

@@ -1,0 +1,453 @@
+/* The databases' messages: to the client, or to the script that asked. Only the five header bytes of a row or of copy
+ * data are looked at; their bodies are passed on as they come, whatever their size. */
+#include "proxy/session_internal.h"
+
+#include "config/alloc.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { WHOLE_MESSAGE_MAX = 64 * 1024 * 1024 }; /* of the messages that must be seen in one piece */
+
+enum answer { ANSWER_WRONG, ANSWER_MORE, ANSWER_LAST /* of its request, but for ReadyForQuery */ };
+
+/* What may answer which request (PostgreSQL manual, "Message Flow"). ErrorResponse, ReadyForQuery and what may come at
+ * any time (notices, notifications, parameters) are handled apart. */
+static const uint8_t answers_table[REQUEST_KINDS][128] = {
+    [REQUEST_PARSE] = {['1'] = ANSWER_LAST},
+    [REQUEST_BIND] = {['2'] = ANSWER_LAST},
+    [REQUEST_CLOSE] = {['3'] = ANSWER_LAST},
+    [REQUEST_DESCRIBE] = {['t'] = ANSWER_MORE, ['T'] = ANSWER_LAST, ['n'] = ANSWER_LAST},
+    [REQUEST_EXECUTE] = {['D'] = ANSWER_MORE, ['G'] = ANSWER_MORE, ['H'] = ANSWER_MORE, ['d'] = ANSWER_MORE,
+                         ['c'] = ANSWER_MORE, ['C'] = ANSWER_LAST, ['I'] = ANSWER_LAST, ['s'] = ANSWER_LAST},
+    [REQUEST_QUERY] = {['T'] = ANSWER_MORE, ['D'] = ANSWER_MORE, ['C'] = ANSWER_MORE, ['I'] = ANSWER_MORE,
+                       ['G'] = ANSWER_MORE, ['H'] = ANSWER_MORE, ['d'] = ANSWER_MORE, ['c'] = ANSWER_MORE},
+    [REQUEST_FUNCTION] = {['V'] = ANSWER_MORE},
+};
+
+static bool is_streamed(char type) {
+    return type == 'D' || type == 'd' || type == 'V';
+}
+
+/* -- ends of transactions and statements -------------------------------------------------------------------------- */
+
+void session_block_finished(struct session *s, bool committed, bool chain) {
+    char *begin = chain && s->block.count > 0 ? alloc_text(s->block.entries[0].sql) : NULL;
+    for (int i = 0; i < DATABASES_MAX; i++) {
+        struct link *link = s->links[i];
+        if (link == NULL)
+            continue;
+        bool current = link->log_applied == s->block.count && link->settings_applied == s->settings.last;
+        link->in_block = false;
+        link->log_applied = 0;
+        if (!current || !committed)
+            continue;
+        /* Counted below: what the block's settings add, this link has had already. */
+        link->settings_applied = UINT64_MAX;
+    }
+    if (committed)
+        block_log_commit(&s->block, &s->settings);
+    else
+        block_log_clear(&s->block);
+    for (int i = 0; i < DATABASES_MAX; i++)
+        if (s->links[i] != NULL && s->links[i]->settings_applied == UINT64_MAX)
+            s->links[i]->settings_applied = s->settings.last;
+    if (begin != NULL)
+        block_log_add(&s->block, ENTRY_BEGIN, NULL, begin, strlen(begin));
+    free(begin);
+    if (s->portals != NULL)
+        portal_clear(&s->portals);
+    s->block_lost = -1;
+}
+
+static void forget_all_statements(struct session *s, struct link *link, const struct statement_facts *facts) {
+    bool all = facts->kind == KIND_DISCARD && facts->name != NULL && strcmp(facts->name, "all") == 0;
+    if (all || (facts->kind == KIND_DEALLOCATE && facts->name == NULL)) {
+        prepared_clear(&s->prepared);
+        return;
+    }
+    (void)link;
+    if (facts->kind == KIND_DEALLOCATE) {
+        struct prepared *prepared = prepared_find(s->prepared, facts->name);
+        if (prepared != NULL)
+            prepared_remove(&s->prepared, prepared);
+    }
+}
+
+void session_statement_done(struct session *s, struct link *link, struct request *request) {
+    if (request->query == NULL || request->next >= request->query->count)
+        return;
+    const struct statement *statement = &request->query->statements[request->next++];
+    if (request->apply) {
+        struct decision decision = {.destination = DESTINATION_ONE, .database = request->database};
+        session_executed(s->routing, statement, &decision);
+    }
+    const struct statement_facts *facts = statement->facts;
+    switch (facts->kind) {
+    case KIND_DISCARD:
+    case KIND_DEALLOCATE:
+        forget_all_statements(s, link, facts);
+        break;
+    case KIND_PREPARE_TRANSACTION:
+        session_block_finished(s, true, false);
+        break;
+    default:
+        session_note_settings(s, link, request->query, statement);
+    }
+}
+
+/* -- ErrorResponse ------------------------------------------------------------------------------------------------ */
+
+/* The same error with its position moved, since the database was sent only a part of the client's text. */
+static void forward_moved_error(struct session *s, const struct diagnostic *read, size_t offset) {
+    struct diagnostic diagnostic = *read;
+    char position[24];
+    snprintf(position, sizeof position, "%zu", strtoul(read->position, NULL, 10) + offset);
+    diagnostic.position = position;
+    message_put_diagnostic(&s->out, 'E', &diagnostic);
+    reply_flush(s);
+}
+
+static void log_error(struct session *s, const struct link *link, const struct diagnostic *diagnostic) {
+    if (!log_wants(s->worker->log, LOG_DEBUG))
+        return;
+    log_event(s->worker->log, LOG_DEBUG, "error from a database",
+              (struct log_field[]){{"client", s->peer, 0},
+                                   {"pid", NULL, (int64_t)s->pid},
+                                   {"database", link->name, 0},
+                                   {"sqlstate", diagnostic->sqlstate, 0},
+                                   {"error", diagnostic->message, 0},
+                                   {0}});
+}
+
+/* The server skips everything up to Sync: none of these requests will be answered. */
+static void skip_requests(struct session *s, struct link *link) {
+    bool simple = false;
+    enum audience audience = AUDIENCE_CLIENT;
+    struct request *request;
+    while ((request = answers_front(&link->answers)) != NULL && request->kind != REQUEST_SYNC) {
+        if (request->kind == REQUEST_PARSE && request->prepared != NULL)
+            prepared_remove(&s->prepared, request->prepared);
+        if (request->kind == REQUEST_CLOSE && request->prepared != NULL)
+            prepared_enter(&s->prepared, request->prepared);
+        simple = request->kind == REQUEST_QUERY || request->kind == REQUEST_FUNCTION;
+        audience = request->audience;
+        answers_pop(&link->answers);
+    }
+    if (request != NULL) {
+        request->failed = true;
+        return;
+    }
+    link->skipping = true;
+    if (simple) {
+        /* A prelude failed in front of a simple query, which the server skipped: bring both back in step. */
+        static const uint8_t sync[] = {'S', 0, 0, 0, 4};
+        stream_send(&link->stream, sync, sizeof sync);
+        answers_push(&link->answers, REQUEST_SYNC, audience)->failed = true;
+        if (audience != AUDIENCE_CLIENT)
+            s->script.failed = true;
+        return;
+    }
+    session_fail_pipeline(s);
+}
+
+static void on_error(struct session *s, struct link *link, const uint8_t *message, size_t length) {
+    struct diagnostic diagnostic;
+    struct error error = {{0}};
+    if (!message_read_diagnostic(message + FRAME_HEADER, length - FRAME_HEADER, &diagnostic, &error))
+        memset(&diagnostic, 0, sizeof diagnostic);
+    const char *severity =
+        diagnostic.severity_nonlocalized != NULL ? diagnostic.severity_nonlocalized : diagnostic.severity;
+    if (severity != NULL && (strcmp(severity, "FATAL") == 0 || strcmp(severity, "PANIC") == 0)) {
+        /* The connection ends with it; what that means for the client is said when it has ended. */
+        free(link->last_words);
+        link->last_words = alloc_text(diagnostic.message);
+        return;
+    }
+    log_error(s, link, &diagnostic);
+    struct request *request = answers_front(&link->answers);
+    if (request == NULL)
+        return;
+    request->failed = true;
+    if (s->copy_in == link)
+        s->copy_in = NULL;
+    bool extended = request->kind != REQUEST_QUERY && request->kind != REQUEST_SYNC &&
+                    request->kind != REQUEST_FUNCTION;
+    if (request->audience == AUDIENCE_PROXY && !extended) {
+        script_take_error(s, link, message, length);
+        return;
+    }
+    if (request->part_offset > 0 && diagnostic.position != NULL)
+        forward_moved_error(s, &diagnostic, request->part_offset);
+    else
+        stream_send(&s->client, message, length);
+    if (request->audience == AUDIENCE_PART)
+        s->script.failed = true;
+    session_failed(s->routing);
+    if (extended)
+        skip_requests(s, link);
+}
+
+/* -- ReadyForQuery ------------------------------------------------------------------------------------------------ */
+
+/* What the database says of its transaction counts where it differs from what was thought. */
+static void reconcile(struct session *s, struct link *link, char status) {
+    enum block_status believed = session_block_status(s->routing);
+    if (status == 'I') {
+        bool was = link->in_block;
+        link->in_block = false;
+        link->log_applied = 0;
+        bool over = was && !s->script.fan.active && session_links_in_block(s) == 0;
+        if (over && (believed == BLOCK_OPEN || believed == BLOCK_FAILED)) {
+            session_rolled_back(s->routing);
+            session_block_finished(s, false, false);
+        }
+        return;
+    }
+    if (!link->in_block) {
+        if (s->block.count == 0)
+            block_log_add(&s->block, ENTRY_BEGIN, NULL, "BEGIN", 5);
+        link->in_block = true;
+        link->log_applied = s->block.count;
+        if (believed == BLOCK_IDLE) {
+            const struct settings *settings = session_settings(s);
+            int database = link->physical;
+            for (size_t i = 0; i < settings->database_count; i++)
+                if (settings->databases[i].physical == link->physical) {
+                    database = (int)i;
+                    break;
+                }
+            session_adopt_status(s->routing, status, database);
+        }
+    }
+    if (status == 'E' && session_block_status(s->routing) == BLOCK_OPEN)
+        session_failed(s->routing);
+}
+
+static bool on_ready(struct session *s, struct link *link, const uint8_t *message, size_t length) {
+    struct request *request = answers_front(&link->answers);
+    if (request == NULL || length != FRAME_HEADER + 1 ||
+        (request->kind != REQUEST_QUERY && request->kind != REQUEST_SYNC && request->kind != REQUEST_FUNCTION))
+        return false;
+    link->unsynced = false;
+    link->skipping = false;
+    if (s->copy_in == link)
+        s->copy_in = NULL;
+    bool client = request->audience == AUDIENCE_CLIENT;
+    bool failed = request->failed;
+    reconcile(s, link, (char)message[FRAME_HEADER]);
+    if (!client) {
+        script_part_ended(s, link, request);
+        answers_pop(&link->answers);
+        return true;
+    }
+    answers_pop(&link->answers);
+    if (link->answers.count == 0) {
+        s->barrier = false;
+        s->noted_late = false;
+        if (session_block_status(s->routing) == BLOCK_IMPLICIT) {
+            session_end_implicit(s->routing, !failed && !s->implicit_failed);
+            session_block_finished(s, !failed && !s->implicit_failed, false);
+            s->implicit_failed = false;
+        } else if (s->portals != NULL && session_block_status(s->routing) == BLOCK_IDLE) {
+            portal_clear(&s->portals);
+        }
+    }
+    reply_ready(s);
+    return true;
+}
+
+/* -- ParameterStatus ---------------------------------------------------------------------------------------------- */
+
+/* Passed on where the client does not know the value yet. */
+static void on_parameter(struct session *s, const uint8_t *message, size_t length) {
+    const char *name = (const char *)message + FRAME_HEADER;
+    size_t body = length - FRAME_HEADER;
+    size_t name_length = strnlen(name, body);
+    if (name_length + 1 >= body || name[body - 1] != '\0')
+        return;
+    const char *value = name + name_length + 1;
+    for (size_t i = 0; i < s->parameter_count; i++) {
+        if (strcmp(s->parameters[i].name, name) != 0)
+            continue;
+        if (strcmp(s->parameters[i].value, value) == 0)
+            return;
+        free(s->parameters[i].value);
+        s->parameters[i].value = alloc_text(value);
+        stream_send(&s->client, message, length);
+        return;
+    }
+    s->parameters = alloc_resize(s->parameters, (s->parameter_count + 1) * sizeof s->parameters[0]);
+    s->parameters[s->parameter_count++] =
+        (struct known_parameter){alloc_text(name), alloc_text(value)};
+    stream_send(&s->client, message, length);
+}
+
+/* -- the rest ----------------------------------------------------------------------------------------------------- */
+
+/* From now on the database takes copy data. A Sync that was sent behind the Execute is read as part of it and ignored:
+ * the client sends another one when it is done. */
+static void begin_copy_in(struct session *s, struct link *link, const struct request *request) {
+    s->copy_in = link;
+    while (request->kind == REQUEST_EXECUTE && link->answers.count > 1 &&
+           answers_at(&link->answers, link->answers.count - 1)->kind == REQUEST_SYNC)
+        answers_drop_last(&link->answers);
+}
+
+static bool on_answer(struct session *s, struct link *link, const uint8_t *message, size_t length) {
+    char type = (char)message[0];
+    struct request *request = answers_front(&link->answers);
+    if (request == NULL || (unsigned char)type >= 128)
+        return false;
+    enum answer answer = answers_table[request->kind][(unsigned char)type];
+    if (answer == ANSWER_WRONG)
+        return false;
+    if (request->audience != AUDIENCE_PROXY)
+        stream_send(&s->client, message, length);
+    if (request->captures && type == 'D')
+        session_capture_setting(s, link, request, message + FRAME_HEADER, length - FRAME_HEADER);
+    if (type == 'G' && request->audience != AUDIENCE_PROXY)
+        begin_copy_in(s, link, request);
+    if (type == 'C') {
+        if (s->copy_in == link)
+            s->copy_in = NULL;
+        session_statement_done(s, link, request);
+    }
+    if (answer == ANSWER_LAST)
+        answers_pop(&link->answers);
+    if (link->answers.count == 0)
+        s->barrier = false;
+    return true;
+}
+
+static bool handle(struct session *s, struct link *link, const uint8_t *message, size_t length) {
+    struct request *request = answers_front(&link->answers);
+    switch (message[0]) {
+    case 'Z':
+        return on_ready(s, link, message, length);
+    case 'E':
+        on_error(s, link, message, length);
+        return true;
+    case 'N':
+        if (request == NULL || request->audience != AUDIENCE_PROXY)
+            stream_send(&s->client, message, length);
+        return true;
+    case 'A':
+        stream_send(&s->client, message, length);
+        return true;
+    case 'S':
+        on_parameter(s, message, length);
+        return true;
+    default:
+        return on_answer(s, link, message, length);
+    }
+}
+
+/* Begins to pass on a message whose body is not looked at. False: it answers nothing. */
+static bool begin_streaming(struct link *link, const struct frame *frame) {
+    struct request *request = answers_front(&link->answers);
+    if (request == NULL || answers_table[request->kind][(unsigned char)frame->type] == ANSWER_WRONG)
+        return false;
+    link->frame_left = frame->length;
+    link->frame_forwarded = request->audience != AUDIENCE_PROXY;
+    return true;
+}
+
+static void stream_body(struct session *s, struct link *link) {
+    size_t available = stream_available(&link->stream);
+    size_t length = available < link->frame_left ? available : (size_t)link->frame_left;
+    if (link->frame_forwarded)
+        stream_send(&s->client, stream_peek(&link->stream), length);
+    stream_consume(&link->stream, length);
+    link->frame_left -= length;
+}
+
+/* How many bytes at the front are whole streamed messages for the client, so that they go in one piece. */
+static size_t run_of_rows(struct link *link) {
+    struct request *request = answers_front(&link->answers);
+    if (request == NULL || request->audience == AUDIENCE_PROXY)
+        return 0;
+    const uint8_t *data = stream_peek(&link->stream);
+    size_t available = stream_available(&link->stream), run = 0;
+    struct frame frame;
+    while (frame_read(data + run, available - run, &frame) == FRAME_OK && is_streamed(frame.type) &&
+           frame.length <= available - run && answers_table[request->kind][(unsigned char)frame.type] != ANSWER_WRONG)
+        run += frame.length;
+    return run;
+}
+
+/* One message, or what is there of one. PROGRESS_WAIT: more bytes are needed. False: the database breaks the protocol. */
+static bool read_message(struct session *s, struct link *link, enum progress *progress) {
+    if (link->frame_left > 0) {
+        stream_body(s, link);
+        return true;
+    }
+    size_t run = run_of_rows(link);
+    if (run > 0) {
+        stream_send(&s->client, stream_peek(&link->stream), run);
+        stream_consume(&link->stream, run);
+        return true;
+    }
+    struct frame frame;
+    switch (frame_read(stream_peek(&link->stream), stream_available(&link->stream), &frame)) {
+    case FRAME_INCOMPLETE:
+        *progress = PROGRESS_WAIT;
+        return true;
+    case FRAME_BAD_LENGTH:
+        return false;
+    case FRAME_OK:
+        break;
+    }
+    struct request *front = answers_front(&link->answers);
+    bool captured = front != NULL && front->captures && frame.type == 'D';
+    if (is_streamed(frame.type) && !captured)
+        return begin_streaming(link, &frame);
+    if (frame.length > WHOLE_MESSAGE_MAX)
+        return false;
+    if (frame.length > stream_available(&link->stream)) {
+        stream_reserve(&link->stream, frame.length);
+        *progress = PROGRESS_WAIT;
+        return true;
+    }
+    bool known = handle(s, link, stream_peek(&link->stream), frame.length);
+    stream_consume(&link->stream, frame.length);
+    return known;
+}
+
+/* Between two messages for the client, a link that nobody waits for may speak; within one it has to wait. */
+static bool client_is_mid_message(const struct session *s, const struct link *link) {
+    return s->active != NULL && s->active != link && s->active->frame_left > 0;
+}
+
+static void break_link(struct session *s, struct link *link) {
+    free(link->last_words);
+    link->last_words = alloc_text("the database sent a message that does not belong there (08P01)");
+    session_link_lost(s, link);
+}
+
+void session_read_link(struct session *s, struct link *link) {
+    int physical = link->physical;
+    enum progress progress = PROGRESS_DONE;
+    while (progress == PROGRESS_DONE && stream_available(&link->stream) > 0) {
+        if (stream_unsent(&s->client) > CLIENT_UNSENT_HIGH || client_is_mid_message(s, link)) {
+            stream_set_reading(&link->stream, false);
+            break;
+        }
+        if (!read_message(s, link, &progress)) {
+            break_link(s, link);
+            break;
+        }
+        if (s->phase == PHASE_CLOSING || s->links[physical] != link)
+            return;
+    }
+    if (s->links[physical] == link) {
+        bool ended = link->stream.state == STREAM_EOF || link->stream.state == STREAM_BROKEN;
+        if (ended && (stream_available(&link->stream) == 0 || progress == PROGRESS_WAIT))
+            session_link_lost(s, link);
+        else
+            session_ask_setting(s, link);
+    }
+    session_process(s);
+}

@@ -1,0 +1,214 @@
+/* What the files of a session share: the struct and the calls between them.
+ *
+ *     session.c           life: login, main's link, events of client and links, end
+ *     session_messages.c  the one switch on a client's messages
+ *     session_query.c     simple queries
+ *     session_extended.c  Parse, Bind, Describe, Execute, Close, Flush, Sync
+ *     session_script.c    what takes several steps: statements one by one, COMMIT and its like over several links
+ *     session_links.c     making a link ready for a statement; losing one
+ *     session_settings.c  SET and its kin, to be repeated on other links
+ *     session_answers.c   the databases' messages, to the client
+ *     session_reply.c     what the proxy says itself
+ *
+ * One link at a time has requests outstanding (the active one); before another is used, all of them are answered. So
+ * answers keep the order of requests, and what is known of the transaction is true whenever it is asked for.
+ *
+ * Handlers of a client's message can be called again: one that has to wait (for a connection, for answers) leaves the
+ * message where it is and returns PROGRESS_WAIT; when something happened, it runs again from its start. */
+#ifndef PGINTERLOCK_SESSION_INTERNAL_H
+#define PGINTERLOCK_SESSION_INTERNAL_H
+
+#include "protocol/message.h"
+#include "protocol/startup.h"
+#include "proxy/link.h"
+#include "proxy/login.h"
+#include "proxy/prepared.h"
+#include "proxy/replay.h"
+#include "proxy/session.h"
+#include "proxy/stream.h"
+#include "proxy/worker.h"
+#include "routing/session_state.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* LOGIN → LINKING → READY → CLOSING; any → CLOSING */
+enum session_phase { PHASE_LOGIN, PHASE_LINKING, PHASE_READY, PHASE_CLOSING };
+
+enum progress { PROGRESS_DONE, PROGRESS_WAIT };
+
+/* Where the rest of a client's message goes whose beginning was seen. */
+enum body_fate { BODY_NONE, BODY_FORWARD, BODY_DROP };
+
+/* A command that goes to several links in turn, or to the only one. */
+struct fan {
+    bool active;
+    bool sync;             /* it is Sync, not `sql` */
+    bool several;          /* not exactly one link: answers are gathered, and the proxy gives the tag itself */
+    bool commits;          /* COMMIT, or the end of an implicit transaction: after a failure the rest is rolled back */
+    bool failed;           /* the client has got an error */
+    const char *sql;       /* borrowed from the script's query, or a constant */
+    size_t sql_length;
+    database_set left;     /* physical databases still to be asked */
+    database_set modified; /* those of them that were modified */
+    database_set succeeded;
+    const struct statement *statement; /* whose effect it has when done; NULL: end of an implicit transaction */
+};
+
+/* A simple query that is run statement by statement, or one statement of the extended protocol that the proxy runs,
+ * or the end of a pipeline over several links. */
+struct script {
+    bool active;
+    bool extended; /* no ReadyForQuery at its end */
+    bool failed;
+    bool implicit; /* the statements run in an implicit transaction */
+    bool describe; /* SHOW: send a RowDescription */
+    struct query *query;
+    size_t next; /* statement */
+    struct fan fan;
+};
+
+struct known_parameter { char *name, *value; };
+
+struct session {
+    struct stream client;
+    struct worker *worker;
+    struct worker_config *config;
+    struct session *next, **previous_next;
+    enum session_phase phase;
+    bool is_unix;
+    bool draining;
+    char peer[128];
+    struct login *login; /* kept for what it learned: user, startup parameters */
+    int entrypoint;
+    uint32_t pid, key;
+    struct session_state *routing;
+    struct link *links[DATABASES_MAX]; /* by physical database; NULL: none */
+    char *lost[DATABASES_MAX];         /* a link was lost while nobody asked it: why, to be told once */
+    int block_lost;                    /* …and it was in the open transaction: its physical database, or -1 */
+    char *settings_error;              /* a setting could not be repeated on a link: why */
+    struct link *active;               /* the link that was last sent something */
+    struct link *connecting;           /* waited for */
+
+    struct prepared *prepared; /* by name, the unnamed one too */
+    struct portal *portals;
+    struct setting_log settings;
+    struct block_log block;
+
+    struct query *query;    /* of the message that is being handled, across waits */
+    struct script script;
+    bool skip_until_sync;   /* after an error in the extended protocol */
+    bool implicit_failed;   /* in a pipeline's implicit transaction: undo it at Sync */
+    bool barrier;           /* the last Execute's effect is known only when it is answered: wait before the next */
+    bool noted_late;        /* this pipeline has, or had, such an Execute */
+    struct link *copy_in;   /* takes CopyData now */
+    enum body_fate body_fate;
+    struct link *body_link;
+    size_t body_left;
+
+    struct wire_buffer out; /* messages of our own, on their way to the client's stream */
+    struct known_parameter *parameters;
+    size_t parameter_count;
+    bool processing, again;
+};
+
+enum { CLIENT_UNSENT_HIGH = 256 * 1024, LINK_UNSENT_HIGH = 256 * 1024, CLIENT_WAITING_HIGH = 1024 * 1024 };
+
+/* -- session.c ---------------------------------------------------------------------------------------------------- */
+void session_process(struct session *s);
+void session_end(struct session *s, const char *reason); /* closes all; frees later */
+const struct settings *session_settings(const struct session *s);
+bool session_drained(const struct session *s); /* nothing is outstanding */
+
+/* -- session_messages.c ------------------------------------------------------------------------------------------- */
+/* Handles the next message of the client, whole or its beginning. PROGRESS_WAIT: nothing more can be done now. */
+enum progress session_handle_message(struct session *s);
+/* Asks the active link for its answers (Flush) where they could be held back. */
+enum progress session_wait_drained(struct session *s);
+/* Passes the message at the front of the client's stream on to a link, whole or as far as it is there. */
+void session_forward_message(struct session *s, struct link *link, size_t length);
+
+/* -- session_query.c ---------------------------------------------------------------------------------------------- */
+enum progress session_on_query(struct session *s, const uint8_t *body, size_t body_length, size_t length);
+bool statement_is_scripted(const struct statement *statement); /* the proxy runs it itself */
+/* Where a statement goes. EXECUTE and DEALLOCATE of what Parse prepared go where that is; *effective is the statement
+ * whose tables count. */
+void session_route(struct session *s, const struct statement *statement, struct decision *decision,
+                   const struct statement **effective);
+/* Text of a message into s->query, once. False: the client has got the error. */
+bool session_take_query(struct session *s, const char *text, size_t length);
+struct query *session_give_query(struct session *s); /* the reference, and s->query is NULL */
+/* Tells a loss within the open transaction, once. True: it was told as an error, the transaction failed. */
+bool session_tell_block_lost(struct session *s);
+
+/* -- session_extended.c ------------------------------------------------------------------------------------------- */
+enum progress session_on_parse(struct session *s, const uint8_t *body, size_t body_length, size_t length);
+enum progress session_on_bind(struct session *s, const struct bind_message *bind, size_t length);
+enum progress session_on_describe(struct session *s, const uint8_t *body, size_t body_length, size_t length);
+enum progress session_on_execute(struct session *s, const uint8_t *body, size_t body_length, size_t length);
+enum progress session_on_close(struct session *s, const uint8_t *body, size_t body_length, size_t length);
+enum progress session_on_flush(struct session *s, size_t length);
+enum progress session_on_sync(struct session *s, size_t length);
+void session_fail_pipeline(struct session *s); /* after an error told to the client: skip until Sync */
+
+/* -- session_script.c --------------------------------------------------------------------------------------------- */
+void script_start(struct session *s, struct query *query_take, bool extended);
+void script_start_sync(struct session *s, database_set unsynced, bool commit);
+enum progress script_run(struct session *s);
+/* A request of the script was answered (ReadyForQuery); `error`: its ErrorResponse's body where it failed. */
+void script_part_ended(struct session *s, struct link *link, const struct request *request);
+void script_take_error(struct session *s, struct link *link, const uint8_t *body, size_t length);
+/* The link was lost while the script waited for it. True: that is no error for the client. */
+bool script_tolerates_loss(struct session *s, const struct link *link);
+
+/* -- session_links.c ---------------------------------------------------------------------------------------------- */
+enum use { USE_READY, USE_WAIT, USE_FAILED /* the client has got the error */ };
+/* Makes the link to a database (logical index) ready for a statement: connected, in turn, with the session's settings
+ * and within the open block. */
+enum use session_use_link(struct session *s, int database, struct link **out);
+void session_connect(struct session *s, int physical);
+void session_link_connected(struct link *link);
+void session_link_lost(struct session *s, struct link *link);
+database_set session_links_in_block(const struct session *s);
+int session_physical(const struct session *s, int database);
+void session_drop_link(struct session *s, struct link *link);
+/* Internal commands: a simple query whose answer the client does not see. */
+void link_send_query(struct link *link, const char *sql, size_t length);
+void session_flush_link(struct link *link);
+
+/* -- session_answers.c -------------------------------------------------------------------------------------------- */
+void session_read_link(struct session *s, struct link *link);
+/* The transaction is over on all links: settings made in it stay (committed) or are forgotten; AND CHAIN keeps BEGIN. */
+void session_block_finished(struct session *s, bool committed, bool chain);
+/* The next statement of a request was completed. */
+void session_statement_done(struct session *s, struct link *link, struct request *request);
+/* Its settings, where it made any, are to be repeated on other links. */
+void session_note_settings(struct session *s, struct link *link, const struct query *query,
+                           const struct statement *statement);
+
+/* -- session_settings.c ------------------------------------------------------------------------------------------- */
+/* Asks for a value that set_config() gave, once everything else on the link is answered. */
+void session_ask_setting(struct session *s, struct link *link);
+void session_capture_setting(struct session *s, struct link *link, const struct request *request, const uint8_t *row,
+                             size_t length);
+
+/* -- session_reply.c ---------------------------------------------------------------------------------------------- */
+char session_status(const struct session *s); /* 'I', 'T' or 'E' */
+void reply_flush(struct session *s);          /* moves `out` to the client's stream */
+void reply_ready(struct session *s);
+void reply_command_complete(struct session *s, const char *tag);
+void reply_empty(struct session *s, char type);
+/* ERROR with these fields; the block fails with it. NULL fields are left out. */
+void reply_error(struct session *s, const char *sqlstate, const char *message, const char *detail, const char *hint);
+void reply_notice(struct session *s, const char *severity, const char *sqlstate, const char *message);
+void reply_fatal(struct session *s, const char *sqlstate, const char *message, const char *detail, const char *hint);
+void reply_violation(struct session *s, const struct query *query, const struct statement *statement,
+                     const struct violation *violation);
+void reply_aborted(struct session *s); /* 25P02 */
+/* Own settings and transaction verbs that need no database. */
+void reply_local_statement(struct session *s, const struct query *query, const struct statement *statement,
+                           const struct decision *decision, bool describe);
+void session_note_observations(struct session *s, const struct statement *statement, const struct decision *decision);
+
+#endif

@@ -1,0 +1,370 @@
+/* Making a link ready for a statement, and what happens when one is lost. */
+#include "proxy/session_internal.h"
+
+#include "config/alloc.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+int session_physical(const struct session *s, int database) {
+    return session_settings(s)->databases[database].physical;
+}
+
+void link_send_query(struct link *link, const char *sql, size_t length) {
+    uint8_t header[FRAME_HEADER];
+    header[0] = 'Q';
+    wire_put_u32(header + 1, (uint32_t)(length + 5));
+    stream_send(&link->stream, header, sizeof header);
+    stream_send(&link->stream, sql, length);
+    stream_send(&link->stream, "", 1);
+}
+
+void session_flush_link(struct link *link) {
+    if (link->state == LINK_READY)
+        stream_flush(&link->stream);
+}
+
+database_set session_links_in_block(const struct session *s) {
+    database_set set = 0;
+    for (int i = 0; i < DATABASES_MAX; i++)
+        if (s->links[i] != NULL && s->links[i]->in_block)
+            set |= (database_set)1 << i;
+    return set;
+}
+
+/* -- connecting --------------------------------------------------------------------------------------------------- */
+
+static const char *user_password(const struct session *s) {
+    const struct user *user = settings_find_user(s->config->settings, s->login->startup.user);
+    if (user == NULL || user->secret == NULL)
+        return s->login->password;
+    bool hashed = strncmp(user->secret, "SCRAM-SHA-256$", 14) == 0 ||
+                  (strncmp(user->secret, "md5", 3) == 0 && strlen(user->secret) == 35);
+    return hashed ? s->login->password : user->secret;
+}
+
+static void on_link_event(struct link *link) {
+    session_read_link(link->owner, link);
+}
+
+void session_connect(struct session *s, int physical) {
+    assert(s->links[physical] == NULL);
+    const struct settings *settings = s->config->settings;
+    const struct database *database = &settings->databases[physical];
+    struct link_identity identity = {.user = s->login->startup.user,
+                                     .password = user_password(s),
+                                     .parameters = s->login->startup.parameters,
+                                     .parameter_count = s->login->startup.parameter_count};
+    s->links[physical] = link_open(&s->worker->loop, s->worker->buffers, database->conninfo, physical,
+                                   database->name, &identity, settings->connect_timeout,
+                                   session_link_connected, on_link_event, s);
+    s->connecting = s->links[physical];
+}
+
+void session_drop_link(struct session *s, struct link *link) {
+    if (s->active == link)
+        s->active = NULL;
+    if (s->connecting == link)
+        s->connecting = NULL;
+    if (s->copy_in == link)
+        s->copy_in = NULL;
+    if (s->body_link == link) {
+        s->body_link = NULL;
+        s->body_fate = s->body_fate == BODY_FORWARD ? BODY_DROP : s->body_fate;
+    }
+    s->links[link->physical] = NULL;
+    link_close(link);
+}
+
+/* The error of a statement that needed a database which cannot be reached. */
+static void reply_unreachable(struct session *s, const struct link *link) {
+    const struct link_failure *failure = &link->failure;
+    char message[1400];
+    snprintf(message, sizeof message, "cannot connect to database \"%s\": %s", link->name, failure->message);
+    reply_error(s, failure->sqlstate, message, failure->detail[0] != '\0' ? failure->detail : NULL,
+                failure->hint[0] != '\0' ? failure->hint
+                                         : "The session goes on; statements for other databases still run.");
+}
+
+static bool tell_lost_once(struct session *s, int physical);
+
+/* -- readiness ---------------------------------------------------------------------------------------------------- */
+
+static enum use use_connection(struct session *s, int database, struct link **out) {
+    int physical = session_physical(s, database);
+    bool bad = s->lost[physical] != NULL ||
+               (s->links[physical] != NULL && s->links[physical]->state == LINK_FAILED);
+    if (bad && session_wait_drained(s) == PROGRESS_WAIT) /* errors keep their place among the answers */
+        return USE_WAIT;
+    if (tell_lost_once(s, physical))
+        return USE_FAILED;
+    struct link *link = s->links[physical];
+    if (link == NULL) {
+        session_connect(s, physical);
+        return USE_WAIT;
+    }
+    switch (link->state) {
+    case LINK_READY:
+        *out = link;
+        return USE_READY;
+    case LINK_FAILED:
+        reply_unreachable(s, link);
+        session_drop_link(s, link);
+        return USE_FAILED;
+    default:
+        s->connecting = link;
+        return USE_WAIT;
+    }
+}
+
+/* Sends the session's settings that the link has not had; waits for their success, since a statement must not run
+ * without them. */
+static enum use use_settings(struct session *s, struct link *link) {
+    if (link->settings_applied == s->settings.last || link->in_block)
+        return USE_READY;
+    if (link->unsynced) { /* a pipeline is open on it: its own changes are already there */
+        return USE_READY;
+    }
+    if (session_wait_drained(s) == PROGRESS_WAIT)
+        return USE_WAIT;
+    if (s->settings_error != NULL) {
+        reply_error(s, "55000", s->settings_error, "A setting of this session could not be made there.",
+                    "Change the setting back, or make it possible on every database.");
+        free(s->settings_error);
+        s->settings_error = NULL;
+        return USE_FAILED;
+    }
+    struct wire_buffer sql = {0};
+    for (size_t i = 0; i < s->settings.count; i++) {
+        const struct setting_change *change = &s->settings.changes[i];
+        if (change->number <= link->settings_applied)
+            continue;
+        wire_append(&sql, change->sql, strlen(change->sql));
+        wire_append(&sql, ";", 1);
+    }
+    link->settings_applied = s->settings.last;
+    if (sql.length > 0) {
+        link_send_query(link, (const char *)sql.data, sql.length);
+        answers_push(&link->answers, REQUEST_QUERY, AUDIENCE_PROXY);
+        s->active = link;
+        session_flush_link(link);
+    }
+    wire_buffer_close(&sql);
+    return sql.length > 0 || link->answers.count > 0 ? USE_WAIT : USE_READY;
+}
+
+/* One command of the block's log by Parse, Bind, Execute without Sync, right in front of the statement: if it fails,
+ * the server skips the statement too, and nothing runs outside the block that should have run inside. */
+static void send_prelude(struct link *link, const char *sql) {
+    static const char name[] = "pginterlock_prelude"; /* a name of its own: the unnamed statement is the client's */
+    struct wire_buffer out = {0};
+    message_put_parse(&out, name, sql);
+    message_put_bind(&out, name, name);
+    message_put_execute(&out, name);
+    message_put_close(&out, 'S', name);
+    stream_send(&link->stream, out.data, out.length);
+    wire_buffer_close(&out);
+    answers_push(&link->answers, REQUEST_PARSE, AUDIENCE_PROXY);
+    answers_push(&link->answers, REQUEST_BIND, AUDIENCE_PROXY);
+    answers_push(&link->answers, REQUEST_EXECUTE, AUDIENCE_PROXY);
+    answers_push(&link->answers, REQUEST_CLOSE, AUDIENCE_PROXY);
+}
+
+static void use_block(struct session *s, struct link *link) {
+    while (link->log_applied < s->block.count) {
+        send_prelude(link, s->block.entries[link->log_applied].sql);
+        link->log_applied++;
+        link->in_block = s->block.entries[0].kind == ENTRY_BEGIN;
+    }
+}
+
+enum use session_use_link(struct session *s, int database, struct link **out) {
+    struct link *link = NULL;
+    enum use use = use_connection(s, database, &link);
+    if (use != USE_READY)
+        return use;
+    if (s->active != link && session_wait_drained(s) == PROGRESS_WAIT)
+        return USE_WAIT;
+    use = use_settings(s, link);
+    if (use != USE_READY)
+        return use;
+    s->active = link;
+    use_block(s, link);
+    *out = link;
+    return USE_READY;
+}
+
+/* -- loss --------------------------------------------------------------------------------------------------------- */
+
+static void forget_names(struct session *s, const struct link *link) {
+    const struct settings *settings = session_settings(s);
+    for (size_t i = 0; i < settings->database_count; i++)
+        if (settings->databases[i].physical == link->physical)
+            session_lost_database(s->routing, (int)i);
+    struct prepared *prepared, *next;
+    HASH_ITER(hh, s->prepared, prepared, next) {
+        prepared->prepared_on &= ~((database_set)1 << link->physical);
+        if (!prepared->local && prepared->prepared_on == 0)
+            prepared_remove(&s->prepared, prepared);
+    }
+    struct portal *portal, *next_portal;
+    HASH_ITER(hh, s->portals, portal, next_portal) {
+        if (portal->database >= 0 && session_physical(s, portal->database) == link->physical)
+            portal_remove(&s->portals, portal->name);
+    }
+}
+
+static const struct statement *request_statement(const struct request *request) {
+    if (request->query == NULL || request->next >= request->query->count)
+        return NULL;
+    return &request->query->statements[request->next];
+}
+
+static bool request_commits(const struct request *request) {
+    const struct statement *statement = request_statement(request);
+    if (statement == NULL)
+        return false;
+    enum statement_kind kind = statement->facts->kind;
+    return kind == KIND_COMMIT || kind == KIND_PREPARE_TRANSACTION || kind == KIND_COMMIT_PREPARED;
+}
+
+static bool request_writes(const struct request *request) {
+    if (request->kind == REQUEST_FUNCTION)
+        return true;
+    for (size_t i = request->next; request->query != NULL && i < request->query->count; i++) {
+        const struct statement *statement = &request->query->statements[i];
+        enum statement_kind kind = statement->facts->kind;
+        bool reads = kind == KIND_SELECT || kind == KIND_SHOW || kind == KIND_SET || kind == KIND_FETCH;
+        if (statement->writes || !reads)
+            return true;
+    }
+    return false;
+}
+
+/* Whether what was asked of the link may have been committed although no answer came. */
+static bool outcome_unknown(const struct session *s, struct link *link, bool block_open) {
+    if (s->script.fan.active && s->script.fan.commits)
+        return (s->script.fan.modified >> link->physical & 1) != 0 || request_commits(answers_front(&link->answers));
+    for (size_t i = 0; i < link->answers.count; i++) {
+        const struct request *request = answers_at(&link->answers, i);
+        if (request_commits(request))
+            return true;
+        if (!block_open && (request_writes(request) || request->kind == REQUEST_SYNC))
+            return true; /* a Sync commits what the pipeline did before it */
+    }
+    return false;
+}
+
+static void tell_lost(struct session *s, struct link *link, bool unknown) {
+    char host[300], message[1600];
+    link_host(link, host, sizeof host);
+    snprintf(message, sizeof message, "connection to database \"%s\" (%s) was lost%s%s", link->name, host,
+             link->last_words != NULL ? ": " : "", link->last_words != NULL ? link->last_words : "");
+    if (unknown)
+        reply_error(s, "08007", message, "Whether the transaction was committed there is not known.",
+                    "Look at the data before you repeat it.");
+    else
+        reply_error(s, "08006", message, NULL,
+                    "The session goes on; the next statement for this database connects anew.");
+}
+
+/* Requests that will never be answered: those that the client waits for get their end. */
+static void end_requests(struct session *s, struct link *link) {
+    bool skip = false;
+    while (link->answers.count > 0) {
+        struct request *request = answers_front(&link->answers);
+        bool client = request->audience == AUDIENCE_CLIENT;
+        bool ends = request->kind == REQUEST_SYNC || request->kind == REQUEST_QUERY ||
+                    request->kind == REQUEST_FUNCTION;
+        if (!client && s->script.active)
+            s->script.failed = true;
+        if (request->kind == REQUEST_PARSE && request->prepared != NULL)
+            prepared_remove(&s->prepared, request->prepared);
+        skip = client && !ends;
+        answers_pop(&link->answers);
+        if (client && ends)
+            reply_ready(s);
+    }
+    if (skip)
+        session_fail_pipeline(s);
+}
+
+static void lost_while_asked(struct session *s, struct link *link, bool block_open) {
+    struct request *front = answers_front(&link->answers);
+    bool tolerated = script_tolerates_loss(s, link);
+    bool commits = request_commits(front) && !s->script.fan.active;
+    if (!front->failed && !tolerated)
+        tell_lost(s, link, outcome_unknown(s, link, block_open));
+    if (tolerated) {
+        answers_clear(&link->answers);
+        return;
+    }
+    if (s->script.fan.active)
+        s->script.fan.failed = true;
+    if (commits) {
+        session_rolled_back(s->routing);
+        session_block_finished(s, false, false);
+    }
+    end_requests(s, link);
+    if (session_block_status(s->routing) != BLOCK_IMPLICIT)
+        return;
+    if (s->script.active || s->skip_until_sync) {
+        s->implicit_failed = true; /* the end of the script, or Sync, undoes the rest */
+    } else {
+        session_end_implicit(s->routing, false);
+        session_block_finished(s, false, false);
+    }
+}
+
+void session_link_lost(struct session *s, struct link *link) {
+    bool was_in_transaction = link->in_block || link->unsynced;
+    bool block_open = session_block_status(s->routing) == BLOCK_OPEN && link->in_block;
+    const char *why = link->last_words != NULL ? link->last_words : link->stream.error.text;
+    log_event(s->worker->log, LOG_WARNING, "connection to a database was lost",
+              (struct log_field[]){{"client", s->peer, 0},
+                                   {"pid", NULL, (int64_t)s->pid},
+                                   {"database", link->name, 0},
+                                   {"error", why, 0},
+                                   {0}});
+    forget_names(s, link);
+    link->in_block = false;
+    link->unsynced = false;
+    if (link->answers.count > 0) {
+        lost_while_asked(s, link, block_open);
+    } else {
+        free(s->lost[link->physical]);
+        s->lost[link->physical] = alloc_text(link->last_words != NULL ? link->last_words : "");
+        enum block_status status = session_block_status(s->routing);
+        if (was_in_transaction && (status == BLOCK_OPEN || status == BLOCK_IMPLICIT))
+            s->block_lost = link->physical;
+    }
+    session_drop_link(s, link);
+    reply_flush(s);
+}
+
+static bool tell_lost_once(struct session *s, int physical) {
+    if (s->lost[physical] == NULL)
+        return false;
+    const char *why = s->lost[physical];
+    char message[1200];
+    snprintf(message, sizeof message, "connection to database \"%s\" was lost%s%s",
+             session_settings(s)->databases[physical].name, why[0] != '\0' ? ": " : "", why);
+    free(s->lost[physical]);
+    s->lost[physical] = NULL;
+    reply_error(s, "08006", message,
+                "Prepared statements, temporary tables, locks and settings that lived there are gone.",
+                "The next statement for it connects anew.");
+    return true;
+}
+
+bool session_tell_block_lost(struct session *s) {
+    if (s->block_lost < 0)
+        return false;
+    int physical = s->block_lost;
+    s->block_lost = -1;
+    if (session_block_status(s->routing) == BLOCK_IMPLICIT)
+        s->implicit_failed = true;
+    return tell_lost_once(s, physical);
+}

@@ -1,0 +1,228 @@
+/* The one switch on what a client sends once it is logged in. */
+#include "proxy/session_internal.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { NAMES_MAX = 16 * 1024 }; /* of a Bind's portal and statement, which are looked for in its beginning */
+
+bool session_drained(const struct session *s) {
+    return s->active == NULL || s->active->answers.count == 0;
+}
+
+enum progress session_wait_drained(struct session *s) {
+    if (session_drained(s))
+        return PROGRESS_DONE;
+    struct link *link = s->active;
+    struct request *last = answers_at(&link->answers, link->answers.count - 1);
+    bool held_back = last->kind != REQUEST_QUERY && last->kind != REQUEST_SYNC && last->kind != REQUEST_FUNCTION;
+    if (held_back && !last->flushed) {
+        static const uint8_t flush[] = {'H', 0, 0, 0, 4};
+        stream_send(&link->stream, flush, sizeof flush);
+        last->flushed = true;
+    }
+    return PROGRESS_WAIT;
+}
+
+void session_forward_message(struct session *s, struct link *link, size_t length) {
+    size_t available = stream_available(&s->client);
+    size_t here = available < length ? available : length;
+    stream_send(&link->stream, stream_peek(&s->client), here);
+    stream_consume(&s->client, here);
+    if (here < length) {
+        s->body_fate = BODY_FORWARD;
+        s->body_link = link;
+        s->body_left = length - here;
+    }
+}
+
+/* The rest of a message whose beginning was handled. */
+static enum progress continue_body(struct session *s) {
+    size_t available = stream_available(&s->client);
+    if (available == 0)
+        return PROGRESS_WAIT;
+    if (s->body_fate == BODY_FORWARD && stream_unsent(&s->body_link->stream) > LINK_UNSENT_HIGH)
+        return PROGRESS_WAIT;
+    size_t here = available < s->body_left ? available : s->body_left;
+    if (s->body_fate == BODY_FORWARD)
+        stream_send(&s->body_link->stream, stream_peek(&s->client), here);
+    stream_consume(&s->client, here);
+    s->body_left -= here;
+    if (s->body_left == 0) {
+        s->body_fate = BODY_NONE;
+        s->body_link = NULL;
+    }
+    return PROGRESS_DONE;
+}
+
+static enum progress protocol_violation(struct session *s, const char *message) {
+    reply_fatal(s, "08P01", message, NULL, NULL);
+    session_end(s, message);
+    return PROGRESS_WAIT;
+}
+
+static void drop_message(struct session *s, size_t length) {
+    size_t available = stream_available(&s->client);
+    size_t here = available < length ? available : length;
+    stream_consume(&s->client, here);
+    if (here < length) {
+        s->body_fate = BODY_DROP;
+        s->body_left = length - here;
+    }
+}
+
+/* CopyData, CopyDone, CopyFail: to the link that takes them; ignored where none does, as the server does. */
+static enum progress on_copy(struct session *s, char type, size_t length) {
+    if (s->copy_in == NULL && !session_drained(s) && !s->skip_until_sync)
+        return session_wait_drained(s) == PROGRESS_WAIT ? PROGRESS_WAIT : PROGRESS_DONE;
+    if (s->copy_in == NULL) {
+        drop_message(s, length);
+        return PROGRESS_DONE;
+    }
+    struct link *link = s->copy_in;
+    if (stream_unsent(&link->stream) > LINK_UNSENT_HIGH)
+        return PROGRESS_WAIT;
+    session_forward_message(s, link, length);
+    if (type != 'd')
+        s->copy_in = NULL;
+    return PROGRESS_DONE;
+}
+
+enum { FIRST_USER_OID = 16384 }; /* FirstNormalObjectId: functions below are PostgreSQL's own */
+
+static enum progress on_function_call(struct session *s, const uint8_t *body, size_t available, size_t length) {
+    if (available < 4)
+        return length - FRAME_HEADER < 4 ? protocol_violation(s, "invalid message format") : PROGRESS_WAIT;
+    if (session_wait_drained(s) == PROGRESS_WAIT)
+        return PROGRESS_WAIT;
+    bool routed = session_settings(s)->entrypoints[s->entrypoint].database == ENTRYPOINT_ROUTED;
+    if (session_block_status(s->routing) == BLOCK_FAILED) {
+        reply_aborted(s);
+        drop_message(s, length);
+        reply_ready(s);
+        return PROGRESS_DONE;
+    }
+    if (routed && wire_get_u32(body) >= FIRST_USER_OID) {
+        reply_error(s, rule_sqlstate(RULE_UNROUTABLE), "a function call by number cannot be routed",
+                    "The function may touch tables of any database.",
+                    "Call it in a SELECT, or connect to an entrypoint that is pinned to one database.");
+        drop_message(s, length);
+        reply_ready(s);
+        return PROGRESS_DONE;
+    }
+    struct link *link;
+    switch (session_use_link(s, session_default_database(s->routing), &link)) {
+    case USE_WAIT:
+        return PROGRESS_WAIT;
+    case USE_FAILED:
+        drop_message(s, length);
+        reply_ready(s);
+        return PROGRESS_DONE;
+    case USE_READY:
+        break;
+    }
+    answers_push(&link->answers, REQUEST_FUNCTION, AUDIENCE_CLIENT);
+    session_forward_message(s, link, length);
+    return PROGRESS_DONE;
+}
+
+/* A Bind may carry a gigabyte: its names, which come first, are enough. */
+static enum progress on_bind(struct session *s, const uint8_t *body, size_t available, size_t length) {
+    size_t whole = length - FRAME_HEADER;
+    size_t seen = available < whole ? available : whole;
+    bool need_more = false;
+    struct bind_message bind;
+    struct error error = {{0}};
+    if (message_read_bind_names(body, seen, seen == whole, &need_more, &bind, &error))
+        return session_on_bind(s, &bind, length);
+    if (need_more && seen < NAMES_MAX) {
+        stream_reserve(&s->client, length < NAMES_MAX ? length : NAMES_MAX);
+        return PROGRESS_WAIT;
+    }
+    return protocol_violation(s, need_more ? "invalid message format" : error.text);
+}
+
+static enum progress on_whole_message(struct session *s, char type, const uint8_t *body, size_t body_length,
+                                      size_t length) {
+    switch (type) {
+    case 'Q':
+        if (s->skip_until_sync) {
+            stream_consume(&s->client, length);
+            return PROGRESS_DONE;
+        }
+        return session_on_query(s, body, body_length, length);
+    case 'P':
+        return session_on_parse(s, body, body_length, length);
+    case 'D':
+        return session_on_describe(s, body, body_length, length);
+    case 'C':
+        return session_on_close(s, body, body_length, length);
+    case 'E':
+        return session_on_execute(s, body, body_length, length);
+    case 'H':
+        return session_on_flush(s, length);
+    case 'S':
+        return session_on_sync(s, length);
+    case 'X':
+        session_end(s, "client disconnected");
+        return PROGRESS_WAIT;
+    default: {
+        char message[64];
+        snprintf(message, sizeof message, "invalid frontend message type %d", (unsigned char)type);
+        return protocol_violation(s, message);
+    }
+    }
+}
+
+enum progress session_handle_message(struct session *s) {
+    if (s->body_fate != BODY_NONE)
+        return continue_body(s);
+    struct frame frame;
+    switch (frame_read(stream_peek(&s->client), stream_available(&s->client), &frame)) {
+    case FRAME_INCOMPLETE:
+        return PROGRESS_WAIT;
+    case FRAME_BAD_LENGTH:
+        return protocol_violation(s, "invalid message length");
+    case FRAME_OK:
+        break;
+    }
+    if (frame_frontend_class(frame.type) == FRONTEND_UNKNOWN) {
+        char message[64];
+        snprintf(message, sizeof message, "invalid frontend message type %d", (unsigned char)frame.type);
+        return protocol_violation(s, message);
+    }
+    if (!frame_frontend_fits(&frame))
+        return protocol_violation(s, "invalid message length");
+    size_t available = stream_available(&s->client);
+    const uint8_t *body = stream_peek(&s->client) + FRAME_HEADER;
+    switch (frame.type) {
+    case 'd':
+    case 'c':
+    case 'f':
+        return on_copy(s, frame.type, frame.length);
+    case 'B':
+        return on_bind(s, body, available - FRAME_HEADER, frame.length);
+    case 'F':
+        if (s->skip_until_sync) {
+            drop_message(s, frame.length);
+            return PROGRESS_DONE;
+        }
+        return on_function_call(s, body, available - FRAME_HEADER, frame.length);
+    default:
+        break;
+    }
+    if (frame.length > available) {
+        stream_reserve(&s->client, frame.length);
+        return PROGRESS_WAIT;
+    }
+    if (s->copy_in != NULL && frame.type != 'X') {
+        /* Between CopyInResponse and its end the server ignores Flush and Sync, and objects to anything else. */
+        if (frame.type == 'H' || frame.type == 'S')
+            session_forward_message(s, s->copy_in, frame.length);
+        else
+            return protocol_violation(s, "unexpected message during COPY from stdin");
+        return PROGRESS_DONE;
+    }
+    return on_whole_message(s, frame.type, body, frame.length - FRAME_HEADER, frame.length);
+}

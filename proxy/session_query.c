@@ -1,0 +1,154 @@
+/* Simple queries: passed on as they are where one database runs all of it, else run as a script. */
+#include "proxy/session_internal.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+bool statement_is_scripted(const struct statement *statement) {
+    const struct statement_facts *facts = statement->facts;
+    switch (facts->kind) {
+    case KIND_BEGIN:
+    case KIND_COMMIT:
+    case KIND_ROLLBACK:
+    case KIND_SAVEPOINT:
+    case KIND_RELEASE:
+    case KIND_ROLLBACK_TO:
+    case KIND_PREPARE_TRANSACTION:
+    case KIND_DISCARD:
+        return true;
+    case KIND_DEALLOCATE:
+    case KIND_CLOSE:
+        return facts->name == NULL;
+    case KIND_SET:
+    case KIND_SHOW:
+        return facts->name != NULL && session_is_own_setting(facts->name);
+    default:
+        return false;
+    }
+}
+
+bool session_take_query(struct session *s, const char *text, size_t length) {
+    if (s->query != NULL)
+        return true;
+    /* The server reads strings by its own setting and names by the client's encoding. */
+    struct lexing lexing = {.standard_conforming_strings = true};
+    bool utf8 = true;
+    for (size_t i = 0; i < s->parameter_count; i++) {
+        const struct known_parameter *parameter = &s->parameters[i];
+        if (strcmp(parameter->name, "standard_conforming_strings") == 0)
+            lexing.standard_conforming_strings = strcmp(parameter->value, "off") != 0;
+        else if (strcmp(parameter->name, "client_encoding") == 0)
+            utf8 = strcmp(parameter->value, "UTF8") == 0;
+    }
+    struct error error = {{0}};
+    if (router_query(s->config->router, text, length, &lexing, utf8, &s->query, &error))
+        return true;
+    s->query = NULL;
+    reply_error(s, "22021", error.text, NULL, NULL);
+    return false;
+}
+
+struct query *session_give_query(struct session *s) {
+    struct query *query = s->query;
+    s->query = NULL;
+    return query;
+}
+
+void session_route(struct session *s, const struct statement *statement, struct decision *decision,
+                   const struct statement **effective) {
+    *effective = statement;
+    enum statement_kind kind = statement->facts->kind;
+    struct prepared *prepared = NULL;
+    if ((kind == KIND_EXECUTE || kind == KIND_DEALLOCATE) && statement->facts->name != NULL)
+        prepared = prepared_find(s->prepared, statement->facts->name);
+    if (prepared == NULL || prepared->local) {
+        session_decide(s->routing, statement, decision);
+        return;
+    }
+    const struct statement *inner = prepared_statement(prepared);
+    if (kind == KIND_EXECUTE && inner != NULL) {
+        session_decide(s->routing, inner, decision);
+        *effective = inner;
+    } else {
+        memset(decision, 0, sizeof *decision);
+        decision->destination = DESTINATION_ONE;
+    }
+    if (!decision->violated)
+        decision->database = prepared->database;
+}
+
+/* Whether one database runs the whole query, and which. Nothing is changed by asking. */
+static bool whole_query_goes_to(struct session *s, const struct query *query, int *database) {
+    int chosen = -1, fallback = -1;
+    for (size_t i = 0; i < query->count; i++) {
+        const struct statement *statement = &query->statements[i], *effective;
+        if (statement_is_scripted(statement))
+            return false;
+        struct decision decision;
+        session_route(s, statement, &decision, &effective);
+        if (decision.violated || decision.destination == DESTINATION_NONE)
+            return false;
+        if (query->count > 1 && effective != statement)
+            return false;
+        if (decision.destination != DESTINATION_ONE) {
+            fallback = fallback < 0 ? decision.database : fallback;
+            continue;
+        }
+        if (chosen >= 0 && session_physical(s, chosen) != session_physical(s, decision.database))
+            return false;
+        chosen = chosen >= 0 ? chosen : decision.database;
+        if (query->count == 1)
+            session_note_observations(s, statement, &decision);
+        else if (decision.observation_count > 0)
+            return false;
+    }
+    *database = chosen >= 0 ? chosen : fallback;
+    return *database >= 0;
+}
+
+enum progress session_on_query(struct session *s, const uint8_t *body, size_t body_length, size_t length) {
+    const char *text;
+    size_t text_length;
+    struct error error = {{0}};
+    if (!message_read_query(body, body_length, &text, &text_length, &error)) {
+        reply_fatal(s, "08P01", error.text, NULL, NULL);
+        session_end(s, error.text);
+        return PROGRESS_WAIT;
+    }
+    if (session_wait_drained(s) == PROGRESS_WAIT)
+        return PROGRESS_WAIT;
+    if (!session_take_query(s, text, text_length)) {
+        stream_consume(&s->client, length);
+        reply_ready(s);
+        return PROGRESS_DONE;
+    }
+    struct query *query = s->query;
+    int database = -1;
+    bool usable = query->count > 0 && s->block_lost < 0 && session_block_status(s->routing) != BLOCK_FAILED;
+    if (!usable || !whole_query_goes_to(s, query, &database)) {
+        stream_consume(&s->client, length);
+        script_start(s, session_give_query(s), false);
+        return PROGRESS_DONE;
+    }
+    struct link *link;
+    switch (session_use_link(s, database, &link)) {
+    case USE_WAIT:
+        return PROGRESS_WAIT;
+    case USE_FAILED:
+        stream_consume(&s->client, length);
+        query_unref(session_give_query(s));
+        reply_ready(s);
+        return PROGRESS_DONE;
+    case USE_READY:
+        break;
+    }
+    if (query->count > 1 && session_block_status(s->routing) == BLOCK_IDLE)
+        session_begin_implicit(s->routing);
+    struct request *request = answers_push(&link->answers, REQUEST_QUERY, AUDIENCE_CLIENT);
+    request->query = session_give_query(s);
+    request->database = database;
+    request->apply = true;
+    session_forward_message(s, link, length);
+    return PROGRESS_DONE;
+}

@@ -1,0 +1,155 @@
+/* What the proxy says itself: errors, notices, and the answers to statements that need no database. */
+#include "proxy/session_internal.h"
+
+#include <stdio.h>
+#include <string.h>
+
+char session_status(const struct session *s) {
+    switch (session_block_status(s->routing)) {
+    case BLOCK_OPEN:
+        return 'T';
+    case BLOCK_FAILED:
+        return 'E';
+    default:
+        return 'I';
+    }
+}
+
+void reply_flush(struct session *s) {
+    if (s->out.length == 0)
+        return;
+    stream_send(&s->client, s->out.data, s->out.length);
+    s->out.length = 0;
+}
+
+void reply_ready(struct session *s) {
+    message_put_ready(&s->out, session_status(s));
+    reply_flush(s);
+}
+
+void reply_command_complete(struct session *s, const char *tag) {
+    message_put_command_complete(&s->out, tag);
+    reply_flush(s);
+}
+
+void reply_empty(struct session *s, char type) {
+    message_put_empty(&s->out, type);
+    reply_flush(s);
+}
+
+static void put(struct session *s, char type, const struct diagnostic *diagnostic) {
+    message_put_diagnostic(&s->out, type, diagnostic);
+    reply_flush(s);
+}
+
+static void log_reply(struct session *s, enum log_level level, const char *what, const char *sqlstate,
+                      const char *message) {
+    log_event(s->worker->log, level, what,
+              (struct log_field[]){{"client", s->peer, 0},
+                                   {"pid", NULL, (int64_t)s->pid},
+                                   {"sqlstate", sqlstate, 0},
+                                   {"error", message, 0},
+                                   {0}});
+}
+
+void reply_error(struct session *s, const char *sqlstate, const char *message, const char *detail,
+                 const char *hint) {
+    struct diagnostic diagnostic = {.severity = "ERROR",
+                                    .sqlstate = sqlstate,
+                                    .message = message,
+                                    .detail = detail,
+                                    .hint = hint,
+                                    .routine = "pginterlock"};
+    put(s, 'E', &diagnostic);
+    log_reply(s, LOG_WARNING, "error told to a client", sqlstate, message);
+    session_failed(s->routing);
+}
+
+void reply_fatal(struct session *s, const char *sqlstate, const char *message, const char *detail,
+                 const char *hint) {
+    struct diagnostic diagnostic = {.severity = "FATAL",
+                                    .sqlstate = sqlstate,
+                                    .message = message,
+                                    .detail = detail,
+                                    .hint = hint,
+                                    .routine = "pginterlock"};
+    put(s, 'E', &diagnostic);
+    log_reply(s, LOG_WARNING, "session ended by an error", sqlstate, message);
+}
+
+void reply_notice(struct session *s, const char *severity, const char *sqlstate, const char *message) {
+    struct diagnostic diagnostic = {.severity = severity, .sqlstate = sqlstate, .message = message};
+    put(s, 'N', &diagnostic);
+}
+
+void reply_aborted(struct session *s) {
+    struct diagnostic diagnostic = {
+        .severity = "ERROR",
+        .sqlstate = "25P02",
+        .message = "current transaction is aborted, commands ignored until end of transaction block"};
+    put(s, 'E', &diagnostic);
+}
+
+void reply_violation(struct session *s, const struct query *query, const struct statement *statement,
+                     const struct violation *violation) {
+    (void)statement;
+    char position[16], routine[64];
+    snprintf(position, sizeof position, "%d",
+             position_in_characters(query->text, query->length, violation->position));
+    snprintf(routine, sizeof routine, "pginterlock_%s", rule_name(violation->rule));
+    struct diagnostic diagnostic = {.severity = "ERROR",
+                                    .sqlstate = violation->sqlstate,
+                                    .message = violation->message,
+                                    .detail = violation->detail,
+                                    .hint = violation->hint,
+                                    .position = violation->position >= 0 ? position : NULL,
+                                    .table = violation->table,
+                                    .routine = routine};
+    put(s, 'E', &diagnostic);
+    log_event(s->worker->log, LOG_WARNING, "statement rejected",
+              (struct log_field[]){{"client", s->peer, 0},
+                                   {"pid", NULL, (int64_t)s->pid},
+                                   {"rule", rule_name(violation->rule), 0},
+                                   {"sqlstate", violation->sqlstate, 0},
+                                   {"error", violation->message, 0},
+                                   {"detail", violation->detail, 0},
+                                   {0}});
+    session_failed(s->routing);
+}
+
+void session_note_observations(struct session *s, const struct statement *statement,
+                               const struct decision *decision) {
+    static const char *const reasons[] = {[OBSERVED_REPORT] = "report",
+                                          [OBSERVED_COMMENT] = "comment",
+                                          [OBSERVED_SETTING] = "pginterlock.allow",
+                                          [OBSERVED_ALLOWLIST] = "allowlist"};
+    for (size_t i = 0; i < decision->observation_count; i++) {
+        const struct observation *observation = &decision->observations[i];
+        log_event(s->worker->log, LOG_WARNING, "violation let pass",
+                  (struct log_field[]){{"client", s->peer, 0},
+                                       {"pid", NULL, (int64_t)s->pid},
+                                       {"rule", rule_name(observation->rule), 0},
+                                       {"reason", reasons[observation->reason], 0},
+                                       {"kind", statement_kind_name(statement->facts->kind), 0},
+                                       {"error", observation->message, 0},
+                                       {"detail", observation->detail, 0},
+                                       {0}});
+    }
+}
+
+/* SET, RESET and SHOW of the proxy's own settings; the caller has checked a SET's value. */
+void reply_local_statement(struct session *s, const struct query *query, const struct statement *statement,
+                           const struct decision *decision, bool describe) {
+    (void)query;
+    const struct statement_facts *facts = statement->facts;
+    if (facts->kind == KIND_SHOW) {
+        if (describe)
+            message_put_text_column(&s->out, facts->name);
+        message_put_text_row(&s->out, session_show(s->routing, facts->name));
+        message_put_command_complete(&s->out, "SHOW");
+        reply_flush(s);
+        return;
+    }
+    session_executed(s->routing, statement, decision);
+    reply_command_complete(s, facts->flags & STATEMENT_DEFAULT ? "RESET" : "SET");
+}

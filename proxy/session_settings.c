@@ -1,0 +1,160 @@
+/* SET, RESET and set_config() take effect on one link; here they are noted, so that session_use_link() repeats them on
+ * any other. Where the value is not in the text (set_config() with an expression), the database is asked for it. */
+#include "proxy/session_internal.h"
+
+#include "config/alloc.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static bool in_transaction(const struct session *s) {
+    enum block_status status = session_block_status(s->routing);
+    return status == BLOCK_OPEN || status == BLOCK_IMPLICIT;
+}
+
+static void note(struct session *s, struct link *link, const char *name, const char *sql, size_t length, bool local,
+                 bool reset_all) {
+    if (in_transaction(s)) {
+        bool current = link->log_applied == s->block.count;
+        block_log_add(&s->block, ENTRY_SETTING, name, sql, length);
+        struct block_entry *entry = &s->block.entries[s->block.count - 1];
+        entry->outlives = !local;
+        entry->reset_all = reset_all;
+        if (current)
+            link->log_applied = s->block.count;
+        return;
+    }
+    if (local)
+        return; /* outside a transaction it has no effect beyond its own statement */
+    bool current = link->settings_applied == s->settings.last;
+    if (reset_all)
+        setting_log_reset_all(&s->settings, sql, length);
+    else
+        setting_log_add(&s->settings, name, sql, length);
+    if (current)
+        link->settings_applied = s->settings.last;
+}
+
+static void append(struct wire_buffer *sql, const char *text) {
+    wire_append(sql, text, strlen(text));
+}
+
+/* An SQL string constant that means the same with and without standard_conforming_strings. */
+static void append_literal(struct wire_buffer *sql, const char *text) {
+    append(sql, "E'");
+    for (; *text != '\0'; text++) {
+        if (*text == '\'' || *text == '\\')
+            wire_append(sql, text, 1);
+        wire_append(sql, text, 1);
+    }
+    append(sql, "'");
+}
+
+static void note_set_config(struct session *s, struct link *link, const char *name, const char *value, bool local) {
+    struct wire_buffer sql = {0};
+    append(&sql, "SELECT pg_catalog.set_config(");
+    append_literal(&sql, name);
+    append(&sql, ",");
+    append_literal(&sql, value);
+    append(&sql, local ? ",true)" : ",false)");
+    note(s, link, name, (const char *)sql.data, sql.length, local, false);
+    wire_buffer_close(&sql);
+}
+
+/* Asks for the value that a set_config() gave; its row comes to session_capture_setting(). */
+static void ask(struct session *s, struct link *link, const char *name, bool local) {
+    struct wire_buffer sql = {0}, out = {0};
+    append(&sql, "SELECT n, pg_catalog.current_setting(n, true) FROM ");
+    if (name != NULL) {
+        append(&sql, "(VALUES (");
+        append_literal(&sql, name);
+        append(&sql, "::text)) v(n)");
+    } else {
+        append(&sql, "(SELECT name FROM pg_catalog.pg_settings WHERE source = 'session') v(n)");
+    }
+    wire_append(&sql, "", 1);
+    static const char prelude[] = "pginterlock_setting";
+    message_put_parse(&out, prelude, (const char *)sql.data);
+    message_put_bind(&out, prelude, prelude);
+    message_put_execute(&out, prelude);
+    message_put_close(&out, 'S', prelude);
+    answers_push(&link->answers, REQUEST_PARSE, AUDIENCE_PROXY);
+    answers_push(&link->answers, REQUEST_BIND, AUDIENCE_PROXY);
+    struct request *request = answers_push(&link->answers, REQUEST_EXECUTE, AUDIENCE_PROXY);
+    request->captures = true;
+    request->captures_local = local;
+    answers_push(&link->answers, REQUEST_CLOSE, AUDIENCE_PROXY);
+    if (!link->unsynced) {
+        message_put_sync(&out);
+        answers_push(&link->answers, REQUEST_SYNC, AUDIENCE_PROXY);
+    }
+    stream_send(&link->stream, out.data, out.length);
+    session_flush_link(link);
+    wire_buffer_close(&sql);
+    wire_buffer_close(&out);
+    (void)s;
+}
+
+void session_note_settings(struct session *s, struct link *link, const struct query *query,
+                           const struct statement *statement) {
+    const struct statement_facts *facts = statement->facts;
+    const char *sql = query->text + facts->start;
+    bool local = (facts->flags & STATEMENT_LOCAL) != 0;
+    switch (facts->kind) {
+    case KIND_SET:
+        note(s, link, facts->name != NULL ? facts->name : "session characteristics", sql, facts->length, local, false);
+        return;
+    case KIND_RESET_ALL:
+        note(s, link, "", sql, facts->length, false, true);
+        return;
+    case KIND_SET_TRANSACTION:
+    case KIND_SET_CONSTRAINTS:
+        note(s, link, "", sql, facts->length, true, false);
+        return;
+    default:
+        break;
+    }
+    if (!(facts->flags & STATEMENT_SET_CONFIG) || session_settings(s)->database_count < 2)
+        return;
+    if (facts->name != NULL && facts->value != NULL)
+        note_set_config(s, link, facts->name, facts->value, local);
+    else
+        link->asks_setting = true; /* when the statement has been answered in full */
+    if (link->asks_setting) {
+        free(link->asked_setting);
+        link->asked_setting = alloc_text(facts->name);
+        link->asked_local = local;
+    }
+}
+
+void session_ask_setting(struct session *s, struct link *link) {
+    if (!link->asks_setting || link->answers.count > 0 || link->skipping)
+        return;
+    link->asks_setting = false;
+    if (session_block_status(s->routing) != BLOCK_FAILED)
+        ask(s, link, link->asked_setting, link->asked_local);
+}
+
+/* A DataRow of two text columns. */
+void session_capture_setting(struct session *s, struct link *link, const struct request *request, const uint8_t *row,
+                             size_t length) {
+    if (length < 6 || wire_get_u16(row) != 2)
+        return;
+    char *columns[2] = {NULL, NULL};
+    size_t at = 2;
+    for (int i = 0; i < 2; i++) {
+        if (length - at < 4)
+            break;
+        uint32_t size = wire_get_u32(row + at);
+        at += 4;
+        if (size == UINT32_MAX || size > length - at)
+            break;
+        columns[i] = alloc_copy((const char *)row + at, size);
+        at += size;
+    }
+    if (columns[0] != NULL && columns[1] != NULL)
+        note_set_config(s, link, columns[0], columns[1], request->captures_local);
+    free(columns[0]);
+    free(columns[1]);
+}
