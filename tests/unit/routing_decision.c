@@ -317,6 +317,48 @@ static void an_index_without_anything_before_is_on_main(void **unused) {
     fixture_close(&f);
 }
 
+static void an_sql_functions_body_counts(void **unused) {
+    (void)unused;
+    struct fixture f;
+    fixture_open(&f, RULES_ENFORCED, "app");
+    assert_goes(&f, "CREATE FUNCTION g() RETURNS int LANGUAGE sql AS 'SELECT id FROM ci_builds'",
+                "ci");
+    assert_goes(
+        &f, "CREATE FUNCTION g() RETURNS int LANGUAGE sql AS 'SELECT 1 FROM ci_builds, projects'",
+        "cross_join");
+    fixture_close(&f);
+}
+
+static void a_plpgsql_functions_body_is_no_statement_of_the_session(void **unused) {
+    (void)unused;
+    struct fixture f;
+    fixture_open(&f, RULES_ENFORCED, "app");
+    assert_goes(&f,
+                "CREATE FUNCTION g() RETURNS void LANGUAGE plpgsql AS "
+                "$$ BEGIN DELETE FROM ci_builds; DELETE FROM projects; END $$",
+                "main");
+    fixture_close(&f);
+}
+
+static void a_do_block_goes_where_its_tables_live(void **unused) {
+    (void)unused;
+    struct fixture f;
+    fixture_open(&f, RULES_ENFORCED, "app");
+    assert_goes(&f, "DO $$ BEGIN DELETE FROM ci_builds; END $$", "ci");
+    assert_goes(&f, "DO $$ BEGIN DELETE FROM ci_builds; PERFORM 1 FROM projects; END $$",
+                "cross_join");
+    fixture_close(&f);
+}
+
+static void create_table_as_execute_names_a_table_of_its_own(void **unused) {
+    (void)unused;
+    struct fixture f;
+    fixture_open(&f, RULES_ENFORCED, "app");
+    assert_goes(&f, "PREPARE p AS SELECT 1 FROM ci_builds", "ci");
+    assert_goes(&f, "CREATE TABLE nobodys AS EXECUTE p", "unclassified");
+    fixture_close(&f);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_statement_goes_where_its_tables_live),
@@ -355,6 +397,10 @@ int main(void) {
         cmocka_unit_test(explain_does_not_modify_but_explain_analyze_does),
         cmocka_unit_test(an_index_follows_the_last_database_used),
         cmocka_unit_test(an_index_without_anything_before_is_on_main),
+        cmocka_unit_test(an_sql_functions_body_counts),
+        cmocka_unit_test(a_plpgsql_functions_body_is_no_statement_of_the_session),
+        cmocka_unit_test(a_do_block_goes_where_its_tables_live),
+        cmocka_unit_test(create_table_as_execute_names_a_table_of_its_own),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
