@@ -45,7 +45,7 @@ static int teardown(void **state) {
 
 static bool open_folder(struct fixture *f, char *folder) {
     struct listen_address address = {.text = folder, .folder = folder, .port = PORT};
-    return address_open(&address, &f->sockets, &f->error);
+    return address_open(&address, false, &f->sockets, &f->error);
 }
 
 static void make_socket_file(const struct fixture *f, bool listening, int *fd) {
@@ -131,7 +131,7 @@ static void a_tcp_address_that_is_taken_is_refused(void **state) {
     assert_int_equal(getsockname(fd, (struct sockaddr *)&name, &length), 0);
     char host[] = "127.0.0.1";
     struct listen_address address = {.text = host, .host = host, .port = ntohs(name.sin_port)};
-    assert_false(address_open(&address, &f->sockets, &f->error));
+    assert_false(address_open(&address, false, &f->sockets, &f->error));
     assert_non_null(strstr(f->error.text, "another program listens there"));
     close(fd);
 }
