@@ -81,8 +81,12 @@ void session_statement_done(struct session *s, struct link *link, struct request
         return;
     const struct statement *statement = &request->query->statements[request->next++];
     if (request->apply) {
-        struct decision decision = {.destination = DESTINATION_ONE, .database = request->database};
-        session_executed(s->routing, statement, &decision);
+        /* Decided again rather than kept: nothing has changed since, and a decision is large. */
+        struct decision decision;
+        const struct statement *effective;
+        session_route(s, statement, &decision, &effective);
+        decision.database = request->database;
+        session_executed(s->routing, effective, &decision);
     }
     const struct statement_facts *facts = statement->facts;
     switch (facts->kind) {

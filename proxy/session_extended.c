@@ -422,8 +422,8 @@ static enum progress execute_on(struct session *s, const struct portal *portal, 
         s->barrier = true;
         s->noted_late = true;
     } else {
-        struct decision ran = {.destination = DESTINATION_ONE, .database = database};
-        session_executed(s->routing, effective, &ran);
+        decision.database = database;
+        session_executed(s->routing, effective, &decision);
     }
     return PROGRESS_DONE;
 }

@@ -163,12 +163,14 @@ static void send_prelude(struct link *link, const char *sql) {
     message_put_parse(&out, name, sql);
     message_put_bind(&out, name, name);
     message_put_execute(&out, name);
+    message_put_close(&out, 'P', name);
     message_put_close(&out, 'S', name);
     stream_send(&link->stream, out.data, out.length);
     wire_buffer_close(&out);
     answers_push(&link->answers, REQUEST_PARSE, AUDIENCE_PROXY);
     answers_push(&link->answers, REQUEST_BIND, AUDIENCE_PROXY);
     answers_push(&link->answers, REQUEST_EXECUTE, AUDIENCE_PROXY);
+    answers_push(&link->answers, REQUEST_CLOSE, AUDIENCE_PROXY);
     answers_push(&link->answers, REQUEST_CLOSE, AUDIENCE_PROXY);
 }
 

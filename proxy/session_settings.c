@@ -78,12 +78,14 @@ static void ask(struct session *s, struct link *link, const char *name, bool loc
     message_put_parse(&out, prelude, (const char *)sql.data);
     message_put_bind(&out, prelude, prelude);
     message_put_execute(&out, prelude);
+    message_put_close(&out, 'P', prelude);
     message_put_close(&out, 'S', prelude);
     answers_push(&link->answers, REQUEST_PARSE, AUDIENCE_PROXY);
     answers_push(&link->answers, REQUEST_BIND, AUDIENCE_PROXY);
     struct request *request = answers_push(&link->answers, REQUEST_EXECUTE, AUDIENCE_PROXY);
     request->captures = true;
     request->captures_local = local;
+    answers_push(&link->answers, REQUEST_CLOSE, AUDIENCE_PROXY);
     answers_push(&link->answers, REQUEST_CLOSE, AUDIENCE_PROXY);
     if (!link->unsynced) {
         message_put_sync(&out);
