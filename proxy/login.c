@@ -95,7 +95,7 @@ enum login_state login_accept(struct login *login) {
     for (size_t i = 0; i < login->startup.parameter_count; i++)
         if (strcmp(login->startup.parameters[i].name, "application_name") == 0)
             application = login->startup.parameters[i].value;
-    log_event(login->worker->log, LOG_INFO, "client connected",
+    log_event(login->worker->log, LOG_DEBUG, "client authenticated",
               (struct log_field[]){{"client", login->peer, 0},
                                    {"user", login->startup.user, 0},
                                    {"database", login->startup.database, 0},
