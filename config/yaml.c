@@ -13,6 +13,7 @@
 
 enum {
     DEPTH_MAX = 32, /* of nested lists and maps: more than any file of ours has */
+    ANCHORS_MAX = 256,
     MERGED_MAX =
         20000, /* keys that `<<` copies in one file: nested merges double with each level */
 };
@@ -32,8 +33,13 @@ struct conversion {
     size_t merged;
 };
 
-static bool convert(struct conversion *c, int id, int depth, struct tree_node **out,
-                    struct error *error);
+/* What a first pass over a text counts. */
+struct shape {
+    size_t documents, anchors;
+    int depth;
+};
+
+static bool convert(struct conversion *c, int id, struct tree_node **out, struct error *error);
 
 static bool is_null_text(const char *text) {
     return text[0] == '\0' || strcmp(text, "~") == 0 || strcmp(text, "null") == 0 ||
@@ -109,14 +115,14 @@ static bool convert_scalar(struct conversion *c, const yaml_node_t *from, struct
     return (c->options & TREE_ENVIRONMENT) == 0 || substitute(node, error);
 }
 
-static bool convert_list(struct conversion *c, const yaml_node_t *from, int depth,
-                         struct tree_node *node, struct error *error) {
+static bool convert_list(struct conversion *c, const yaml_node_t *from, struct tree_node *node,
+                         struct error *error) {
     size_t count = (size_t)(from->data.sequence.items.top - from->data.sequence.items.start);
     node->kind = TREE_LIST;
     node->values = alloc_zeroed(count, sizeof(struct tree_node *));
     for (; node->count < count; node->count++) {
-        if (!convert(c, from->data.sequence.items.start[node->count], depth,
-                     &node->values[node->count], error))
+        if (!convert(c, from->data.sequence.items.start[node->count], &node->values[node->count],
+                     error))
             return false;
     }
     return true;
@@ -193,15 +199,14 @@ static bool resolve_merges(struct conversion *c, struct tree_node *node, struct 
     return ok;
 }
 
-static bool convert_map(struct conversion *c, const yaml_node_t *from, int depth,
-                        struct tree_node *node, struct error *error) {
+static bool convert_map(struct conversion *c, const yaml_node_t *from, struct tree_node *node,
+                        struct error *error) {
     bool merges = false;
     node->kind = TREE_MAP;
     for (const yaml_node_pair_t *pair = from->data.mapping.pairs.start;
          pair < from->data.mapping.pairs.top; pair++) {
         struct tree_node *key, *value;
-        if (!convert(c, pair->key, depth, &key, error) ||
-            !convert(c, pair->value, depth, &value, error))
+        if (!convert(c, pair->key, &key, error) || !convert(c, pair->value, &value, error))
             return false;
         if (key->kind != TREE_SCALAR)
             return tree_error(key, error, "a key must be a name: write `name: value`");
@@ -211,8 +216,8 @@ static bool convert_map(struct conversion *c, const yaml_node_t *from, int depth
     return check_duplicates(node, error) && (!merges || resolve_merges(c, node, error));
 }
 
-static bool convert(struct conversion *c, int id, int depth, struct tree_node **out,
-                    struct error *error) {
+/* Recursive: check_shape() has bounded the depth, and a shared node is converted once. */
+static bool convert(struct conversion *c, int id, struct tree_node **out, struct error *error) {
     const yaml_node_t *from = yaml_document_get_node(c->document, id);
     struct tree_node *node = &c->tree->nodes[id - 1];
     *out = node;
@@ -223,14 +228,12 @@ static bool convert(struct conversion *c, int id, int depth, struct tree_node **
     c->states[id - 1] = OPEN;
     node->path = c->tree->path;
     node->line = (int)from->start_mark.line + 1;
-    if (depth > DEPTH_MAX)
-        return tree_error(node, error, "nested deeper than %d levels: flatten it", DEPTH_MAX);
     const char *tag = (const char *)from->tag;
     if (tag != NULL && strcmp(tag, "!") != 0 && strncmp(tag, "tag:yaml.org,2002:", 18) != 0)
         return tree_error(node, error, "the tag %s isn't understood: remove it", tag);
     bool ok = from->type == YAML_SCALAR_NODE     ? convert_scalar(c, from, node, error)
-              : from->type == YAML_SEQUENCE_NODE ? convert_list(c, from, depth + 1, node, error)
-                                                 : convert_map(c, from, depth + 1, node, error);
+              : from->type == YAML_SEQUENCE_NODE ? convert_list(c, from, node, error)
+                                                 : convert_map(c, from, node, error);
     c->states[id - 1] = DONE;
     return ok;
 }
@@ -248,7 +251,7 @@ static bool convert_document(struct tree *tree, yaml_document_t *document, unsig
     }
     struct conversion c = {.tree = tree, .document = document, .options = options};
     c.states = alloc_zeroed(tree->count, sizeof *c.states);
-    bool ok = convert(&c, 1, 0, &tree->root, error);
+    bool ok = convert(&c, 1, &tree->root, error);
     free(c.states);
     return ok;
 }
@@ -265,31 +268,71 @@ static bool parser_error(const yaml_parser_t *parser, const char *path, const ch
                      parser->problem != NULL ? parser->problem : "out of memory");
 }
 
+/* One event of the first pass; false with the error set. */
+static bool check_event(const yaml_event_t *event, struct shape *shape, const char *path,
+                        struct error *error) {
+    const yaml_char_t *anchor = NULL;
+    size_t line = event->start_mark.line + 1;
+    if (event->type == YAML_DOCUMENT_START_EVENT && ++shape->documents > 1)
+        return error_set(error, "%s:%zu: a second YAML document begins: keep one in a file", path,
+                         line);
+    if (event->type == YAML_SCALAR_EVENT)
+        anchor = event->data.scalar.anchor;
+    if (event->type == YAML_SEQUENCE_START_EVENT)
+        anchor = event->data.sequence_start.anchor;
+    if (event->type == YAML_MAPPING_START_EVENT)
+        anchor = event->data.mapping_start.anchor;
+    if (anchor != NULL && ++shape->anchors > ANCHORS_MAX)
+        return error_set(error, "%s:%zu: more than %d anchors: write some of them out", path, line,
+                         ANCHORS_MAX);
+    if (event->type == YAML_SEQUENCE_START_EVENT || event->type == YAML_MAPPING_START_EVENT)
+        shape->depth++;
+    if (event->type == YAML_SEQUENCE_END_EVENT || event->type == YAML_MAPPING_END_EVENT)
+        shape->depth--;
+    return shape->depth <= DEPTH_MAX ||
+           error_set(error, "%s:%zu: nested deeper than %d levels: flatten it", path, line,
+                     DEPTH_MAX);
+}
+
+/* A first pass, because libyaml takes time that is quadratic in depth and in the number of anchors.
+ */
+static bool check_shape(const char *path, const char *data, size_t length, struct error *error) {
+    yaml_parser_t parser;
+    yaml_event_t event;
+    struct shape shape = {0};
+    if (yaml_parser_initialize(&parser) == 0)
+        return error_set(error, "%s:1: out of memory", path);
+    yaml_parser_set_input_string(&parser, (const unsigned char *)data, length);
+    bool ok = true, more = true;
+    while (ok && more) {
+        if (yaml_parser_parse(&parser, &event) == 0) {
+            ok = parser_error(&parser, path, data, length, error);
+            break;
+        }
+        ok = check_event(&event, &shape, path, error);
+        more = event.type != YAML_STREAM_END_EVENT;
+        yaml_event_delete(&event);
+    }
+    yaml_parser_delete(&parser);
+    return ok;
+}
+
 static bool parse(struct tree *tree, const char *data, size_t length, unsigned options,
                   struct error *error) {
     yaml_parser_t parser;
-    yaml_document_t document, more;
+    yaml_document_t document;
+    if (!check_shape(tree->path, data, length, error))
+        return false;
     if (yaml_parser_initialize(&parser) == 0)
         return error_set(error, "%s:1: out of memory", tree->path);
     yaml_parser_set_input_string(&parser, (const unsigned char *)data, length);
     bool ok = yaml_parser_load(&parser, &document) != 0;
-    if (!ok) {
+    if (ok) {
+        ok = convert_document(tree, &document, options, error);
+        yaml_document_delete(&document);
+    } else {
         parser_error(&parser, tree->path, data, length, error);
-        yaml_parser_delete(&parser);
-        return false;
     }
-    ok = convert_document(tree, &document, options, error);
-    if (ok && tree->root->kind != TREE_NULL) {
-        if (yaml_parser_load(&parser, &more) == 0) {
-            ok = parser_error(&parser, tree->path, data, length, error);
-        } else {
-            if (yaml_document_get_root_node(&more) != NULL)
-                ok = error_set(error, "%s:%zu: a second YAML document begins: keep one in a file",
-                               tree->path, more.start_mark.line + 1);
-            yaml_document_delete(&more);
-        }
-    }
-    yaml_document_delete(&document);
     yaml_parser_delete(&parser);
     return ok;
 }

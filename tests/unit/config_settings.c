@@ -203,6 +203,21 @@ static void wrong_keys_and_types_are_refused(void **state) {
     REFUSE_ALL(*state, cases);
 }
 
+static void depth_and_anchors_are_bounded(void **state) {
+    enum { DEPTH = 200000 };
+    char *text = malloc(DEPTH + 1);
+    assert_non_null(text);
+    memset(text, '[', DEPTH);
+    text[DEPTH] = '\0';
+    fixture_refuse(*state, text, "settings.yml:1: nested deeper than 32 levels: flatten it");
+    text[0] = '\0';
+    char *at = text;
+    for (int i = 0; i < 300; i++)
+        at += snprintf(at, 64, "k%d: &a%d 1\n", i, i);
+    fixture_refuse(*state, text, "settings.yml:257: more than 256 anchors: write some of them out");
+    free(text);
+}
+
 static void keys_of_later_versions_are_not_yet_supported(void **state) {
     static const struct refusal cases[] = {
         {BASE "allowlist: a.yml\n", "settings.yml:3: allowlist is not yet supported: remove it"},
@@ -414,6 +429,7 @@ int main(void) {
         fixture_test(the_same_databases_are_recognised_after_a_reload),
         fixture_test(a_snapshot_lives_until_its_last_reference),
         fixture_test(wrong_keys_and_types_are_refused),
+        fixture_test(depth_and_anchors_are_bounded),
         fixture_test(keys_of_later_versions_are_not_yet_supported),
         fixture_test(wrong_databases_are_refused),
         fixture_test(no_error_shows_a_password),
