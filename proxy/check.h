@@ -1,4 +1,5 @@
-/* The `check` command: loads the configuration with everything it refers to and says what it amounts to. */
+/* The `check` command: loads the configuration with everything it refers to and says what it
+ * amounts to. */
 #ifndef PGINTERLOCK_CHECK_H
 #define PGINTERLOCK_CHECK_H
 

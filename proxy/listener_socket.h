@@ -18,8 +18,9 @@ struct address_sockets {
     ino_t inode;
 };
 
-/* Binds and listens. `beside`: sockets of ours that address_share() was called on may have the port, as when a reload
- * goes from 127.0.0.1 to 0.0.0.0. The error says what is wrong and what to do, without the address. */
+/* Binds and listens. `beside`: sockets of ours that address_share() was called on may have the
+ * port, as when a reload goes from 127.0.0.1 to 0.0.0.0. The error says what is wrong and what to
+ * do, without the address. */
 bool address_open(const struct listen_address *address, bool beside, struct address_sockets *out,
                   struct error *error) __attribute__((warn_unused_result));
 

@@ -1,10 +1,11 @@
-/* The client's side of a connection until the client is authenticated: encryption requests, the startup message,
- * authentication. Source: PostgreSQL manual, "Message Flow", "Start-up" and "SASL Authentication".
+/* The client's side of a connection until the client is authenticated: encryption requests, the
+ * startup message, authentication. Source: PostgreSQL manual, "Message Flow", "Start-up" and "SASL
+ * Authentication".
  *
  *   STARTUP → (TLS →) STARTUP … → PASSWORD | MD5 | SASL_FIRST → SASL_FINAL → DONE; any → FAILED
  *
- * Lives on the heap for the time of the login; belongs to the session, on the worker's thread. The session hands the
- * client's stream events on by login_on_event() until `done` was called. */
+ * Lives on the heap for the time of the login; belongs to the session, on the worker's thread. The
+ * session hands the client's stream events on by login_on_event() until `done` was called. */
 #ifndef PGINTERLOCK_LOGIN_H
 #define PGINTERLOCK_LOGIN_H
 
@@ -44,26 +45,30 @@ struct login {
     void *owner;
 
     /* What a successful login gives. */
-    struct startup startup; /* user, database, parameters; the owner may take it: copy the struct and zero it here */
+    struct startup startup; /* user, database, parameters; the owner may take it: copy the struct
+                               and zero it here */
     int entrypoint;         /* index into config->settings->entrypoints */
-    char *password;         /* as the client gave it in plain (method password), else NULL; wiped by login_free() */
+    char *password;         /* as the client gave it in plain (method password), else NULL; wiped by
+                               login_free() */
 
     uint8_t salt[4]; /* MD5: what the answer must be made with */
     struct scram *scram;
 };
 
-/* Starts on an open stream whose events the owner hands on. `done` is called once, from login_on_event() or by the loop:
- * true: AuthenticationOk is queued (not flushed) and nothing after it; false: the client was told why by a FATAL
- * that is flushed (or wanted no more than to cancel, or went away), the reason is logged, the owner closes the
- * stream. `peer` must live as long as the login. False: the loop gave no timer. */
-bool login_start(struct login **out, struct worker *worker, struct stream *client, bool is_unix, const char *peer,
-                 void (*done)(struct login *login, bool ok), void *owner, struct error *error)
-    __attribute__((warn_unused_result));
+/* Starts on an open stream whose events the owner hands on. `done` is called once, from
+ * login_on_event() or by the loop: true: AuthenticationOk is queued (not flushed) and nothing after
+ * it; false: the client was told why by a FATAL that is flushed (or wanted no more than to cancel,
+ * or went away), the reason is logged, the owner closes the stream. `peer` must live as long as the
+ * login. False: the loop gave no timer. */
+bool login_start(struct login **out, struct worker *worker, struct stream *client, bool is_unix,
+                 const char *peer, void (*done)(struct login *login, bool ok), void *owner,
+                 struct error *error) __attribute__((warn_unused_result));
 
 /* Bytes arrived, the TLS handshake ended, or the stream is over. */
 void login_on_event(struct login *login);
 
-/* At any time, also within `done`; the memory lives until the loop has closed the timer. NULL is fine. */
+/* At any time, also within `done`; the memory lives until the loop has closed the timer. NULL is
+ * fine. */
 void login_free(struct login *login);
 
 #endif

@@ -4,8 +4,9 @@
 
 #include <stddef.h>
 
-/* Writes the string's settings as `host=… port=… dbname=…` without passwords into `out` (size bytes, at least one),
- * cut off where they are too long. A string that libpq can't read gives "(unreadable)". */
+/* Writes the string's settings as `host=… port=… dbname=…` without passwords into `out` (size
+ * bytes, at least one), cut off where they are too long. A string that libpq can't read gives
+ * "(unreadable)". */
 void redact_conninfo(const char *conninfo, char *out, size_t size);
 
 #endif

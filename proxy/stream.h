@@ -1,8 +1,9 @@
 /* A non-blocking byte stream over a socket, with TLS or without: the client's and each link's.
  *
- * Incoming bytes wait in `in` until they are consumed, outgoing ones in `out` until the peer takes them. Both buffers
- * are borrowed from the worker's free list when there are bytes, and given back when there are none, so that an idle
- * connection holds no memory for them. One loop, one thread. */
+ * Incoming bytes wait in `in` until they are consumed, outgoing ones in `out` until the peer takes
+ * them. Both buffers are borrowed from the worker's free list when there are bytes, and given back
+ * when there are none, so that an idle connection holds no memory for them. One loop, one thread.
+ */
 #ifndef PGINTERLOCK_STREAM_H
 #define PGINTERLOCK_STREAM_H
 
@@ -14,7 +15,8 @@
 #include <stdint.h>
 #include <uv.h>
 
-/* Bytes between `start` and `end` are waiting. Invariant: start <= end <= capacity; empty means start == end == 0. */
+/* Bytes between `start` and `end` are waiting. Invariant: start <= end <= capacity; empty means
+ * start == end == 0. */
 struct stream_buffer {
     uint8_t *data;
     size_t start, end, capacity;
@@ -31,23 +33,25 @@ enum stream_state {
 struct buffer_pool; /* free list of buffers of one size; see stream.c */
 
 struct stream {
-    uv_poll_t poll;     /* first: handle->data is the stream's owner */
+    uv_poll_t poll; /* first: handle->data is the stream's owner */
     int fd;
-    SSL *ssl;           /* NULL: plain */
-    bool owns_ssl;      /* false: a link's, which libpq frees */
+    SSL *ssl;      /* NULL: plain */
+    bool owns_ssl; /* false: a link's, which libpq frees */
     enum stream_state state;
-    bool reading;       /* wants to be told of bytes to read */
+    bool reading; /* wants to be told of bytes to read */
     bool writable_wanted;
     bool tls_wants_write; /* SSL_read or a handshake waits for the socket to take bytes */
     bool tls_wants_read;  /* SSL_write waits for bytes to arrive */
-    bool write_failed;    /* sending failed; what the peer said last is read yet, then the state is BROKEN */
-    bool in_event;      /* within its own on_event: what is watched changes once, at its end */
-    int polled_events;  /* what uv_poll watches now */
+    bool write_failed;    /* sending failed; what the peer said last is read yet, then the state is
+                             BROKEN */
+    bool in_event;        /* within its own on_event: what is watched changes once, at its end */
+    int polled_events;    /* what uv_poll watches now */
     struct stream_buffer in, out;
-    size_t reserved;    /* what stream_reserve() asked for; ends with the next stream_consume() */
+    size_t reserved; /* what stream_reserve() asked for; ends with the next stream_consume() */
     struct buffer_pool *buffers;
     uint64_t received, sent; /* bytes, for the log */
-    void (*on_event)(struct stream *stream); /* bytes arrived, room came, EOF or an error: look at the stream */
+    void (*on_event)(
+        struct stream *stream); /* bytes arrived, room came, EOF or an error: look at the stream */
     void *owner;
     void (*closed)(struct stream *stream);
     struct error error;
@@ -56,42 +60,49 @@ struct stream {
 struct buffer_pool *buffer_pool_new(size_t size, size_t keep);
 void buffer_pool_free(struct buffer_pool *pool);
 
-/* Takes over a connected, non-blocking socket. Reading is on. False: the loop refused the socket. */
+/* Takes over a connected, non-blocking socket. Reading is on. False: the loop refused the socket.
+ */
 bool stream_init(struct stream *stream, uv_loop_t *loop, struct buffer_pool *buffers, int fd,
                  void (*on_event)(struct stream *stream), void *owner, struct error *error)
     __attribute__((warn_unused_result));
 
-/* Starts TLS as a server on an open stream; on_event is called when the handshake ended (state OPEN or BROKEN). */
+/* Starts TLS as a server on an open stream; on_event is called when the handshake ended (state OPEN
+ * or BROKEN). */
 bool stream_start_tls(struct stream *stream, SSL_CTX *context, struct error *error)
     __attribute__((warn_unused_result));
 
-/* Lends the stream a TLS connection that is up already, as libpq made it: its owner frees it, after stream_close(). */
+/* Lends the stream a TLS connection that is up already, as libpq made it: its owner frees it, after
+ * stream_close(). */
 void stream_borrow_tls(struct stream *stream, SSL *ssl);
 
-/* Waiting bytes, readable in every state but CLOSED: a peer's last words stand in `in` when EOF or BROKEN is told.
- * What stream_peek() gives is valid until the next stream_consume() or stream_reserve() or the return to the loop.
- * Where `in` is full (the buffers' size, or what was reserved), nothing is read until some is consumed. */
+/* Waiting bytes, readable in every state but CLOSED: a peer's last words stand in `in` when EOF or
+ * BROKEN is told. What stream_peek() gives is valid until the next stream_consume() or
+ * stream_reserve() or the return to the loop. Where `in` is full (the buffers' size, or what was
+ * reserved), nothing is read until some is consumed. */
 size_t stream_available(const struct stream *stream);
-const uint8_t *stream_peek(const struct stream *stream); /* NUL follows the last byte: in.data[in.end] is writable */
+const uint8_t *stream_peek(
+    const struct stream *stream); /* NUL follows the last byte: in.data[in.end] is writable */
 void stream_consume(struct stream *stream, size_t length);
 
-/* Makes room for a message of `length` bytes in all, so that it can be seen in one piece. Memory grows as the bytes
- * arrive, not by what the peer claims; call it again whenever the message isn't whole yet and `in` was consumed. */
+/* Makes room for a message of `length` bytes in all, so that it can be seen in one piece. Memory
+ * grows as the bytes arrive, not by what the peer claims; call it again whenever the message isn't
+ * whole yet and `in` was consumed. */
 void stream_reserve(struct stream *stream, size_t length);
 
-/* Queues bytes; nothing is sent before stream_flush(), unless much is waiting. Never calls on_event: that sending failed
- * is told by the loop. In the states EOF and BROKEN bytes may be dropped. */
+/* Queues bytes; nothing is sent before stream_flush(), unless much is waiting. Never calls
+ * on_event: that sending failed is told by the loop. In the states EOF and BROKEN bytes may be
+ * dropped. */
 void stream_send(struct stream *stream, const void *data, size_t length);
-/* Sends what is queued as far as the socket takes it, and watches for room where some is left; on_event is called when
- * all of it is gone. */
+/* Sends what is queued as far as the socket takes it, and watches for room where some is left;
+ * on_event is called when all of it is gone. */
 void stream_flush(struct stream *stream);
 size_t stream_unsent(const struct stream *stream);
 
 /* Back-pressure: stop or resume reading. */
 void stream_set_reading(struct stream *stream, bool reading);
 
-/* Stops watching and closes the socket (not for a link, whose socket is libpq's: pass close_socket false).
- * `closed` is called by the loop when the memory may be freed. */
+/* Stops watching and closes the socket (not for a link, whose socket is libpq's: pass close_socket
+ * false). `closed` is called by the loop when the memory may be freed. */
 void stream_close(struct stream *stream, bool close_socket, void (*closed)(struct stream *stream));
 
 #endif

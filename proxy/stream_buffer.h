@@ -1,11 +1,13 @@
-/* The buffers below a stream: a free list of pieces of one size, and a buffer that starts as one such piece and
- * doubles on the heap when a message doesn't fit. Internal to stream.c. One thread. */
+/* The buffers below a stream: a free list of pieces of one size, and a buffer that starts as one
+ * such piece and doubles on the heap when a message doesn't fit. Internal to stream.c. One thread.
+ */
 #ifndef PGINTERLOCK_STREAM_BUFFER_H
 #define PGINTERLOCK_STREAM_BUFFER_H
 
 #include "proxy/stream.h"
 
-/* Bytes that may be appended at `end`; one byte of the capacity is never handed out, so that a NUL can follow. */
+/* Bytes that may be appended at `end`; one byte of the capacity is never handed out, so that a NUL
+ * can follow. */
 size_t stream_buffer_room(const struct stream_buffer *buffer);
 
 /* Gives memory to an empty buffer that has none. */
@@ -17,10 +19,12 @@ void stream_buffer_release(struct stream_buffer *buffer, struct buffer_pool *poo
 /* Moves the waiting bytes to the front. Pointers into the buffer end to be valid. */
 void stream_buffer_compact(struct stream_buffer *buffer);
 
-/* Room for `length` more bytes at `end`: by moving the waiting bytes to the front, else by doubling. */
+/* Room for `length` more bytes at `end`: by moving the waiting bytes to the front, else by
+ * doubling. */
 void stream_buffer_grow(struct stream_buffer *buffer, struct buffer_pool *pool, size_t length);
 
-/* Moves few waiting bytes out of a grown buffer into a piece of the pool, where they fit with much room left. */
+/* Moves few waiting bytes out of a grown buffer into a piece of the pool, where they fit with much
+ * room left. */
 void stream_buffer_shrink(struct stream_buffer *buffer, struct buffer_pool *pool);
 
 /* Drops bytes at the front; the memory is given back with the last one. */
