@@ -141,7 +141,10 @@ char *conninfo_dbname(const char *conninfo) {
     if (options == NULL)
         return NULL;
     const char *name = or_environment(value_of(options, "dbname"), "PGDATABASE", NULL);
-    char *copy = alloc_text(name != NULL ? name : value_of(options, "user"));
+    /* A service's file may name the database, which is only read when connecting. */
+    if (name == NULL && value_of(options, "service") == NULL)
+        name = value_of(options, "user");
+    char *copy = alloc_text(name);
     PQconninfoFree(options);
     return copy;
 }

@@ -17,8 +17,8 @@ bool conninfo_check(const char *conninfo, struct error *error) __attribute__((wa
  * frees. */
 char *conninfo_identity(const char *conninfo);
 
-/* The database's name, as libpq would take it: dbname, or else the user's; NULL: neither is given.
- * The caller frees. */
+/* The database's name, as libpq would take it: dbname, or else the user's; NULL: neither is given,
+ * or a service may name it. The caller frees. */
 char *conninfo_dbname(const char *conninfo);
 
 /* Whether libpq has a parameter of this name. */

@@ -198,8 +198,8 @@ static bool read_all(struct loader *loader, struct error *error) {
         {"violations", refuse_later},
         {"pool", refuse_later},
     };
-    return settings_read_map(loader, loader->root, "the settings", keys, sizeof keys / sizeof *keys,
-                             error) &&
+    return settings_read_map(loader, loader->root, "the settings file", keys,
+                             sizeof keys / sizeof *keys, error) &&
            settings_read_databases(loader, error) && settings_read_classification(loader, error) &&
            settings_read_entrypoints(loader, error) && settings_check_access(loader, error);
 }

@@ -12,10 +12,9 @@
 #include <yaml.h>
 
 enum {
-    DEPTH_MAX = 32, /* of nested lists and maps: more than any file of ours has */
-    ANCHORS_MAX = 256,
-    MERGED_MAX =
-        20000, /* keys that `<<` copies in one file: nested merges double with each level */
+    DEPTH_MAX = 32,    /* of nested lists and maps: more than any file of ours has */
+    ANCHORS_MAX = 256, /* in one file */
+    MERGED_MAX = 5000, /* keys that `<<` copies in one file: nested merges double each time */
 };
 
 struct tree {
@@ -183,7 +182,10 @@ static bool resolve_merges(struct conversion *c, struct tree_node *node, struct 
     struct tree_node own = *node;
     node->keys = node->values = NULL;
     node->count = 0;
-    bool ok = true;
+    /* Each copied key is looked for among these. */
+    bool ok = own.count <= MERGED_MAX ||
+              tree_error(node, error, "a map with \"<<\" has more than %d keys: write them out",
+                         MERGED_MAX);
     for (size_t i = 0; ok && i < own.count; i++) {
         struct tree_node *value = own.values[i];
         if (!is_merge(own.keys[i]))
@@ -294,8 +296,7 @@ static bool check_event(const yaml_event_t *event, struct shape *shape, const ch
                      DEPTH_MAX);
 }
 
-/* A first pass, because libyaml takes time that is quadratic in depth and in the number of anchors.
- */
+/* A first pass, because libyaml's time is quadratic in depth and in the number of anchors. */
 static bool check_shape(const char *path, const char *data, size_t length, struct error *error) {
     yaml_parser_t parser;
     yaml_event_t event;

@@ -28,7 +28,7 @@ bool tree_error(const struct tree_node *node, struct error *error, const char *f
 }
 
 static const char *kind_name(enum tree_kind kind) {
-    static const char *const names[] = {"nothing", "a single value", "a list", "a map"};
+    static const char *const names[] = {"empty", "a single value", "a list", "a map"};
     return names[kind];
 }
 

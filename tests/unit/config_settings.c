@@ -165,12 +165,13 @@ static void refuse_all(struct fixture *f, const struct refusal *cases, size_t co
 
 static void wrong_keys_and_types_are_refused(void **state) {
     static const struct refusal cases[] = {
-        {"", "settings.yml:1: the settings is nothing: write a map, {key: value}"},
-        {"[]", "settings.yml:1: the settings is a list: write a map, {key: value}"},
+        {"", "settings.yml:1: the settings file is empty: write a map, {key: value}"},
+        {"[]", "settings.yml:1: the settings file is a list: write a map, {key: value}"},
         {"a: b\n]", "settings.yml:2: not valid YAML, did not find expected key: correct the "
                     "syntax"},
         {BASE "lisen: []\n",
-         "settings.yml:3: unknown key \"lisen\" in the settings: write one of listen, databases, "
+         "settings.yml:3: unknown key \"lisen\" in the settings file: write one of listen, "
+         "databases, "
          "databases_from, classification, entrypoints, rules, auth, tls, log, workers, "
          "shutdown_timeout, login_timeout, connect_timeout"},
         {BASE "workers: 1\nworkers: 2\n",
@@ -293,7 +294,7 @@ static void wrong_entrypoints_are_refused(void **state) {
          "settings.yml:5: entrypoints.app: unknown database \"other\": write routed or a database "
          "of this file"},
         {BASE TRUST "entrypoints:\n  app:\n",
-         "settings.yml:5: entrypoints.app is nothing: write a single value"},
+         "settings.yml:5: entrypoints.app is empty: write a single value"},
         {"databases:\n  main: host=m\n" TABLES TRUST,
          "settings.yml:2: main's connection string has no dbname that could be the routed "
          "entrypoint: add it, or add `entrypoints: {NAME: routed}`"},
