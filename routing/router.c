@@ -96,30 +96,12 @@ static size_t query_bytes(const struct query *query) {
     return bytes + arena_size(query->facts.arena);
 }
 
-/* One allocation holds the query, its statements, their tables and the text. */
-static struct query *query_new(const char *text, size_t length, struct query_facts *facts,
-                               const struct settings *settings) {
-    size_t table_count = 0;
-    for (size_t i = 0; i < facts->count; i++) {
-        table_count += facts->statements[i].table_count;
-    }
-    size_t statements_at = (sizeof(struct query) + 15) & ~(size_t)15;
-    size_t tables_at = statements_at + facts->count * sizeof(struct statement);
-    size_t text_at = tables_at + table_count * sizeof(struct routed_table);
-    char *memory = alloc_new(text_at + length + 1);
-    struct query *query = (struct query *)(void *)memory;
-    query->statements = (struct statement *)(void *)(memory + statements_at);
-    struct routed_table *tables = (struct routed_table *)(void *)(memory + tables_at);
-    memcpy(memory + text_at, text, length);
-    query->text = memory + text_at;
-    query->length = length;
-    query->facts = *facts;
-    query->count = facts->count;
+static void query_classify(struct query *query, struct routed_table *tables,
+                           const struct settings *settings) {
     query->generation = settings->generation;
-    query->references = 1;
-    for (size_t i = 0; i < facts->count; i++) {
+    for (size_t i = 0; i < query->count; i++) {
         struct statement *statement = &query->statements[i];
-        statement->facts = &facts->statements[i];
+        statement->facts = &query->facts.statements[i];
         statement->query = query;
         statement->tables = tables;
         for (size_t t = 0; t < statement->facts->table_count; t++) {
@@ -128,7 +110,41 @@ static struct query *query_new(const char *text, size_t length, struct query_fac
         }
         statement_summarize(statement, settings);
     }
+}
+
+/* One allocation holds the query, its statements, their tables and, unless it is shared with
+ * `origin`, the text. */
+static struct query *query_new(const char *text, size_t length, const struct query_facts *facts,
+                               struct query *origin, const struct settings *settings) {
+    size_t table_count = 0;
+    for (size_t i = 0; i < facts->count; i++) {
+        table_count += facts->statements[i].table_count;
+    }
+    size_t statements_at = (sizeof(struct query) + 15) & ~(size_t)15;
+    size_t tables_at = statements_at + facts->count * sizeof(struct statement);
+    size_t text_at = tables_at + table_count * sizeof(struct routed_table);
+    char *memory = alloc_new(text_at + (origin == NULL ? length + 1 : 0));
+    struct query *query = (struct query *)(void *)memory;
+    query->statements = (struct statement *)(void *)(memory + statements_at);
+    query->text = text;
+    if (origin == NULL) {
+        memcpy(memory + text_at, text, length);
+        query->text = memory + text_at;
+    }
+    query->length = length;
+    query->facts = *facts;
+    query->count = facts->count;
+    query->origin = origin;
+    query->references = 1;
+    query_classify(query, (struct routed_table *)(void *)(memory + tables_at), settings);
     return query;
+}
+
+struct query *query_reclassify(const struct query *query, const struct settings *settings) {
+    struct query *origin = query_ref(query->origin != NULL ? query->origin : query);
+    struct query *again = query_new(query->text, query->length, &query->facts, origin, settings);
+    again->parse_error = query->parse_error;
+    return again;
 }
 
 bool router_query(struct router *router, const char *text, size_t length,
@@ -147,7 +163,7 @@ bool router_query(struct router *router, const char *text, size_t length,
         *error = parse_error;
         return false;
     }
-    struct query *query = query_new(text, length, &facts, router->settings);
+    struct query *query = query_new(text, length, &facts, NULL, router->settings);
     query->parse_error = parse_error;
     if (cacheable) {
         cache_put(router->cache, query, flags, query_bytes(query));
@@ -165,7 +181,11 @@ struct query *query_ref(const struct query *query) {
 
 void query_unref(struct query *query) {
     if (query != NULL && --query->references == 0) {
-        facts_close(&query->facts);
+        if (query->origin != NULL) {
+            query_unref(query->origin);
+        } else {
+            facts_close(&query->facts);
+        }
         free(query);
     }
 }

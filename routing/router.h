@@ -65,6 +65,7 @@ struct query {
     struct error parse_error; /* empty text unless a statement is KIND_UNPARSED */
     uint64_t generation;      /* of the settings it was classified with */
     unsigned references;
+    struct query *origin; /* whose text and facts it shares after a reload, or NULL: its own */
 };
 
 struct router;
@@ -83,6 +84,9 @@ bool router_query(struct router *router, const char *text, size_t length,
                   struct error *error) __attribute__((warn_unused_result));
 struct query *query_ref(const struct query *query);
 void query_unref(struct query *query);
+
+/* The same facts classified with other settings; a reference for the caller. */
+struct query *query_reclassify(const struct query *query, const struct settings *settings);
 
 /* Works out everything of `statement` that follows from its facts and `tables` (with role, schema
  * and databases set). */

@@ -7,6 +7,7 @@
 #ifndef PGINTERLOCK_SESSION_MODEL_H
 #define PGINTERLOCK_SESSION_MODEL_H
 
+#include "routing/names.h"
 #include "routing/session_state.h"
 #include "routing/text.h"
 
@@ -15,6 +16,7 @@ struct temporary_table {
     int database;
     bool dropped;         /* an entry that hides earlier ones of its name */
     bool drops_on_commit; /* ON COMMIT DROP */
+    long before;          /* index of the entry of this name before it, or -1 */
 };
 
 /* A SQL-level prepared statement or a cursor. */
@@ -23,6 +25,7 @@ struct named_statement {
     int database;
     bool hold;           /* cursor WITH HOLD */
     bool closed;         /* PostgreSQL does not undo CLOSE, so neither do we */
+    long before;         /* index of a cursor of this name before it, or -1 */
     struct query *query; /* a reference of ours */
     const struct statement *statement;
 };
@@ -52,6 +55,7 @@ struct mark {
     schema_set modified_schemas;
     int last_wrote; /* -1: nowhere yet */
     size_t temporary_count, cursor_count, own_count, modification_count;
+    size_t own_last[OWN_COUNT]; /* the last entry of each setting, by index + 1; 0: none */
 };
 
 struct savepoint {
@@ -78,6 +82,9 @@ struct session_state {
     struct own_setting_entry *own;
     struct modification *modifications;
     size_t temporary_room, cursor_room, own_room, modification_room;
+
+    /* By name, the last entry of it. */
+    struct names temporary_names, cursor_names, prepared_names;
 
     struct named_statement *prepared;
     size_t prepared_count, prepared_room;
@@ -115,14 +122,16 @@ const struct named_statement *session_referred(const struct session_state *state
 /* What session_executed() and a transaction's end do to the names (session_names.c) and settings.
  */
 void named_statement_close(struct named_statement *named);
+void session_pop_temporary(struct session_state *state);
+void session_pop_cursor(struct session_state *state);
 void session_remember_prepared(struct session_state *state, const struct statement *statement,
                                int database);
 void session_remember_cursor(struct session_state *state, const struct statement *statement,
                              int database);
-void session_forget_named(struct session_state *state,
-                          const char *name); /* DEALLOCATE; NULL: ALL */
+void session_forget_named(struct session_state *state, const char *name);
 void session_forget_prepared(struct session_state *state);
-void session_close_cursor(struct session_state *state, const char *name); /* NULL: ALL */
+void session_close_cursor(struct session_state *state, const char *name);
+void session_close_cursors(struct session_state *state);
 void session_note_temporaries(struct session_state *state, const struct statement *statement,
                               int database);
 void session_drop_temporaries(struct session_state *state);

@@ -10,29 +10,30 @@ void named_statement_close(struct named_statement *named) {
 }
 
 int session_temporary_database(const struct session_state *state, const char *name) {
-    for (size_t i = state->now.temporary_count; i-- > 0;) {
-        if (strcmp(state->temporaries[i].name, name) == 0) {
-            return state->temporaries[i].dropped ? -1 : state->temporaries[i].database;
-        }
-    }
-    return -1;
+    long found = names_get(&state->temporary_names, name);
+    return found < 0 || state->temporaries[found].dropped ? -1 : state->temporaries[found].database;
 }
 
-static void temporary_add(struct session_state *state, struct temporary_table table) {
+/* Takes the table's name. */
+static void temporary_push(struct session_state *state, struct temporary_table table) {
     state->temporaries = array_grow(state->temporaries, state->now.temporary_count,
                                     &state->temporary_room, sizeof *state->temporaries);
-    table.name = alloc_text(table.name);
+    table.before = names_get(&state->temporary_names, table.name);
+    names_set(&state->temporary_names, table.name, (long)state->now.temporary_count);
     state->temporaries[state->now.temporary_count++] = table;
+}
+
+void session_pop_temporary(struct session_state *state) {
+    struct temporary_table *last = &state->temporaries[--state->now.temporary_count];
+    names_set(&state->temporary_names, last->name, last->before);
+    free(last->name);
 }
 
 static void temporary_drop(struct session_state *state, const char *name) {
     int database = session_temporary_database(state, name);
     if (database >= 0) {
-        /* A copy: adding may move the array that the name stands in. */
-        struct temporary_table gone = {
-            .name = alloc_text(name), .database = database, .dropped = true};
-        temporary_add(state, gone);
-        free(gone.name);
+        temporary_push(state, (struct temporary_table){
+                                  .name = alloc_text(name), .database = database, .dropped = true});
     }
 }
 
@@ -44,22 +45,14 @@ void session_drop_temporaries(struct session_state *state) {
 
 const struct named_statement *session_find_prepared(const struct session_state *state,
                                                     const char *name) {
-    for (size_t i = 0; i < state->prepared_count; i++) {
-        if (strcmp(state->prepared[i].name, name) == 0) {
-            return &state->prepared[i];
-        }
-    }
-    return NULL;
+    long found = names_get(&state->prepared_names, name);
+    return found >= 0 ? &state->prepared[found] : NULL;
 }
 
 const struct named_statement *session_find_cursor(const struct session_state *state,
                                                   const char *name) {
-    for (size_t i = state->now.cursor_count; i-- > 0;) {
-        if (!state->cursors[i].closed && strcmp(state->cursors[i].name, name) == 0) {
-            return &state->cursors[i];
-        }
-    }
-    return NULL;
+    long found = names_get(&state->cursor_names, name);
+    return found >= 0 && !state->cursors[found].closed ? &state->cursors[found] : NULL;
 }
 
 const struct named_statement *session_referred(const struct session_state *state,
@@ -91,43 +84,61 @@ static struct named_statement named_of(const struct statement *statement, int da
 }
 
 static void prepared_forget(struct session_state *state, size_t index) {
+    struct named_statement *last = &state->prepared[--state->prepared_count];
+    names_set(&state->prepared_names, state->prepared[index].name, -1);
     named_statement_close(&state->prepared[index]);
-    state->prepared[index] = state->prepared[--state->prepared_count];
-}
-
-void session_remember_prepared(struct session_state *state, const struct statement *statement,
-                               int database) {
-    const struct named_statement *old = session_find_prepared(state, statement->facts->name);
-    if (old != NULL) {
-        prepared_forget(state, (size_t)(old - state->prepared));
+    if (index != state->prepared_count) {
+        state->prepared[index] = *last;
+        names_set(&state->prepared_names, last->name, (long)index);
     }
-    state->prepared = array_grow(state->prepared, state->prepared_count, &state->prepared_room,
-                                 sizeof *state->prepared);
-    state->prepared[state->prepared_count++] = named_of(statement, database);
-}
-
-void session_remember_cursor(struct session_state *state, const struct statement *statement,
-                             int database) {
-    state->cursors = array_grow(state->cursors, state->now.cursor_count, &state->cursor_room,
-                                sizeof *state->cursors);
-    state->cursors[state->now.cursor_count++] = named_of(statement, database);
 }
 
 void session_forget_named(struct session_state *state, const char *name) {
-    if (name == NULL) {
-        session_forget_prepared(state);
-        return;
-    }
     const struct named_statement *found = session_find_prepared(state, name);
     if (found != NULL) {
         prepared_forget(state, (size_t)(found - state->prepared));
     }
 }
 
+void session_remember_prepared(struct session_state *state, const struct statement *statement,
+                               int database) {
+    session_forget_named(state, statement->facts->name);
+    state->prepared = array_grow(state->prepared, state->prepared_count, &state->prepared_room,
+                                 sizeof *state->prepared);
+    names_set(&state->prepared_names, statement->facts->name, (long)state->prepared_count);
+    state->prepared[state->prepared_count++] = named_of(statement, database);
+}
+
+/* Takes what the cursor owns. */
+static void cursor_push(struct session_state *state, struct named_statement cursor) {
+    state->cursors = array_grow(state->cursors, state->now.cursor_count, &state->cursor_room,
+                                sizeof *state->cursors);
+    cursor.before = names_get(&state->cursor_names, cursor.name);
+    names_set(&state->cursor_names, cursor.name, (long)state->now.cursor_count);
+    state->cursors[state->now.cursor_count++] = cursor;
+}
+
+void session_remember_cursor(struct session_state *state, const struct statement *statement,
+                             int database) {
+    cursor_push(state, named_of(statement, database));
+}
+
+void session_pop_cursor(struct session_state *state) {
+    struct named_statement *last = &state->cursors[--state->now.cursor_count];
+    names_set(&state->cursor_names, last->name, last->before);
+    named_statement_close(last);
+}
+
 void session_close_cursor(struct session_state *state, const char *name) {
+    long found = names_get(&state->cursor_names, name);
+    if (found >= 0) {
+        state->cursors[found].closed = true;
+    }
+}
+
+void session_close_cursors(struct session_state *state) {
     for (size_t i = 0; i < state->now.cursor_count; i++) {
-        struct named_statement *cursor = &state->cursors[i];
-        cursor->closed |= name == NULL || strcmp(cursor->name, name) == 0;
+        state->cursors[i].closed = true;
     }
 }
 
@@ -152,50 +163,45 @@ void session_lost_database(struct session_state *state, int database) {
 }
 
 void session_forget_prepared(struct session_state *state) {
+    names_clear(&state->prepared_names);
     while (state->prepared_count > 0) {
         named_statement_close(&state->prepared[--state->prepared_count]);
     }
 }
 
-/* Whether a later entry speaks of the same temporary table. */
-static bool temporary_is_superseded(const struct session_state *state, size_t index) {
-    for (size_t i = index + 1; i < state->now.temporary_count; i++) {
-        if (strcmp(state->temporaries[i].name, state->temporaries[index].name) == 0) {
-            return true;
-        }
-    }
-    return false;
-}
-
+/* Keeps each table that is there after COMMIT. */
 void session_compact_temporaries(struct session_state *state) {
-    size_t kept = 0;
-    for (size_t i = 0; i < state->now.temporary_count; i++) {
+    size_t count = state->now.temporary_count;
+    for (size_t i = 0; i < count; i++) {
         struct temporary_table *table = &state->temporaries[i];
-        if (table->dropped || table->drops_on_commit || temporary_is_superseded(state, i)) {
-            table->dropped = true; /* freed below, once nobody compares with it any more */
-        }
+        table->dropped |=
+            table->drops_on_commit || names_get(&state->temporary_names, table->name) != (long)i;
     }
-    for (size_t i = 0; i < state->now.temporary_count; i++) {
-        if (state->temporaries[i].dropped) {
-            free(state->temporaries[i].name);
+    names_clear(&state->temporary_names);
+    state->now.temporary_count = 0;
+    for (size_t i = 0; i < count; i++) {
+        struct temporary_table table = state->temporaries[i];
+        if (table.dropped) {
+            free(table.name);
         } else {
-            state->temporaries[kept++] = state->temporaries[i];
+            temporary_push(state, table);
         }
     }
-    state->now.temporary_count = kept;
 }
 
+/* Keeps the open ones WITH HOLD. */
 void session_compact_cursors(struct session_state *state) {
-    size_t kept = 0;
-    for (size_t i = 0; i < state->now.cursor_count; i++) {
-        struct named_statement *cursor = &state->cursors[i];
-        if (cursor->closed || !cursor->hold) {
-            named_statement_close(cursor);
+    size_t count = state->now.cursor_count;
+    names_clear(&state->cursor_names);
+    state->now.cursor_count = 0;
+    for (size_t i = 0; i < count; i++) {
+        struct named_statement cursor = state->cursors[i];
+        if (cursor.closed || !cursor.hold) {
+            named_statement_close(&cursor);
         } else {
-            state->cursors[kept++] = *cursor;
+            cursor_push(state, cursor);
         }
     }
-    state->now.cursor_count = kept;
 }
 
 void session_note_temporaries(struct session_state *state, const struct statement *statement,
@@ -210,11 +216,11 @@ void session_note_temporaries(struct session_state *state, const struct statemen
         if (temporary && (table->flags & TABLE_CREATED) != 0) {
             /* ON COMMIT DROP outside a transaction is gone when it is made. */
             bool gone = statement->drops_on_commit && state->status == BLOCK_IDLE;
-            temporary_add(state,
-                          (struct temporary_table){.name = (char *)(uintptr_t)table->name,
-                                                   .database = database,
-                                                   .dropped = gone,
-                                                   .drops_on_commit = statement->drops_on_commit});
+            temporary_push(state,
+                           (struct temporary_table){.name = alloc_text(table->name),
+                                                    .database = database,
+                                                    .dropped = gone,
+                                                    .drops_on_commit = statement->drops_on_commit});
         } else if ((table->flags & TABLE_DROPPED) != 0 &&
                    (table->schema == NULL || temporary || strcmp(table->schema, "pg_temp") == 0)) {
             temporary_drop(state, table->name);

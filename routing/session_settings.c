@@ -97,9 +97,22 @@ bool session_check_setting(const struct session_state *state, const char *name, 
     return true;
 }
 
+/* What the innermost savepoint, or else the transaction's begin, could return to. */
+static size_t own_returnable(const struct session_state *state) {
+    return state->savepoint_count > 0 ? state->savepoints[state->savepoint_count - 1].mark.own_count
+                                      : state->begin.own_count;
+}
+
 static void own_add(struct session_state *state, struct own_setting_entry entry) {
+    size_t last = state->now.own_last[entry.setting];
+    if (last > own_returnable(state) && state->own[last - 1].local == entry.local) {
+        free(state->own[last - 1].value); /* nothing can come back to it: no need to keep both */
+        state->own[last - 1] = entry;
+        return;
+    }
     state->own = array_grow(state->own, state->now.own_count, &state->own_room, sizeof *state->own);
     state->own[state->now.own_count++] = entry;
+    state->now.own_last[entry.setting] = state->now.own_count;
 }
 
 void session_apply_setting(struct session_state *state, const char *name, const char *value,
@@ -136,12 +149,8 @@ void session_reset_settings(struct session_state *state) {
 
 const struct own_setting_entry *session_own_setting(const struct session_state *state,
                                                     enum own_setting setting) {
-    for (size_t i = state->now.own_count; i-- > 0;) {
-        if (state->own[i].setting == setting) {
-            return state->own[i].value != NULL ? &state->own[i] : NULL;
-        }
-    }
-    return NULL;
+    size_t last = state->now.own_last[setting];
+    return last > 0 && state->own[last - 1].value != NULL ? &state->own[last - 1] : NULL;
 }
 
 int session_pin(const struct session_state *state) {
@@ -177,8 +186,10 @@ void session_compact_settings(struct session_state *state) {
     }
     state->now.own_count = 0;
     for (int i = 0; i < OWN_COUNT; i++) {
+        state->now.own_last[i] = 0;
         if (set[i] && last[i].value != NULL) {
             state->own[state->now.own_count++] = last[i];
+            state->now.own_last[i] = state->now.own_count;
         }
     }
 }

@@ -17,10 +17,10 @@ static struct mark mark_nothing(const struct session_state *state) {
 /* Cuts every log back to what it was at the mark. */
 static void session_return_to(struct session_state *state, const struct mark *mark) {
     while (state->now.temporary_count > mark->temporary_count) {
-        free(state->temporaries[--state->now.temporary_count].name);
+        session_pop_temporary(state);
     }
     while (state->now.cursor_count > mark->cursor_count) {
-        named_statement_close(&state->cursors[--state->now.cursor_count]);
+        session_pop_cursor(state);
     }
     while (state->now.own_count > mark->own_count) {
         free(state->own[--state->now.own_count].value);
@@ -92,9 +92,51 @@ void session_state_free(struct session_state *state) {
     free(state);
 }
 
+/* The same schemas under the numbers that other settings give them. */
+static schema_set renumber(schema_set schemas, const struct settings *from,
+                           const struct settings *to) {
+    schema_set renumbered = 0;
+    for (; schemas != 0; schemas &= schemas - 1) {
+        const char *name =
+            classification_schema_name(from->classification, __builtin_ctzll(schemas));
+        int schema = classification_schema_by_name(to->classification, name);
+        if (schema >= 0 && !classification_schema_is_neutral(to->classification, schema)) {
+            renumbered |= (schema_set)1 << schema;
+        }
+    }
+    return renumbered;
+}
+
+/* What a statement kept from before the reload is under the new classification. */
+static void reclassify(struct query **query, const struct statement **statement,
+                       const struct settings *settings) {
+    struct query *old = *query;
+    size_t index = (size_t)(*statement - old->statements);
+    *query = query_reclassify(old, settings);
+    *statement = &(*query)->statements[index];
+    query_unref(old);
+}
+
 void session_set_settings(struct session_state *state, const struct settings *settings,
                           int entrypoint) {
     assert(entrypoint >= 0 && (size_t)entrypoint < settings->entrypoint_count);
+    const struct settings *old = state->settings;
+    for (size_t i = 0; i < state->prepared_count; i++) {
+        reclassify(&state->prepared[i].query, &state->prepared[i].statement, settings);
+    }
+    for (size_t i = 0; i < state->now.cursor_count; i++) {
+        reclassify(&state->cursors[i].query, &state->cursors[i].statement, settings);
+    }
+    for (size_t i = 0; i < state->now.modification_count; i++) {
+        struct modification *modification = &state->modifications[i];
+        reclassify(&modification->query, &modification->statement, settings);
+        modification->schemas = renumber(modification->schemas, old, settings);
+    }
+    state->now.modified_schemas = renumber(state->now.modified_schemas, old, settings);
+    for (size_t i = 0; i < state->savepoint_count; i++) {
+        struct mark *mark = &state->savepoints[i].mark;
+        mark->modified_schemas = renumber(mark->modified_schemas, old, settings);
+    }
     state->settings = settings;
     state->entrypoint = entrypoint;
 }
@@ -197,6 +239,9 @@ static void note_setting(struct session_state *state, const struct statement *st
     if (facts->name == NULL || !session_is_own_setting(facts->name)) {
         return;
     }
+    if (facts->kind != KIND_SET && facts->value == NULL) {
+        return; /* set_config() of what is known only when it runs */
+    }
     bool local = (facts->flags & STATEMENT_LOCAL) != 0;
     if (!local || state->status != BLOCK_IDLE) {
         session_apply_setting(state, facts->name, facts->value, local);
@@ -210,7 +255,7 @@ static void note_discard(struct session_state *state, const char *what) {
     }
     if (all) {
         session_forget_prepared(state);
-        session_close_cursor(state, NULL);
+        session_close_cursors(state);
         session_reset_settings(state);
     }
 }
@@ -232,13 +277,21 @@ static void note_name(struct session_state *state, const struct statement *state
         session_remember_prepared(state, statement, decision->database);
         break;
     case KIND_DEALLOCATE:
-        session_forget_named(state, facts->name);
+        if (facts->name == NULL) {
+            session_forget_prepared(state);
+        } else {
+            session_forget_named(state, facts->name);
+        }
         break;
     case KIND_DECLARE:
         session_remember_cursor(state, statement, decision->database);
         break;
     case KIND_CLOSE:
-        session_close_cursor(state, facts->name);
+        if (facts->name == NULL) {
+            session_close_cursors(state);
+        } else {
+            session_close_cursor(state, facts->name);
+        }
         break;
     default:
         if ((facts->flags & STATEMENT_SET_CONFIG) != 0) {

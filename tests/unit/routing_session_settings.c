@@ -155,6 +155,47 @@ static void an_unknown_setting_of_ours_is_42704(void **unused) {
     fixture_close(&f);
 }
 
+static void a_setting_returns_to_its_value_at_the_savepoint(void **unused) {
+    (void)unused;
+    struct fixture f;
+    fixture_open(&f, RULES_ENFORCED, "app");
+    fixture_run(&f, "BEGIN");
+    fixture_run(&f, "SET pginterlock.database = 'main'");
+    fixture_run(&f, "SAVEPOINT a");
+    fixture_run(&f, "SET pginterlock.database = 'ci'");
+    fixture_run(&f, "SET pginterlock.database = 'ci'");
+    assert_goes(&f, "SELECT 1", "ci");
+    fixture_run(&f, "ROLLBACK TO a");
+    assert_goes(&f, "SELECT 1", "main");
+    fixture_run(&f, "COMMIT");
+    assert_goes(&f, "SELECT 1", "main");
+    fixture_close(&f);
+}
+
+static void set_after_set_local_outlives_the_transaction(void **unused) {
+    (void)unused;
+    struct fixture f;
+    fixture_open(&f, RULES_ENFORCED, "app");
+    fixture_run(&f, "BEGIN");
+    fixture_run(&f, "SET LOCAL pginterlock.database = 'main'");
+    fixture_run(&f, "SET pginterlock.database = 'ci'");
+    fixture_run(&f, "SET LOCAL pginterlock.database = 'main'");
+    assert_goes(&f, "SELECT 1", "main");
+    fixture_run(&f, "COMMIT");
+    assert_goes(&f, "SELECT 1", "ci");
+    fixture_close(&f);
+}
+
+static void set_config_of_what_is_not_constant_changes_nothing(void **unused) {
+    (void)unused;
+    struct fixture f;
+    fixture_open(&f, RULES_ENFORCED, "app");
+    fixture_run(&f, "SET pginterlock.database = 'ci'");
+    fixture_run(&f, "SELECT set_config('pginterlock.database', lower('MAIN'), false)");
+    assert_goes(&f, "SELECT 1", "ci");
+    fixture_close(&f);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(after_a_permitted_write_both_count_as_modified),
@@ -169,6 +210,9 @@ int main(void) {
         cmocka_unit_test(show_tells_the_proxys_own_settings),
         cmocka_unit_test(a_setting_with_a_wrong_value_is_22023),
         cmocka_unit_test(an_unknown_setting_of_ours_is_42704),
+        cmocka_unit_test(a_setting_returns_to_its_value_at_the_savepoint),
+        cmocka_unit_test(set_after_set_local_outlives_the_transaction),
+        cmocka_unit_test(set_config_of_what_is_not_constant_changes_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -376,6 +376,52 @@ static void positions_count_characters_from_one(void **unused) {
     assert_int_equal(position_in_characters("abc", 3, -1), 0);
 }
 
+static void a_reload_keeps_what_the_session_has_done(void **unused) {
+    (void)unused;
+    struct fixture f;
+    struct fixture old;
+    fixture_open(&f, RULES_ENFORCED, "app");
+    fixture_run(&f, "PREPARE p AS DELETE FROM ci_builds");
+    fixture_run(&f, "BEGIN");
+    fixture_run(&f, "DELETE FROM projects");
+    old = f;
+    fixture_write(
+        &f, "tables.yml",
+        "aaa: :gitlab_aaa\nci_builds: :gitlab_ci\nprojects: :gitlab_main\nusers: :gitlab_main\n");
+    struct session_state *session = f.session;
+    fixture_load(&f, "app");
+    session_state_free(f.session);
+    f.session = session;
+    session_set_settings(f.session, f.settings, settings_find_entrypoint(f.settings, "app"));
+    router_free(old.router);
+    query_unref(old.query);
+    settings_unref(old.settings);
+    assert_goes(&f, "EXECUTE p", "cross_transaction");
+    assert_non_null(
+        strstr(f.decision.violation.detail, "DELETE projects (gitlab_main, database main)"));
+    fixture_close(&f);
+}
+
+static void many_temporary_tables_are_all_remembered(void **unused) {
+    (void)unused;
+    struct fixture f;
+    char sql[100];
+    fixture_open(&f, RULES_ENFORCED, "app");
+    fixture_run(&f, "BEGIN");
+    for (int i = 0; i < 1000; i++) {
+        snprintf(sql, sizeof sql, "CREATE TEMP TABLE t%dx AS SELECT 1 FROM ci_builds", i);
+        fixture_run(&f, sql);
+        snprintf(sql, sizeof sql, "DROP TABLE t%dx", i);
+        if (i % 2 == 0) {
+            assert_goes(&f, sql, "ci");
+        }
+    }
+    fixture_run(&f, "COMMIT");
+    assert_goes(&f, "SELECT 1 FROM t501x", "ci");
+    assert_goes(&f, "SELECT 1 FROM t500x", "unclassified");
+    fixture_close(&f);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_transaction_may_read_both_and_modify_one),
@@ -410,6 +456,8 @@ int main(void) {
         cmocka_unit_test(a_status_that_differs_is_adopted),
         cmocka_unit_test(the_modified_databases_are_told),
         cmocka_unit_test(positions_count_characters_from_one),
+        cmocka_unit_test(a_reload_keeps_what_the_session_has_done),
+        cmocka_unit_test(many_temporary_tables_are_all_remembered),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
