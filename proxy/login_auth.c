@@ -135,7 +135,7 @@ enum login_state login_auth_password(struct login *login, const uint8_t *body, s
     if (user == NULL)
         return refuse_password(login, "the user isn't in auth.users");
     if (!password_matches_plain(user->name, user->secret, password))
-        return refuse_password(login, "wrong password");
+        return refuse_password(login, "the password doesn't match");
     login->password = alloc_text(password);
     return login_accept(login);
 }
@@ -149,7 +149,7 @@ enum login_state login_auth_md5(struct login *login, const uint8_t *body, size_t
     if (user == NULL)
         return refuse_password(login, "the user isn't in auth.users");
     if (!password_matches_md5(user->name, user->secret, login->salt, answer))
-        return refuse_password(login, "wrong password");
+        return refuse_password(login, "the password doesn't match");
     return login_accept(login);
 }
 
@@ -160,7 +160,7 @@ static const char *sasl_failure(const struct login *login) {
         return "the user isn't in auth.users";
     if (secret_is_md5(user->secret))
         return "the user's secret in auth.users is an md5 one, which SCRAM can't check";
-    return "wrong password";
+    return "the password doesn't match";
 }
 
 /* What a step of the exchange leads to; CONTINUE to `next`. */
