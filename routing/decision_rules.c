@@ -254,7 +254,8 @@ bool decision_check_transaction(struct deciding *d) {
     }
     const struct mark *now = &d->state->now;
     database_set databases = modified_databases(d, target);
-    schema_set schemas = d->subject->modified;
+    /* A structure change modifies its database; the lists are about rows. */
+    schema_set schemas = d->subject->facts->kind == KIND_DDL ? 0 : d->subject->modified;
     d->out->modifies = databases;
     d->out->modified_schemas = schemas;
     database_set all = now->modified | databases;

@@ -138,6 +138,11 @@ void session_apply_setting(struct session_state *state, const char *name, const 
     own_add(state, entry);
 }
 
+void session_set_at_startup(struct session_state *state, const char *name, const char *value) {
+    session_apply_setting(state, name, value, false);
+    state->begin = state->now;
+}
+
 void session_reset_settings(struct session_state *state) {
     for (int i = 0; i < OWN_COUNT; i++) {
         if (session_own_setting(state, (enum own_setting)i) != NULL) {

@@ -71,8 +71,8 @@ struct session_state;
 struct session_state *session_state_new(const struct settings *settings, int entrypoint);
 void session_state_free(struct session_state *state);
 
-/* After a reload (only where settings_same_databases()). Cursors and prepared statements keep their
- * facts. */
+/* After a reload (only where settings_same_databases()); the settings so far must still be there.
+ * What the session has done is kept, under the new classification. */
 void session_set_settings(struct session_state *state, const struct settings *settings,
                           int entrypoint);
 
@@ -121,6 +121,9 @@ bool session_check_setting(const struct session_state *state, const char *name, 
                            const char **sqlstate, struct error *error)
     __attribute__((warn_unused_result));
 bool session_is_own_setting(const char *name); /* begins with "pginterlock." */
+
+/* A setting of ours among the startup parameters, after session_check_setting(); before any statement. */
+void session_set_at_startup(struct session_state *state, const char *name, const char *value);
 
 /* Where a statement without tables would run now (protocol-level function calls and the like). */
 int session_default_database(const struct session_state *state);

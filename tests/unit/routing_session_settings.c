@@ -196,6 +196,17 @@ static void set_config_of_what_is_not_constant_changes_nothing(void **unused) {
     fixture_close(&f);
 }
 
+static void a_startup_setting_is_the_sessions_own(void **unused) {
+    (void)unused;
+    struct fixture f;
+    fixture_open(&f, RULES_ENFORCED, "app");
+    session_set_at_startup(f.session, "pginterlock.database", "ci");
+    fixture_run(&f, "BEGIN");
+    fixture_run(&f, "ROLLBACK");
+    assert_goes(&f, "SELECT 1", "ci");
+    fixture_close(&f);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(after_a_permitted_write_both_count_as_modified),
@@ -213,6 +224,7 @@ int main(void) {
         cmocka_unit_test(a_setting_returns_to_its_value_at_the_savepoint),
         cmocka_unit_test(set_after_set_local_outlives_the_transaction),
         cmocka_unit_test(set_config_of_what_is_not_constant_changes_nothing),
+        cmocka_unit_test(a_startup_setting_is_the_sessions_own),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
