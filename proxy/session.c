@@ -60,11 +60,10 @@ static void leave_worker(struct session *s) {
 void session_end(struct session *s, const char *reason) {
     if (s->phase == PHASE_CLOSING)
         return;
-    bool was_open = s->phase == PHASE_READY;
     s->phase = PHASE_CLOSING;
     reply_flush(s);
     stream_flush(&s->client);
-    log_event(s->worker->log, was_open ? LOG_INFO : LOG_DEBUG, "session ended",
+    log_event(s->worker->log, LOG_DEBUG, "session ended",
               (struct log_field[]){{"client", s->peer, 0},
                                    {"pid", NULL, (int64_t)s->pid},
                                    {"reason", reason, 0},
@@ -206,14 +205,12 @@ static const char *const reported[] = {
     "standard_conforming_strings", "TimeZone"};
 
 static void report_parameters(struct session *s, const struct link *link) {
-    s->parameters = alloc_new(sizeof reported / sizeof reported[0] * sizeof s->parameters[0]);
     for (size_t i = 0; i < sizeof reported / sizeof reported[0]; i++) {
         const char *value = PQparameterStatus(link->conn, reported[i]);
         if (value == NULL)
             continue;
         message_put_parameter_status(&s->out, reported[i], value);
-        s->parameters[s->parameter_count++] =
-            (struct known_parameter){alloc_text(reported[i]), alloc_text(value)};
+        session_learn_parameter(s, reported[i], value);
     }
 }
 
@@ -228,6 +225,12 @@ static bool make_key(struct session *s) {
 }
 
 static void become_ready(struct session *s, struct link *link) {
+    const char *encoding = PQparameterStatus(link->conn, "client_encoding");
+    if (encoding != NULL && encoding_is_unsafe(encoding)) {
+        reply_fatal(s, "0A000", ENCODING_REFUSED, NULL, ENCODING_HINT);
+        session_end(s, "unsafe client_encoding");
+        return;
+    }
     s->pid = (uint32_t)PQbackendPID(link->conn);
     if (!make_key(s)) {
         reply_fatal(s, "XX000", "could not generate random cancel key", NULL, NULL);
@@ -339,6 +342,8 @@ bool session_open(struct worker *worker, int fd, bool is_unix, const char *peer,
     s->config = worker_config_ref(worker->config);
     s->is_unix = is_unix;
     s->block_lost = -1;
+    s->lexing.standard_conforming_strings = true;
+    s->utf8 = true;
     snprintf(s->peer, sizeof s->peer, "%s", peer);
     if (!stream_init(&s->client, &worker->loop, worker->buffers, fd, on_client_event, s, error)) {
         close(fd);

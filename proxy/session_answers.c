@@ -273,20 +273,32 @@ static void on_parameter(struct session *s, const uint8_t *message, size_t lengt
     if (name_length + 1 >= body || name[body - 1] != '\0')
         return;
     const char *value = name + name_length + 1;
+    for (size_t i = 0; i < s->parameter_count; i++)
+        if (strcmp(s->parameters[i].name, name) == 0 && strcmp(s->parameters[i].value, value) == 0)
+            return;
+    session_learn_parameter(s, name, value);
+    stream_send(&s->client, message, length);
+    if (strcmp(name, "client_encoding") == 0 && encoding_is_unsafe(value)) {
+        /* Set past the classifier (a function, set_config() with an expression): the next text could deceive it. */
+        reply_fatal(s, "0A000", ENCODING_REFUSED, NULL, ENCODING_HINT);
+        session_end(s, "unsafe client_encoding");
+    }
+}
+
+void session_learn_parameter(struct session *s, const char *name, const char *value) {
+    if (strcmp(name, "standard_conforming_strings") == 0)
+        s->lexing.standard_conforming_strings = strcmp(value, "off") != 0;
+    else if (strcmp(name, "client_encoding") == 0)
+        s->utf8 = strcmp(value, "UTF8") == 0;
     for (size_t i = 0; i < s->parameter_count; i++) {
         if (strcmp(s->parameters[i].name, name) != 0)
             continue;
-        if (strcmp(s->parameters[i].value, value) == 0)
-            return;
         free(s->parameters[i].value);
         s->parameters[i].value = alloc_text(value);
-        stream_send(&s->client, message, length);
         return;
     }
-    s->parameters = alloc_resize(s->parameters, (s->parameter_count + 1) * sizeof s->parameters[0]);
-    s->parameters[s->parameter_count++] =
-        (struct known_parameter){alloc_text(name), alloc_text(value)};
-    stream_send(&s->client, message, length);
+    s->parameters = alloc_grow(s->parameters, s->parameter_count, sizeof s->parameters[0]);
+    s->parameters[s->parameter_count++] = (struct known_parameter){alloc_text(name), alloc_text(value)};
 }
 
 /* -- the rest ----------------------------------------------------------------------------------------------------- */
@@ -416,6 +428,8 @@ static bool read_message(struct session *s, struct link *link, enum progress *pr
         return true;
     }
     bool known = handle(s, link, stream_peek(&link->stream), frame.length);
+    if (s->phase == PHASE_CLOSING)
+        return true;
     stream_consume(&link->stream, frame.length);
     return known;
 }

@@ -108,6 +108,8 @@ struct session {
     size_t body_left;
 
     struct wire_buffer out; /* messages of our own, on their way to the client's stream */
+    struct lexing lexing; /* how the server reads the client's text */
+    bool utf8;
     struct known_parameter *parameters;
     size_t parameter_count;
     bool processing, again;
@@ -139,6 +141,9 @@ void session_route(struct session *s, const struct statement *statement, struct 
 /* Text of a message into s->query, once. False: the client has got the error. */
 bool session_take_query(struct session *s, const char *text, size_t length);
 struct query *session_give_query(struct session *s); /* the reference, and s->query is NULL */
+bool encoding_is_unsafe(const char *name);
+#define ENCODING_REFUSED "this client_encoding is not supported: its characters can hide a quote from the proxy"
+#define ENCODING_HINT "Use UTF8; the server converts."
 /* Tells a loss within the open transaction, once. True: it was told as an error, the transaction failed. */
 bool session_tell_block_lost(struct session *s);
 
@@ -192,6 +197,8 @@ void session_note_settings(struct session *s, struct link *link, const struct qu
 void session_ask_setting(struct session *s, struct link *link);
 void session_capture_setting(struct session *s, struct link *link, const struct request *request, const uint8_t *row,
                              size_t length);
+
+void session_learn_parameter(struct session *s, const char *name, const char *value);
 
 /* -- session_reply.c ---------------------------------------------------------------------------------------------- */
 char session_status(const struct session *s); /* 'I', 'T' or 'E' */

@@ -2,8 +2,10 @@
 #include "proxy/session_internal.h"
 
 #include <assert.h>
+#include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 bool statement_is_scripted(const struct statement *statement) {
     const struct statement_facts *facts = statement->facts;
@@ -31,18 +33,8 @@ bool statement_is_scripted(const struct statement *statement) {
 bool session_take_query(struct session *s, const char *text, size_t length) {
     if (s->query != NULL)
         return true;
-    /* The server reads strings by its own setting and names by the client's encoding. */
-    struct lexing lexing = {.standard_conforming_strings = true};
-    bool utf8 = true;
-    for (size_t i = 0; i < s->parameter_count; i++) {
-        const struct known_parameter *parameter = &s->parameters[i];
-        if (strcmp(parameter->name, "standard_conforming_strings") == 0)
-            lexing.standard_conforming_strings = strcmp(parameter->value, "off") != 0;
-        else if (strcmp(parameter->name, "client_encoding") == 0)
-            utf8 = strcmp(parameter->value, "UTF8") == 0;
-    }
     struct error error = {{0}};
-    if (router_query(s->config->router, text, length, &lexing, utf8, &s->query, &error))
+    if (router_query(s->config->router, text, length, &s->lexing, s->utf8, &s->query, &error))
         return true;
     s->query = NULL;
     reply_error(s, "22021", error.text, NULL, NULL);
@@ -55,10 +47,45 @@ struct query *session_give_query(struct session *s) {
     return query;
 }
 
+/* Encodings in which the second byte of a character can look like a quote or a backslash: what the proxy reads and what
+ * the server reads could differ. */
+bool encoding_is_unsafe(const char *name) {
+    static const char *const unsafe[] = {"sjis", "shiftjis", "mskanji", "win932", "windows932", "shiftjis2004", "big5",
+                                         "win950", "windows950", "gbk", "win936", "windows936", "uhc", "win949",
+                                         "windows949", "gb18030", "johab"};
+    char plain[32];
+    size_t length = 0;
+    for (; *name != '\0' && length < sizeof plain - 1; name++)
+        if (isalnum((unsigned char)*name))
+            plain[length++] = (char)tolower((unsigned char)*name);
+    plain[length] = '\0';
+    for (size_t i = 0; i < sizeof unsafe / sizeof unsafe[0]; i++)
+        if (strcmp(plain, unsafe[i]) == 0)
+            return true;
+    return false;
+}
+
+static bool sets_unsafe_encoding(const struct statement_facts *facts) {
+    return facts->name != NULL && facts->value != NULL && strcasecmp(facts->name, "client_encoding") == 0 &&
+           encoding_is_unsafe(facts->value);
+}
+
 void session_route(struct session *s, const struct statement *statement, struct decision *decision,
                    const struct statement **effective) {
     *effective = statement;
     enum statement_kind kind = statement->facts->kind;
+    if (kind == KIND_SET && sets_unsafe_encoding(statement->facts)) {
+        memset(decision, 0, sizeof *decision);
+        decision->destination = DESTINATION_NONE;
+        decision->database = -1;
+        decision->violated = true;
+        decision->violation = (struct violation){.rule = RULE_UNROUTABLE,
+                                                 .sqlstate = "0A000",
+                                                 .message = ENCODING_REFUSED,
+                                                 .hint = ENCODING_HINT,
+                                                 .position = -1};
+        return;
+    }
     struct prepared *prepared = NULL;
     if ((kind == KIND_EXECUTE || kind == KIND_DEALLOCATE) && statement->facts->name != NULL)
         prepared = prepared_find(s->prepared, statement->facts->name);
