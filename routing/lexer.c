@@ -163,9 +163,9 @@ static void next_number(const struct lexer *lexer, struct token *token) {
         while (is(at(lexer, i), CLASS_DIGIT))
             i++;
     }
-    char c = at(lexer, i);
-    char sign = at(lexer, i + 1);
-    if ((c == 'e' || c == 'E') && (sign == '+' || sign == '-') && is(at(lexer, i + 2), CLASS_DIGIT))
+    bool exponent = at(lexer, i) == 'e' || at(lexer, i) == 'E';
+    if (exponent && (at(lexer, i + 1) == '+' || at(lexer, i + 1) == '-') &&
+        is(at(lexer, i + 2), CLASS_DIGIT))
         i += 2;
     while (is(at(lexer, i),
               CLASS_START | CLASS_DIGIT)) /* exponent, or junk that no version takes for a name */
