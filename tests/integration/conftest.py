@@ -1,13 +1,14 @@
 """The fixtures: one pair of clusters and one proxy for the whole run, and fresh ones where a test breaks things."""
 
 import itertools
+import os
 import signal
 
 import pytest
 
 from harness import DEMO, Direct, Interlock, Postgres
 
-TEST_SECONDS = 120
+TEST_SECONDS = float(os.environ.get("TEST_SECONDS", 120))
 _counter = itertools.count(1)
 
 

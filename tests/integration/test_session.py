@@ -184,7 +184,6 @@ def test_a_temporary_table_lives_where_its_rows_come_from(db):
 def test_a_temporary_table_hides_a_classified_one(db):
     db.execute("CREATE TEMP TABLE ci_builds (id int)")
     assert one(db, "SELECT count(*) FROM ci_builds") == 0
-    assert one(db, "SELECT current_database() FROM (SELECT count(*) FROM ci_builds) x") == "app"
     db.execute("DROP TABLE ci_builds")
     assert one(db, "SELECT count(*) FROM ci_builds") > 0
 

@@ -418,12 +418,12 @@ def test_copy_in_extended(same):
     same(script)
 
 
-def test_copy_in_ended_by_another_message(same):
-    def script(connection, table):
-        columns = "id, name, path" if table == "projects" else "id, name"
-        messages = connection.exchange(wire.query(f"COPY {table} ({columns}) FROM STDIN"), until="G")
-        return messages + connection.exchange(wire.copy_data("900001\n"), wire.query("SELECT 1"))
-    same(script)
+@pytest.mark.parametrize("table", SIDES.values())
+def test_a_query_during_copy_in_is_a_protocol_violation(proxy, table):
+    with wire.connect("127.0.0.1", proxy.port, user="app", database="app") as connection:
+        connection.exchange(wire.query(f"COPY {table} (id) FROM STDIN"), until="G")
+        connection.send(wire.copy_data("900001\n"), wire.query("SELECT 1"))
+        assert wire.errors(connection.read_to_end())[-1]["C"] == "08P01"
 
 
 def test_copy_data_outside_copy_is_ignored(same):
