@@ -327,6 +327,11 @@ static void run_end(struct session *s, const struct statement *statement) {
     size_t length;
     const char *sql = statement_text(s->script.query, statement, &length);
     bool commits = statement->facts->kind == KIND_COMMIT && !failed;
+    if (failed && statement->facts->kind == KIND_COMMIT) {
+        /* The links need not have failed: a rejection never reached them. */
+        sql = statement->facts->flags & STATEMENT_CHAIN ? "ROLLBACK AND CHAIN" : "ROLLBACK";
+        length = strlen(sql);
+    }
     fan_start(s, session_links_in_block(s), sql, length, commits, statement);
 }
 
