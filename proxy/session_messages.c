@@ -161,9 +161,9 @@ static enum progress on_whole_message(struct session *s, char type, const uint8_
     case 'E':
         return session_on_execute(s, body, body_length, length);
     case 'H':
-        return session_on_flush(s, length);
+        return body_length > 0 ? protocol_violation(s, "invalid message format") : session_on_flush(s, length);
     case 'S':
-        return session_on_sync(s, length);
+        return body_length > 0 ? protocol_violation(s, "invalid message format") : session_on_sync(s, length);
     case 'X':
         session_end(s, "client disconnected");
         return PROGRESS_WAIT;

@@ -196,11 +196,13 @@ static void fan_finish(struct session *s) {
     struct fan fan = s->script.fan;
     s->script.fan.active = false;
     const struct statement *statement = fan.statement;
-    if (statement == NULL) { /* end of an implicit transaction */
+    if (statement == NULL) {
+        s->script.failed = s->script.failed || fan.failed;
+        if (session_block_status(s->routing) != BLOCK_IMPLICIT)
+            return; /* a Sync within a block ends nothing */
         bool committed = fan.commits && !fan.failed;
         session_end_implicit(s->routing, committed);
         session_block_finished(s, committed, false);
-        s->script.failed = s->script.failed || fan.failed;
         return;
     }
     const struct statement_facts *facts = statement->facts;
@@ -404,6 +406,16 @@ static enum progress run_on_link(struct session *s, const struct statement *stat
     return PROGRESS_DONE;
 }
 
+/* COMMIT or ROLLBACK outside a transaction: the server has the warning; where it is not connected we have it. */
+static bool end_outside_block(struct session *s, const struct statement *statement) {
+    struct link *link = s->links[session_physical(s, session_default_database(s->routing))];
+    if (link != NULL && link->state == LINK_READY)
+        return false;
+    reply_notice(s, "WARNING", "25P01", "there is no transaction in progress");
+    reply_command_complete(s, statement->facts->kind == KIND_COMMIT ? "COMMIT" : "ROLLBACK");
+    return true;
+}
+
 /* True: the statement is answered, or its fan was started. */
 static bool run_verb(struct session *s, const struct statement *statement, enum progress *progress) {
     enum block_status status = session_block_status(s->routing);
@@ -439,7 +451,7 @@ static bool run_verb(struct session *s, const struct statement *statement, enum 
     case KIND_COMMIT:
     case KIND_ROLLBACK:
         if (status == BLOCK_IDLE)
-            return false;
+            return end_outside_block(s, statement);
         if (status == BLOCK_IMPLICIT)
             run_implicit_end(s, statement);
         else
@@ -542,11 +554,12 @@ void script_start(struct session *s, struct query *query_take, bool extended) {
 void script_start_sync(struct session *s, database_set unsynced, bool commit) {
     assert(!s->script.active);
     s->script = (struct script){.active = true};
-    fan_start(s, unsynced, "", 0, true, NULL);
+    bool implicit = session_block_status(s->routing) == BLOCK_IMPLICIT;
+    fan_start(s, unsynced, "", 0, implicit, NULL);
     s->script.fan.sync = true;
     s->script.fan.several = true;
     s->script.fan.modified = modified_links(s) & unsynced;
-    s->script.fan.failed = !commit;
+    s->script.fan.failed = implicit && !commit;
 }
 
 static void script_end(struct session *s) {
