@@ -310,6 +310,52 @@ static size_t unquote_name(const char *from, size_t length, char name[LEXER_NAME
     return cut_name(name, used, i < length);
 }
 
+static int hexadecimal(char c) {
+    if (c >= '0' && c <= '9')
+        return c - '0';
+    c = (char)(c | 0x20);
+    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+static size_t encode_utf8(unsigned code, char out[4]) {
+    if (code < 0x80) {
+        out[0] = (char)code;
+        return 1;
+    }
+    size_t size = code < 0x800 ? 2 : code < 0x10000 ? 3 : 4;
+    for (size_t i = size - 1; i > 0; i--, code >>= 6)
+        out[i] = (char)(0x80 | (code & 0x3F));
+    out[0] = (char)((0xF00 >> size) | code);
+    return size;
+}
+
+/* U&"d\0061t\+000061": the escape character that UESCAPE may set is not known here. */
+static size_t unescape_name(const char *from, size_t length, char name[LEXER_NAME_MAX + 1]) {
+    size_t used = 0;
+    size_t i = 0;
+    while (i < length && used + 4 <= LEXER_NAME_MAX) {
+        if (from[i] != '\\' || (i + 1 < length && from[i + 1] == '\\')) {
+            name[used++] = from[i];
+            i += from[i] == '\\' || from[i] == '"' ? 2 : 1;
+            continue;
+        }
+        bool longer = i + 1 < length && from[i + 1] == '+';
+        size_t digits = longer ? 6 : 4;
+        i += longer ? 2 : 1;
+        unsigned code = 0;
+        for (size_t end = i + digits; i < end; i++) {
+            int digit = i < length ? hexadecimal(from[i]) : -1;
+            if (digit < 0)
+                return 0;
+            code = code * 16 + (unsigned)digit;
+        }
+        if (code == 0 || code > 0x10FFFF)
+            return 0;
+        used += encode_utf8(code, name + used);
+    }
+    return cut_name(name, used, i < length);
+}
+
 size_t lexer_name(const char *text, const struct token *token, char name[LEXER_NAME_MAX + 1]) {
     name[0] = '\0';
     size_t length = token->end - token->start;
@@ -320,9 +366,11 @@ size_t lexer_name(const char *text, const struct token *token, char name[LEXER_N
     size_t prefix = text[token->start] == '"' ? 1 : 3;
     if (length < prefix + 1)
         return 0;
-    if (prefix == 3 && memchr(text + token->start, '\\', length))
-        return 0;
-    return unquote_name(text + token->start + prefix, length - prefix - 1, name);
+    const char *from = text + token->start + prefix;
+    length -= prefix + 1;
+    if (prefix == 3 && memchr(from, '\\', length))
+        return unescape_name(from, length, name);
+    return unquote_name(from, length, name);
 }
 
 bool lexer_string_part(const char *text, size_t length, size_t *position,

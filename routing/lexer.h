@@ -46,7 +46,7 @@ void lexer_init(struct lexer *lexer, const char *text, size_t length,
 void lexer_next(struct lexer *lexer, struct token *token);
 
 /* Writes the name that an identifier token stands for, folded or unquoted and cut to 63 bytes, with
- * a NUL: its length; 0 where it has no name (an empty or Unicode-escaped quoted identifier). */
+ * a NUL: its length; 0 where it has none. */
 enum { LEXER_NAME_MAX = 63 };
 size_t lexer_name(const char *text, const struct token *token, char name[LEXER_NAME_MAX + 1]);
 

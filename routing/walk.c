@@ -83,7 +83,8 @@ int walk_add_relation(struct walk *walk, const RangeVar *relation, enum access a
                       unsigned flags) {
     if (relation->relpersistence == 't' && (flags & TABLE_CREATED))
         flags |= TABLE_TEMPORARY;
-    if (!(flags & TABLE_OTHER_OBJECT) && walk_is_sequence_name(relation->relname))
+    if (!(flags & (TABLE_OTHER_OBJECT | TABLE_CREATED)) && access != ACCESS_WRITE &&
+        walk_is_sequence_name(relation->relname)) /* FROM x_id_seq, ALTER TABLE x_id_seq */
         flags |= TABLE_SEQUENCE;
     return collector_add_table(walk->out, relation->schemaname, relation->relname,
                                clamp(walk, access), flags | walk->table_flags,

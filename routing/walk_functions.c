@@ -40,6 +40,7 @@ static const struct name_function name_functions[] = {
     {"pg_total_relation_size", 0, 0},
     {"pgstattuple", 0, 0},
     {"pgstattuple_approx", 0, 0},
+    {"regclass", 0, 0},
     {"row_security_active", 0, 0},
     {"setval", 0, TABLE_SEQUENCE},
     {"table_to_xml", 0, 0},
@@ -130,7 +131,7 @@ bool walk_cast_names(struct walk *walk, const TypeCast *cast) {
     else if (strcmp(type, "regclass") != 0)
         return false;
     if (nodeTag(cast->arg) != T_A_ArrayExpr)
-        return nodeTag(cast->arg) != T_TypeCast && add_constant_names(walk, cast->arg, flags);
+        return add_constant_names(walk, cast->arg, flags);
     const List *elements = ((const A_ArrayExpr *)cast->arg)->elements;
     for (int i = 0; i < list_length(elements); i++)
         (void)add_constant_names(walk, list_nth(elements, i), flags);

@@ -154,6 +154,9 @@ static void names_in_strings_count_as_reads(void **state) {
     expect_facts("SELECT '123'::regclass, 'a b'::regclass, ''::regclass, 'x'::text, NULL::regclass",
                  "select");
     expect_facts("SELECT 1 FROM a WHERE 'a'::regclass = 1", "select: a read");
+    expect_facts("SELECT regclass('a'), 'b'::text::regclass, $1::regclass",
+                 "select: a read', b read'");
+    expect_facts("SELECT last_value FROM a_id_seq", "select: a_id_seq read#");
 }
 
 static void row_types_are_marked_as_types(void **state) {

@@ -159,6 +159,29 @@ static void names_are_folded_unquoted_and_cut(void **state) {
     }
 }
 
+static void unicode_escapes_in_names_are_read(void **state) {
+    (void)state;
+    char name[LEXER_NAME_MAX + 1];
+    static const struct {
+        const char *sql, *name;
+    } cases[] = {
+        {"U&\"ci\\005fbuilds\"", "ci_builds"},
+        {"u&\"\\+00005f\\\\\"", "_\\"},
+        {"U&\"\\20ac\\+01F600\"", "€😀"},
+        {"U&\"\\00\"", ""},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct lexer lexer;
+        struct token token;
+        lexer_init(&lexer, cases[i].sql, strlen(cases[i].sql), true);
+        lexer_next(&lexer, &token);
+        assert_int_equal(token.end, strlen(cases[i].sql));
+        assert_int_equal(lexer_name(cases[i].sql, &token, name), strlen(cases[i].name));
+        if (cases[i].name[0])
+            assert_string_equal(name, cases[i].name);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_nul_is_refused),
@@ -172,6 +195,7 @@ int main(void) {
         cmocka_unit_test(dollar_quotes_need_their_own_tag),
         cmocka_unit_test(comments_end_operators),
         cmocka_unit_test(names_are_folded_unquoted_and_cut),
+        cmocka_unit_test(unicode_escapes_in_names_are_read),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
