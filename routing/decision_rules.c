@@ -40,7 +40,7 @@ static bool let_pass(struct deciding *d, enum rule rule, unsigned comment, unsig
     if (out->observation_count < OBSERVATIONS_MAX) {
         struct observation *observation = &out->observations[out->observation_count++];
         observation->rule = rule;
-        observation->reason = reason;
+        observation->reason = (enum observation_reason)reason;
         observation->message = out->violation.message;
         observation->detail = out->violation.detail;
     }

@@ -5,7 +5,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
 #define uthash_fatal(message) abort()
+#define HASH_FUNCTION(key, length, hash) (hash) = (unsigned)XXH3_64bits(key, length)
 #include <uthash.h>
 
 struct name_entry {

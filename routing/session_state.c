@@ -208,7 +208,9 @@ static void note_modification(struct session_state *state, const struct statemen
     }
     state->now.modified |= decision->modifies;
     state->now.modified_schemas |= decision->modified_schemas;
-    state->now.last_wrote = decision->database;
+    /* Over two databases in one store it may have run at home of what it read. */
+    bool there = (decision->modifies >> decision->database & 1) != 0;
+    state->now.last_wrote = there ? decision->database : database_set_first(decision->modifies);
 }
 
 /* A statement that ran on one database: which matters for where the next ones go. */

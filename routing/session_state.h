@@ -43,7 +43,12 @@ enum { OBSERVATIONS_MAX = 8 };
 /* A violation that was let pass: by `report`, or by a permit. */
 struct observation {
     enum rule rule;
-    enum { OBSERVED_REPORT, OBSERVED_COMMENT, OBSERVED_SETTING, OBSERVED_ALLOWLIST } reason;
+    enum observation_reason {
+        OBSERVED_REPORT,
+        OBSERVED_COMMENT,
+        OBSERVED_SETTING,
+        OBSERVED_ALLOWLIST
+    } reason;
     const char *message;
     const char *detail;
 };
@@ -122,7 +127,8 @@ bool session_check_setting(const struct session_state *state, const char *name, 
     __attribute__((warn_unused_result));
 bool session_is_own_setting(const char *name); /* begins with "pginterlock." */
 
-/* A setting of ours among the startup parameters, after session_check_setting(); before any statement. */
+/* A setting of ours among the startup parameters, after session_check_setting(); before any
+ * statement. */
 void session_set_at_startup(struct session_state *state, const char *name, const char *value);
 
 /* Where a statement without tables would run now (protocol-level function calls and the like). */

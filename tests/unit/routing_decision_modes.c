@@ -92,6 +92,19 @@ static void a_statement_that_writes_both_is_a_cross_transaction_too(void **unuse
     fixture_close(&f);
 }
 
+static void a_permitted_join_writes_where_its_target_is_at_home(void **unused) {
+    (void)unused;
+    struct fixture f;
+    fixture_open_single(&f, RULES_ENFORCED, "app");
+    fixture_run(&f, "SET pginterlock.allow = 'cross_join'");
+    fixture_run(&f, "BEGIN");
+    fixture_run(&f, "WITH b AS (SELECT id FROM ci_builds) DELETE FROM projects USING b");
+    assert_int_equal(session_modified(f.session), 1);
+    assert_goes(&f, "DELETE FROM detached_partitions", "main");
+    assert_goes(&f, "DELETE FROM ci_builds", "cross_transaction");
+    fixture_close(&f);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_comment_permits_a_cross_join_within_one_store),
@@ -104,6 +117,7 @@ int main(void) {
         cmocka_unit_test(a_reported_foreign_key_across_stores_is_still_rejected),
         cmocka_unit_test(a_reported_foreign_key_passes_within_one_store),
         cmocka_unit_test(a_statement_that_writes_both_is_a_cross_transaction_too),
+        cmocka_unit_test(a_permitted_join_writes_where_its_target_is_at_home),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
