@@ -35,9 +35,10 @@ TEXTS = {
     "64 KB of minus": "SELECT " + "- " * 32_768 + "1",
     "20,000 statements": "SELECT 1;" * 20_000,
     "a 1 MB IN list": "SELECT count(*) FROM ci_builds WHERE id IN (" + ",".join(map(str, range(150_000))) + ")",
-    "5,000 unions": " UNION ALL ".join(["SELECT id FROM ci_builds"] * 5_000),
+    # PREPARE: the server need not plan them.
+    "5,000 unions": "PREPARE u AS " + " UNION ALL ".join(["SELECT id FROM ci_builds"] * 5_000),
     "5,000 common table expressions": "WITH " + ", ".join(f"c{n} AS (SELECT 1)" for n in range(5_000)) + " SELECT 1",
-    "5,000 joined tables": "SELECT 1 FROM " + ", ".join(f"ci_builds b{n}" for n in range(5_000)),
+    "5,000 joined tables": "PREPARE j AS SELECT 1 FROM " + ", ".join(f"ci_builds b{n}" for n in range(5_000)),
     "20,000 casts": "SELECT 1" + "::int" * 20_000,
     "a long identifier": "SELECT * FROM " + "x" * 100_000,
     "10,000 CASEs": "SELECT " + "CASE WHEN true THEN " * 10_000 + "1" + " END" * 10_000,
@@ -97,7 +98,7 @@ def test_bytes_of_another_encoding_pass(proxy):
 def test_encodings_whose_bytes_can_hide_a_quote_are_refused(proxy, encoding):
     with wire.connect("127.0.0.1", proxy.port, user="app", database="app") as connection:
         errors = wire.errors(connection.query(f"SET client_encoding = '{encoding}'"))
-        assert errors and errors[0]["S"] == "ERROR" and encoding.lower() in errors[0]["M"].lower()
+        assert errors and errors[0]["S"] == "ERROR" and "client_encoding" in errors[0]["M"]
 
 
 def test_others_are_served_while_one_is_slow(proxy):
@@ -115,7 +116,7 @@ def test_others_are_served_while_one_is_slow(proxy):
         client.start()
     try:
         with wire.connect("127.0.0.1", proxy.port, user="app", database="app", timeout=100) as connection:
-            for name in ("100,000 terms", "10,000 parentheses", "64 KB of /*"):
+            for name in ("100,000 terms", "10,000 parentheses", "100,000 terms over a table"):
                 connection.query(TEXTS[name])
     finally:
         stop.set()

@@ -1,0 +1,182 @@
+#!/usr/bin/env bash
+# Every test, or those named; installs what is missing and builds first. The last line is `N passed, N failed`.
+#
+#   tests/run.sh [NAME...]    NAME: a unit test (config_yaml), a fuzzer (fuzz_config_settings), a file of integration tests
+#                             (test_wire.py, test_wire) or one of its tests (test_wire.py::test_copy_out)
+#
+# FUZZ_SECONDS (10): how long each fuzzer runs. JOBS (all cores): parallel builds and unit tests.
+set -uo pipefail
+cd "$(dirname "$0")/.." || exit 2
+
+jobs=${JOBS:-$(nproc)}
+fuzz_seconds=${FUZZ_SECONDS:-10}
+python=/usr/bin/python3 # Debian's, which has Debian's psycopg
+temp=$(mktemp -d)
+passed=0 failed=0
+chmod 755 "$temp"
+trap 'rm -rf "$temp"' EXIT
+
+say() { printf '\n== %s\n' "$*"; }
+
+die() {
+    echo "$*" >&2
+    echo "$passed passed, $((failed + 1)) failed"
+    exit 1
+}
+
+# One thing that passed or failed as a whole.
+count() {
+    if [ "$2" -eq 0 ]; then passed=$((passed + 1)); else failed=$((failed + 1)) && echo "FAILED: $1"; fi
+}
+
+build() {
+    local log="$temp/build-$1.log"
+    say "build $1"
+    if ! { cmake --preset "$1" && cmake --build --preset "$1" -j "$jobs"; } >"$log" 2>&1; then
+        tail -n 40 "$log"
+        die "the $1 build failed"
+    fi
+    ! grep -n 'warning:' "$log" || count "no compiler warnings in the $1 build" 1
+}
+
+# --- what was asked for ---
+
+units=() fuzzers=() files=()
+for name in "$@"; do
+    name=${name#tests/unit/} name=${name#tests/integration/} name=${name#tests/fuzz/}
+    case $name in
+    fuzz_*) fuzzers+=("${name%.c}") ;;
+    *.py::*) files+=("tests/integration/$name") ;;
+    test_*) files+=("tests/integration/${name%.py}.py") ;;
+    *) name=${name%.c} && units+=("unit_${name#unit_}") ;;
+    esac
+done
+all=$([ $# -eq 0 ] && echo yes || echo no)
+
+deploy/dependencies.sh build server test || die "the packages could not be installed"
+
+# --- unit tests: each program tells how many of its tests passed ---
+
+run_unit() {
+    local program=$1 log=$2
+    if timeout 300 "$program" >"$log" 2>&1; then echo 0; else echo $?; fi >"$log.status"
+}
+export -f run_unit
+
+run_units() {
+    local preset=$1 folder=build/$1/tests logs=$temp/unit-$1 name log
+    mkdir "$logs"
+    say "unit tests, $preset"
+    local names=("${units[@]}")
+    [ $all = no ] || mapfile -t names < <(cd "$folder" && find . -maxdepth 1 -name 'unit_*' -type f -executable -printf '%f\n' | sort)
+    for name in "${names[@]}"; do
+        [ -x "$folder/$name" ] || die "no such test: ${name#unit_}"
+    done
+    printf '%s\n' "${names[@]}" | xargs -P "$jobs" -I{} bash -c "run_unit $folder/{} $logs/{}.log"
+    for name in "${names[@]}"; do
+        log=$logs/$name.log
+        local good bad
+        good=$(sed -nE 's/^\[  PASSED  \] ([0-9]+) test.*/\1/p' "$log" | awk '{n += $1} END {print n + 0}')
+        bad=$(sed -nE 's/^\[  FAILED  \] [^:]*: *([0-9]+) test.*/\1/p' "$log" | awk '{n += $1} END {print n + 0}')
+        [ "$(cat "$log.status")" -eq 0 ] || [ "$bad" -gt 0 ] || bad=1
+        passed=$((passed + good)) failed=$((failed + bad))
+        if [ "$bad" -gt 0 ]; then
+            echo "FAILED: $name ($preset)"
+            grep -vE '^\[ (RUN|      OK) ' "$log" | tail -n 60
+        fi
+    done
+}
+
+# --- fuzzers, briefly ---
+
+run_fuzzer() {
+    local name=$1 temp=$2 seconds=$3 source=tests/fuzz/corpus/${1#fuzz_}
+    mkdir -p "$temp/corpus-$name"
+    [ ! -d "$source" ] || cp "$source"/* "$temp/corpus-$name/" 2>/dev/null
+    if ASAN_OPTIONS=detect_leaks=1 timeout $((seconds + 120)) "build/fuzz/tests/$name" -max_total_time="$seconds" -timeout=20 \
+        -rss_limit_mb=4096 -artifact_prefix="$temp/$name-" "$temp/corpus-$name" >"$temp/$name.log" 2>&1; then
+        echo 0
+    else
+        echo 1
+    fi >"$temp/$name.status"
+}
+export -f run_fuzzer
+
+run_fuzzers() {
+    local names=("${fuzzers[@]}") name
+    build fuzz
+    [ $all = no ] || mapfile -t names < <(cd build/fuzz/tests && find . -maxdepth 1 -name 'fuzz_*' -type f -executable -printf '%f\n' | sort)
+    say "fuzzers, $fuzz_seconds s each"
+    printf '%s\n' "${names[@]}" | xargs -P "$jobs" -I{} bash -c "run_fuzzer {} $temp $fuzz_seconds"
+    for name in "${names[@]}"; do
+        local status
+        status=$(cat "$temp/$name.status")
+        [ "$status" -eq 0 ] || tail -n 40 "$temp/$name.log"
+        count "$name" "$status"
+    done
+}
+
+# --- integration tests ---
+
+install_node_pg() {
+    [ $all = yes ] || [[ " ${files[*]} " == *test_node_pg* ]] || return 0
+    if npm install --prefix "$temp/node" --silent --no-audit --no-fund pg@8 >"$temp/npm.log" 2>&1; then
+        export NODE_PG_MODULES=$temp/node/node_modules
+    else
+        tail -n 5 "$temp/npm.log"
+        count "npm install pg" 1
+    fi
+}
+
+run_pytest() { # PRESET FILE...: with that build of the program, into $temp/pytest-PRESET.*
+    local preset=$1
+    shift
+    TMPDIR=$temp PGINTERLOCK=$PWD/build/$preset/pginterlock PYTHONDONTWRITEBYTECODE=1 \
+        ASAN_OPTIONS=detect_leaks=1:detect_stack_use_after_return=0 UBSAN_OPTIONS=print_stacktrace=1 \
+        "$python" -m pytest -q -p no:cacheprovider --tb=short --junitxml "$temp/pytest-$preset.xml" "$@" \
+        >"$temp/pytest-$preset.log" 2>&1
+}
+
+count_pytest() {
+    local preset=$1 totals
+    say "integration tests, $preset"
+    grep -vE '^\.+( +\[ *[0-9]+%\])?$' "$temp/pytest-$preset.log"
+    if ! totals=$("$python" - "$temp/pytest-$preset.xml" <<'PYTHON'
+import sys, xml.etree.ElementTree as tree
+suite = tree.parse(sys.argv[1]).getroot().find("testsuite")
+bad = int(suite.get("failures")) + int(suite.get("errors"))
+print(int(suite.get("tests")) - bad - int(suite.get("skipped")), bad)
+PYTHON
+    ); then
+        count "pytest, $preset" 1
+        return
+    fi
+    passed=$((passed + ${totals% *})) failed=$((failed + ${totals#* }))
+}
+
+run_integration() {
+    local names=("${files[@]}")
+    install_node_pg
+    [ $all = no ] || names=(tests/integration)
+    # What a sanitizer can see in a running proxy; the two runs share nothing and mostly wait, so they run at once.
+    local sanitized=(tests/integration/test_{routing,transactions,wire,session,auth,failures,live_cases}.py)
+    [ $all = yes ] || sanitized=("${names[@]}")
+    run_pytest asan "${sanitized[@]}" &
+    run_pytest release "${names[@]}"
+    wait $!
+    count_pytest release
+    count_pytest asan
+}
+
+build release
+build asan
+if [ $all = yes ] || [ ${#units[@]} -gt 0 ]; then
+    run_units release
+    run_units asan
+fi
+if [ $all = yes ] || [ ${#fuzzers[@]} -gt 0 ]; then run_fuzzers; fi
+if [ $all = yes ] || [ ${#files[@]} -gt 0 ]; then run_integration; fi
+
+echo
+echo "$passed passed, $failed failed"
+[ "$failed" -eq 0 ]
