@@ -51,6 +51,7 @@ struct link {
     /* What the session keeps here of the database's side; see session_internal.h. */
     struct answers answers;     /* outstanding, oldest first */
     bool in_block;              /* BEGIN was sent and succeeded as far as known */
+    bool failed;                /* …and the server said that the block failed */
     bool unsynced;              /* extended messages went out since the last Sync */
     bool skipping;              /* it skips extended messages until Sync, after an error */
     bool sends_copy;            /* COPY IN: it takes CopyData now */

@@ -199,6 +199,7 @@ static void on_error(struct session *s, struct link *link, const uint8_t *messag
 /* What the database says of its transaction counts where it differs from what was thought. */
 static void reconcile(struct session *s, struct link *link, char status) {
     enum block_status believed = session_block_status(s->routing);
+    link->failed = status == 'E';
     if (status == 'I') {
         bool was = link->in_block;
         link->in_block = false;

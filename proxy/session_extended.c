@@ -61,22 +61,30 @@ static struct request *forward(struct session *s, struct link *link, enum reques
 }
 
 static bool leaves_failed_block(const struct statement *statement) {
-    if (statement == NULL)
-        return false;
-    enum statement_kind kind = statement->facts->kind;
-    return kind == KIND_ROLLBACK || kind == KIND_COMMIT || kind == KIND_ROLLBACK_TO;
+    return statement != NULL && statement_leaves_failed_block(statement);
 }
 
-/* 25P02, or the loss of a link within the transaction. USE_FAILED: the client has got the error. */
-static enum use check_transaction(struct session *s, const struct statement *statement) {
+/* 25P02, or the loss of a link within the transaction. USE_FAILED: the client has got the error; USE_ANSWERED: the
+ * message went to a database that will refuse it in its own words. */
+static enum use check_transaction(struct session *s, const struct statement *statement, enum request_kind kind,
+                                  size_t length) {
     bool failed = session_block_status(s->routing) == BLOCK_FAILED;
     if ((s->block_lost < 0 && !failed) || leaves_failed_block(statement))
         return USE_READY;
     if (session_wait_drained(s) == PROGRESS_WAIT) /* errors keep their place among the answers */
         return USE_WAIT;
-    if (!session_tell_block_lost(s))
+    if (session_tell_block_lost(s))
+        return USE_FAILED;
+    struct link *link = session_failed_link(s);
+    if (link == NULL) {
         reply_aborted(s);
-    return USE_FAILED;
+        return USE_FAILED;
+    }
+    if (s->query != NULL)
+        query_unref(session_give_query(s));
+    s->active = link;
+    forward(s, link, kind, length);
+    return USE_ANSWERED;
 }
 
 /* -- Parse -------------------------------------------------------------------------------------------------------- */
@@ -93,14 +101,14 @@ static int home_of(struct session *s, const struct statement *statement, const s
 }
 
 /* *database -1: the proxy runs it itself. */
-static enum use place_parse(struct session *s, const struct prepared *existing, int *database) {
+static enum use place_parse(struct session *s, const struct prepared *existing, size_t length, int *database) {
     const struct query *query = s->query;
     if (existing != NULL) { /* its name is taken: the server that has it says so */
         *database = existing->local ? session_default_database(s->routing) : existing->database;
         return USE_READY;
     }
     const struct statement *statement = query->count == 1 ? &query->statements[0] : NULL, *effective;
-    enum use use = check_transaction(s, statement);
+    enum use use = check_transaction(s, statement, REQUEST_PARSE, length);
     if (use != USE_READY)
         return use;
     if (statement == NULL) { /* empty, or several commands, which the server refuses */
@@ -137,12 +145,14 @@ enum progress session_on_parse(struct session *s, const uint8_t *body, size_t bo
         return refused(s, length);
     struct prepared *existing = parse.name[0] != '\0' ? prepared_find(s->prepared, parse.name) : NULL;
     int database;
-    enum use use = place_parse(s, existing, &database);
+    enum use use = place_parse(s, existing, length, &database);
     if (use == USE_READY && database < 0 && session_wait_drained(s) == PROGRESS_WAIT)
         return PROGRESS_WAIT;
     struct link *link = NULL;
     if (use == USE_READY && database >= 0)
         use = session_use_link(s, database, &link);
+    if (use == USE_ANSWERED)
+        return PROGRESS_DONE;
     if (use == USE_WAIT)
         return PROGRESS_WAIT;
     if (use == USE_FAILED)
@@ -211,7 +221,7 @@ enum progress session_on_bind(struct session *s, const struct bind_message *bind
     if (behind_barrier(s))
         return PROGRESS_WAIT;
     struct prepared *prepared = prepared_find(s->prepared, bind->statement);
-    enum use use = check_transaction(s, prepared != NULL ? prepared_statement(prepared) : NULL);
+    enum use use = check_transaction(s, prepared != NULL ? prepared_statement(prepared) : NULL, REQUEST_BIND, length);
     if (use == USE_READY && prepared != NULL && prepared->local) {
         if (session_wait_drained(s) == PROGRESS_WAIT)
             return PROGRESS_WAIT;
@@ -224,6 +234,8 @@ enum progress session_on_bind(struct session *s, const struct bind_message *bind
     struct link *link = NULL;
     if (use == USE_READY)
         use = session_use_link(s, database, &link);
+    if (use == USE_ANSWERED)
+        return PROGRESS_DONE;
     if (use == USE_WAIT)
         return PROGRESS_WAIT;
     if (use == USE_FAILED)
@@ -438,7 +450,7 @@ enum progress session_on_execute(struct session *s, const uint8_t *body, size_t 
     if (behind_barrier(s))
         return PROGRESS_WAIT;
     struct portal *portal = portal_find(s->portals, execute.portal);
-    enum use use = check_transaction(s, portal != NULL ? prepared_statement(portal->prepared) : NULL);
+    enum use use = check_transaction(s, portal != NULL ? prepared_statement(portal->prepared) : NULL, REQUEST_EXECUTE, length);
     if (use == USE_READY && portal != NULL && portal->database < 0)
         return execute_local(s, portal, length);
     if (use == USE_READY && portal != NULL)
@@ -447,6 +459,8 @@ enum progress session_on_execute(struct session *s, const uint8_t *body, size_t 
     struct link *link = NULL;
     if (use == USE_READY)
         use = session_use_link(s, session_default_database(s->routing), &link);
+    if (use == USE_ANSWERED)
+        return PROGRESS_DONE;
     if (use == USE_WAIT)
         return PROGRESS_WAIT;
     if (use == USE_FAILED)

@@ -134,6 +134,7 @@ void session_forward_message(struct session *s, struct link *link, size_t length
 /* -- session_query.c ---------------------------------------------------------------------------------------------- */
 enum progress session_on_query(struct session *s, const uint8_t *body, size_t body_length, size_t length);
 bool statement_is_scripted(const struct statement *statement); /* the proxy runs it itself */
+bool statement_leaves_failed_block(const struct statement *statement); /* runs although the block failed */
 /* Where a statement goes. EXECUTE and DEALLOCATE of what Parse prepared go where that is; *effective is the statement
  * whose tables count. */
 void session_route(struct session *s, const struct statement *statement, struct decision *decision,
@@ -168,7 +169,12 @@ void script_take_error(struct session *s, struct link *link, const uint8_t *body
 bool script_tolerates_loss(struct session *s, const struct link *link);
 
 /* -- session_links.c ---------------------------------------------------------------------------------------------- */
-enum use { USE_READY, USE_WAIT, USE_FAILED /* the client has got the error */ };
+enum use {
+    USE_READY,
+    USE_WAIT,
+    USE_FAILED,   /* the client has got the error */
+    USE_ANSWERED, /* the message has gone where its answer comes from */
+};
 /* Makes the link to a database (logical index) ready for a statement: connected, in turn, with the session's settings
  * and within the open block. */
 enum use session_use_link(struct session *s, int database, struct link **out);
@@ -177,6 +183,8 @@ void session_link_connected(struct link *link);
 void session_link_lost(struct session *s, struct link *link);
 database_set session_links_in_block(const struct session *s);
 int session_physical(const struct session *s, int database);
+/* A link whose server holds the failed block, and so refuses statements in its own words; or NULL. */
+struct link *session_failed_link(const struct session *s);
 void session_drop_link(struct session *s, struct link *link);
 /* Internal commands: a simple query whose answer the client does not see. */
 void link_send_query(struct link *link, const char *sql, size_t length);

@@ -34,6 +34,13 @@ database_set session_links_in_block(const struct session *s) {
     return set;
 }
 
+struct link *session_failed_link(const struct session *s) {
+    for (int i = 0; i < DATABASES_MAX; i++)
+        if (s->links[i] != NULL && s->links[i]->in_block && s->links[i]->failed)
+            return s->links[i];
+    return NULL;
+}
+
 /* -- connecting --------------------------------------------------------------------------------------------------- */
 
 static const char *user_password(const struct session *s) {

@@ -120,6 +120,7 @@ static enum progress on_function_call(struct session *s, const uint8_t *body, si
         reply_ready(s);
         return PROGRESS_DONE;
     case USE_READY:
+    case USE_ANSWERED:
         break;
     }
     answers_push(&link->answers, REQUEST_FUNCTION, AUDIENCE_CLIENT);

@@ -30,6 +30,12 @@ bool statement_is_scripted(const struct statement *statement) {
     }
 }
 
+bool statement_leaves_failed_block(const struct statement *statement) {
+    enum statement_kind kind = statement->facts->kind;
+    return kind == KIND_ROLLBACK || kind == KIND_COMMIT || kind == KIND_ROLLBACK_TO ||
+           kind == KIND_PREPARE_TRANSACTION;
+}
+
 bool session_take_query(struct session *s, const char *text, size_t length) {
     if (s->query != NULL)
         return true;
@@ -134,6 +140,22 @@ static bool whole_query_goes_to(struct session *s, const struct query *query, in
     return *database >= 0;
 }
 
+/* In a failed block the server refuses whatever does not end it, and finds errors of syntax first: in its own words,
+ * where it holds the block. */
+static bool refuse_in_failed_block(struct session *s, const struct query *query, size_t length) {
+    struct link *link = session_failed_link(s);
+    if (link == NULL || s->block_lost >= 0)
+        return false;
+    for (size_t i = 0; i < query->count; i++)
+        if (statement_leaves_failed_block(&query->statements[i]))
+            return false;
+    query_unref(session_give_query(s));
+    s->active = link;
+    answers_push(&link->answers, REQUEST_QUERY, AUDIENCE_CLIENT);
+    session_forward_message(s, link, length);
+    return true;
+}
+
 enum progress session_on_query(struct session *s, const uint8_t *body, size_t body_length, size_t length) {
     const char *text;
     size_t text_length;
@@ -151,6 +173,8 @@ enum progress session_on_query(struct session *s, const uint8_t *body, size_t bo
         return PROGRESS_DONE;
     }
     struct query *query = s->query;
+    if (session_block_status(s->routing) == BLOCK_FAILED && refuse_in_failed_block(s, query, length))
+        return PROGRESS_DONE;
     int database = -1;
     bool usable = query->count > 0 && s->block_lost < 0 && session_block_status(s->routing) != BLOCK_FAILED;
     if (!usable || !whole_query_goes_to(s, query, &database)) {
@@ -168,6 +192,7 @@ enum progress session_on_query(struct session *s, const uint8_t *body, size_t bo
         reply_ready(s);
         return PROGRESS_DONE;
     case USE_READY:
+    case USE_ANSWERED:
         break;
     }
     if (query->count > 1 && session_block_status(s->routing) == BLOCK_IDLE)

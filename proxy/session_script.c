@@ -133,6 +133,7 @@ static void fan_send(struct session *s, struct link *link) {
 static void local_tag(struct session *s, const struct statement_facts *facts, bool was_failed) {
     switch (facts->kind) {
     case KIND_COMMIT:
+    case KIND_PREPARE_TRANSACTION: /* only of a failed block: else it is no fan */
         reply_command_complete(s, was_failed ? "ROLLBACK" : "COMMIT");
         break;
     case KIND_ROLLBACK:
@@ -207,7 +208,7 @@ static void fan_finish(struct session *s) {
     }
     const struct statement_facts *facts = statement->facts;
     enum statement_kind kind = facts->kind;
-    bool ends = kind == KIND_COMMIT || kind == KIND_ROLLBACK;
+    bool ends = kind == KIND_COMMIT || kind == KIND_ROLLBACK || kind == KIND_PREPARE_TRANSACTION;
     if (fan.failed) {
         s->script.failed = true;
         if (ends) {
@@ -329,7 +330,7 @@ static void run_end(struct session *s, const struct statement *statement) {
     size_t length;
     const char *sql = statement_text(s->script.query, statement, &length);
     bool commits = statement->facts->kind == KIND_COMMIT && !failed;
-    if (failed && statement->facts->kind == KIND_COMMIT) {
+    if (failed && statement->facts->kind != KIND_ROLLBACK) {
         /* The links need not have failed: a rejection never reached them. */
         sql = statement->facts->flags & STATEMENT_CHAIN ? "ROLLBACK AND CHAIN" : "ROLLBACK";
         length = strlen(sql);
@@ -339,6 +340,12 @@ static void run_end(struct session *s, const struct statement *statement) {
 
 /* COMMIT and ROLLBACK in the implicit transaction of a query with several statements. */
 static void run_implicit_end(struct session *s, const struct statement *statement) {
+    if (statement->facts->flags & STATEMENT_CHAIN) {
+        fail(s, "25P01", statement->facts->kind == KIND_COMMIT
+                             ? "COMMIT AND CHAIN can only be used in transaction blocks"
+                             : "ROLLBACK AND CHAIN can only be used in transaction blocks");
+        return;
+    }
     reply_notice(s, "WARNING", "25P01", "there is no transaction in progress");
     bool commits = statement->facts->kind == KIND_COMMIT;
     fan_start(s, session_links_in_block(s), commits ? "COMMIT" : "ROLLBACK", commits ? 6 : 8, commits, statement);
@@ -384,6 +391,7 @@ static enum progress run_on_link(struct session *s, const struct statement *stat
         s->script.failed = true;
         return PROGRESS_DONE;
     case USE_READY:
+    case USE_ANSWERED:
         break;
     }
     struct query *query = s->script.query;
@@ -448,6 +456,11 @@ static bool run_verb(struct session *s, const struct statement *statement, enum 
         else
             run_savepoint_end(s, statement);
         return true;
+    case KIND_PREPARE_TRANSACTION:
+        if (status != BLOCK_FAILED)
+            return false;
+        run_end(s, statement);
+        return true;
     case KIND_COMMIT:
     case KIND_ROLLBACK:
         if (status == BLOCK_IDLE)
@@ -468,11 +481,6 @@ static bool run_verb(struct session *s, const struct statement *statement, enum 
     default:
         return false;
     }
-}
-
-static bool allowed_when_failed(const struct statement *statement) {
-    enum statement_kind kind = statement->facts->kind;
-    return kind == KIND_ROLLBACK || kind == KIND_COMMIT || kind == KIND_ROLLBACK_TO;
 }
 
 static bool prepare_transaction_is_split(struct session *s, const struct statement *statement) {
@@ -503,13 +511,13 @@ static enum progress run_statement(struct session *s) {
         s->script.fan.failed = true;
         return PROGRESS_DONE;
     }
-    if (status == BLOCK_FAILED && !allowed_when_failed(statement)) {
+    if (status == BLOCK_FAILED && !statement_leaves_failed_block(statement)) {
         reply_aborted(s);
         s->script.failed = true;
         return PROGRESS_DONE;
     }
     if (status == BLOCK_IDLE && s->script.query->count > 1 && !s->script.extended &&
-        !statement_is_scripted(statement)) {
+        (!statement_is_scripted(statement) || statement->facts->kind == KIND_PREPARE_TRANSACTION)) {
         session_begin_implicit(s->routing);
         s->script.implicit = true;
         if (s->block.count == 0)
@@ -523,7 +531,7 @@ static enum progress run_statement(struct session *s) {
         return PROGRESS_DONE;
     if (statement_is_scripted(statement) && run_verb(s, statement, &progress)) {
         if (progress == PROGRESS_DONE)
-            s->script.next = next + (s->script.fan.active ? 0 : 1);
+            s->script.next = next + (s->script.fan.active || s->script.failed ? 0 : 1);
         return progress;
     }
     session_route(s, statement, &decision, &effective);
