@@ -178,8 +178,8 @@ void explain_print_text(const struct explained *e) {
                    database != NULL ? database : "-");
         }
     }
-    if (facts->kind == KIND_UNPARSED) {
-        printf("  NOTE: not parsed: %s\n", e->statement->query->parse_error.text);
+    if (facts->kind == KIND_UNPARSED && e->statement->query->parse_error != NULL) {
+        printf("  NOTE: not parsed: %s\n", e->statement->query->parse_error);
     }
     for (size_t i = 0; i < e->decision->observation_count; i++) {
         const struct observation *o = &e->decision->observations[i];

@@ -143,7 +143,7 @@ static struct query *query_new(const char *text, size_t length, const struct que
 struct query *query_reclassify(const struct query *query, const struct settings *settings) {
     struct query *origin = query_ref(query->origin != NULL ? query->origin : query);
     struct query *again = query_new(query->text, query->length, &query->facts, origin, settings);
-    again->parse_error = query->parse_error;
+    again->parse_error = alloc_text(query->parse_error);
     return again;
 }
 
@@ -164,7 +164,7 @@ bool router_query(struct router *router, const char *text, size_t length,
         return false;
     }
     struct query *query = query_new(text, length, &facts, NULL, router->settings);
-    query->parse_error = parse_error;
+    query->parse_error = parse_error.text[0] != '\0' ? alloc_text(parse_error.text) : NULL;
     if (cacheable) {
         cache_put(router->cache, query, flags, query_bytes(query));
     }
@@ -186,6 +186,7 @@ void query_unref(struct query *query) {
         } else {
             facts_close(&query->facts);
         }
+        free(query->parse_error);
         free(query);
     }
 }

@@ -62,8 +62,9 @@ struct query {
     struct query_facts facts;
     struct statement *statements;
     size_t count;
-    struct error parse_error; /* empty text unless a statement is KIND_UNPARSED */
-    uint64_t generation;      /* of the settings it was classified with */
+    char *parse_error; /* what the parser objected to, where a statement is KIND_UNPARSED; else NULL
+                        */
+    uint64_t generation; /* of the settings it was classified with */
     unsigned references;
     struct query *origin; /* whose text and facts it shares after a reload, or NULL: its own */
 };

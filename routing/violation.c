@@ -122,8 +122,8 @@ void violation_unparsed(const struct violation_case *v, struct violation *out) {
     text_append(
         &message,
         "statement can't be parsed, and its identifiers name tables of more than one database");
-    if (v->statement->query->parse_error.text[0] != '\0') {
-        text_append(&detail, "Parser: %s. ", v->statement->query->parse_error.text);
+    if (v->statement->query->parse_error != NULL) {
+        text_append(&detail, "Parser: %s. ", v->statement->query->parse_error);
     }
     append_tables(&detail, v);
     text_append(
