@@ -114,18 +114,24 @@ static size_t quoted_end(const struct lexer *lexer, size_t i, bool *unterminated
 
 static size_t block_comment_end(const struct lexer *lexer, size_t i, bool *unterminated) {
     size_t depth = 1;
-    for (i += 2; i < lexer->length; i++) {
-        if (lexer->text[i] == '*' && at(lexer, i + 1) == '/') {
+    for (i += 2;; i++) {
+        char c = at(lexer, i);
+        while (c != '*' && c != '/' && c != '\0')
+            c = at(lexer, ++i);
+        if (c == '\0')
+            break;
+        char following = at(lexer, i + 1);
+        if (c == '*' && following == '/') {
             i++;
             if (--depth == 0)
                 return i + 1;
-        } else if (lexer->text[i] == '/' && at(lexer, i + 1) == '*') {
+        } else if (c == '/' && following == '*') {
             i++;
             depth++;
         }
     }
     *unterminated = true;
-    return lexer->length;
+    return i;
 }
 
 static void next_dollar(const struct lexer *lexer, struct token *token) {

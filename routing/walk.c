@@ -53,13 +53,21 @@ static void push_item(struct walk *walk, const struct item *item) {
 }
 
 void walk_push_from(struct walk *walk, const struct item *item) {
-    if (item->node && !is_leaf(walk, item->node))
-        push_item(walk, item);
+    const Node *node = item->node;
+    if (!node)
+        return;
+    if (nodeTag(node) == T_ResTarget && !((const ResTarget *)node)->indirection)
+        node = ((const ResTarget *)node)->val; /* every column of every target list */
+    if (!node || is_leaf(walk, node))
+        return;
+    struct item pushed = *item;
+    pushed.node = node;
+    push_item(walk, &pushed);
 }
 
 void walk_push(struct walk *walk, const void *node, const struct scope *scope) {
-    if (node && !is_leaf(walk, node))
-        push_item(walk, &(struct item){.node = node, .scope = scope});
+    if (node)
+        walk_push_from(walk, &(struct item){.node = node, .scope = scope});
 }
 
 int walk_position(const struct walk *walk, int location) {
