@@ -125,10 +125,8 @@ static void follow_reload(struct session *s) {
     HASH_ITER(hh, s->prepared, prepared, next) {
         /* Prepared statements are classified anew; they stay where they are prepared. */
         struct query *old = prepared->query;
-        if (session_take_query(s, old->text, old->length)) {
-            prepared->query = session_give_query(s);
-            query_unref(old);
-        }
+        prepared->query = query_reclassify(old, fresh->settings);
+        query_unref(old);
     }
 }
 

@@ -141,7 +141,7 @@ enum progress session_on_parse(struct session *s, const uint8_t *body, size_t bo
         return consumed(s, length);
     if (behind_barrier(s))
         return PROGRESS_WAIT;
-    if (!session_take_query(s, parse.text, parse.text_length))
+    if (!session_take_query(s, parse.text, parse.text_length, false))
         return refused(s, length);
     struct prepared *existing = parse.name[0] != '\0' ? prepared_find(s->prepared, parse.name) : NULL;
     int database;

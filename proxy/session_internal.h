@@ -139,8 +139,9 @@ bool statement_leaves_failed_block(const struct statement *statement); /* runs a
  * whose tables count. */
 void session_route(struct session *s, const struct statement *statement, struct decision *decision,
                    const struct statement **effective);
-/* Text of a message into s->query, once. False: the client has got the error. */
-bool session_take_query(struct session *s, const char *text, size_t length);
+/* Text of a message into s->query, once. False: the client has got the error. `shape`: a query of the text's shape will
+ * do, since the message is passed on as it is. */
+bool session_take_query(struct session *s, const char *text, size_t length, bool shape);
 struct query *session_give_query(struct session *s); /* the reference, and s->query is NULL */
 bool encoding_is_unsafe(const char *name);
 #define ENCODING_REFUSED "this client_encoding is not supported: its characters can hide a quote from the proxy"

@@ -36,11 +36,13 @@ bool statement_leaves_failed_block(const struct statement *statement) {
            kind == KIND_PREPARE_TRANSACTION;
 }
 
-bool session_take_query(struct session *s, const char *text, size_t length) {
+bool session_take_query(struct session *s, const char *text, size_t length, bool shape) {
     if (s->query != NULL)
         return true;
     struct error error = {{0}};
-    if (router_query(s->config->router, text, length, &s->lexing, s->utf8, &s->query, &error))
+    bool (*look_up)(struct router *, const char *, size_t, const struct lexing *, bool, struct query **,
+                    struct error *) = shape ? router_query_shape : router_query;
+    if (look_up(s->config->router, text, length, &s->lexing, s->utf8, &s->query, &error))
         return true;
     s->query = NULL;
     reply_error(s, "22021", error.text, NULL, NULL);
@@ -167,7 +169,7 @@ enum progress session_on_query(struct session *s, const uint8_t *body, size_t bo
     }
     if (session_wait_drained(s) == PROGRESS_WAIT)
         return PROGRESS_WAIT;
-    if (!session_take_query(s, text, text_length)) {
+    if (!session_take_query(s, text, text_length, true)) {
         stream_consume(&s->client, length);
         reply_ready(s);
         return PROGRESS_DONE;
@@ -178,6 +180,14 @@ enum progress session_on_query(struct session *s, const uint8_t *body, size_t bo
     int database = -1;
     bool usable = query->count > 0 && s->block_lost < 0 && session_block_status(s->routing) != BLOCK_FAILED;
     if (!usable || !whole_query_goes_to(s, query, &database)) {
+        if (query->is_shape) { /* from here on the text itself is needed */
+            query_unref(session_give_query(s));
+            if (!session_take_query(s, text, text_length, false)) {
+                stream_consume(&s->client, length);
+                reply_ready(s);
+                return PROGRESS_DONE;
+            }
+        }
         stream_consume(&s->client, length);
         script_start(s, session_give_query(s), false);
         return PROGRESS_DONE;

@@ -2,6 +2,7 @@
 
 #include "routing/arena.h"
 #include "routing/cache.h"
+#include "routing/shape.h"
 #include "routing/text.h"
 
 #include <assert.h>
@@ -10,11 +11,13 @@
 #include <sys/random.h>
 
 /* A longer text is hardly ever sent twice, and hashing it costs more than is won. */
-enum { CACHED_LENGTH_MAX = 64 * 1024 };
+enum { CACHED_LENGTH_MAX = 64 * 1024, SHAPED_LENGTH_MAX = 1024 * 1024 };
 
 struct router {
     const struct settings *settings;
     struct cache *cache;
+    char *shape; /* where shapes are written */
+    size_t shape_room;
 };
 
 struct router *router_new(const struct settings *settings, size_t cache_bytes) {
@@ -30,6 +33,7 @@ struct router *router_new(const struct settings *settings, size_t cache_bytes) {
 void router_free(struct router *router) {
     if (router != NULL) {
         cache_free(router->cache);
+        free(router->shape);
         free(router);
     }
 }
@@ -112,10 +116,11 @@ static void query_classify(struct query *query, struct routed_table *tables,
     }
 }
 
-/* One allocation holds the query, its statements, their tables and, unless it is shared with
- * `origin`, the text. */
+/* One allocation holds the query, its statements, their tables and, unless it is that of `origin`, the text. Facts are
+ * shared with `origin`, on which the caller gives a reference. */
 static struct query *query_new(const char *text, size_t length, const struct query_facts *facts,
                                struct query *origin, const struct settings *settings) {
+    bool own_text = origin == NULL || text != origin->text;
     size_t table_count = 0;
     for (size_t i = 0; i < facts->count; i++) {
         table_count += facts->statements[i].table_count;
@@ -123,11 +128,11 @@ static struct query *query_new(const char *text, size_t length, const struct que
     size_t statements_at = (sizeof(struct query) + 15) & ~(size_t)15;
     size_t tables_at = statements_at + facts->count * sizeof(struct statement);
     size_t text_at = tables_at + table_count * sizeof(struct routed_table);
-    char *memory = alloc_new(text_at + (origin == NULL ? length + 1 : 0));
+    char *memory = alloc_new(text_at + (own_text ? length + 1 : 0));
     struct query *query = (struct query *)(void *)memory;
     query->statements = (struct statement *)(void *)(memory + statements_at);
     query->text = text;
-    if (origin == NULL) {
+    if (own_text) {
         memcpy(memory + text_at, text, length);
         query->text = memory + text_at;
     }
@@ -135,6 +140,7 @@ static struct query *query_new(const char *text, size_t length, const struct que
     query->facts = *facts;
     query->count = facts->count;
     query->origin = origin;
+    query->is_shape = origin != NULL && own_text;
     query->references = 1;
     query_classify(query, (struct routed_table *)(void *)(memory + tables_at), settings);
     return query;
@@ -147,28 +153,87 @@ struct query *query_reclassify(const struct query *query, const struct settings 
     return again;
 }
 
-bool router_query(struct router *router, const char *text, size_t length,
-                  const struct lexing *lexing, bool check_utf8, struct query **out,
-                  struct error *error) {
-    unsigned flags = (lexing->standard_conforming_strings ? 1U : 0U) | (check_utf8 ? 2U : 0U);
-    bool cacheable = length <= CACHED_LENGTH_MAX;
-    struct query *found = cacheable ? cache_find(router->cache, text, length, flags) : NULL;
-    if (found != NULL) {
-        *out = query_ref(found);
-        return true;
-    }
+enum { FLAG_CONFORMING = 1, FLAG_UTF8 = 2, FLAG_SHAPE = 4 }; /* of cache entries */
+
+static unsigned lexing_flags(const struct lexing *lexing, bool check_utf8) {
+    return (lexing->standard_conforming_strings ? FLAG_CONFORMING : 0U) | (check_utf8 ? FLAG_UTF8 : 0U);
+}
+
+static bool parse(struct router *router, const char *text, size_t length, const struct lexing *lexing,
+                  bool check_utf8, struct query **out, struct error *error) {
     struct query_facts facts;
     struct error parse_error = {{0}};
     if (!facts_parse(text, length, lexing, check_utf8, &facts, &parse_error)) {
         *error = parse_error;
         return false;
     }
-    struct query *query = query_new(text, length, &facts, NULL, router->settings);
-    query->parse_error = parse_error.text[0] != '\0' ? alloc_text(parse_error.text) : NULL;
-    if (cacheable) {
+    *out = query_new(text, length, &facts, NULL, router->settings);
+    (*out)->parse_error = parse_error.text[0] != '\0' ? alloc_text(parse_error.text) : NULL;
+    return true;
+}
+
+bool router_query(struct router *router, const char *text, size_t length,
+                  const struct lexing *lexing, bool check_utf8, struct query **out,
+                  struct error *error) {
+    unsigned flags = lexing_flags(lexing, check_utf8);
+    bool cacheable = length <= CACHED_LENGTH_MAX;
+    struct query *found = cacheable ? cache_find(router->cache, text, length, flags) : NULL;
+    if (found != NULL) {
+        *out = query_ref(found);
+        return true;
+    }
+    if (!parse(router, text, length, lexing, check_utf8, out, error))
+        return false;
+    if (cacheable)
+        cache_put(router->cache, *out, flags, query_bytes(*out));
+    return true;
+}
+
+/* Whether the facts of a text are those of its shape. */
+static bool query_has_shape(const struct query *query) {
+    for (size_t i = 0; i < query->count; i++) {
+        const struct statement_facts *facts = query->statements[i].facts;
+        bool plain = facts->kind == KIND_SELECT || facts->kind == KIND_INSERT || facts->kind == KIND_UPDATE ||
+                     facts->kind == KIND_DELETE || facts->kind == KIND_MERGE;
+        if (!plain || (facts->flags & (STATEMENT_CONSTANTS | STATEMENT_CATALOG | STATEMENT_SET_CONFIG)) != 0)
+            return false;
+    }
+    return query->count > 0;
+}
+
+static bool write_shape(struct router *router, const char *text, size_t length, const struct lexing *lexing,
+                        size_t *shape_length) {
+    size_t bound = shape_bound(length);
+    if (bound > router->shape_room) {
+        router->shape = alloc_resize(router->shape, bound);
+        router->shape_room = bound;
+    }
+    return shape_write(text, length, lexing->standard_conforming_strings, router->shape, shape_length);
+}
+
+bool router_query_shape(struct router *router, const char *text, size_t length, const struct lexing *lexing,
+                        bool check_utf8, struct query **out, struct error *error) {
+    unsigned flags = lexing_flags(lexing, check_utf8);
+    struct query *found = length <= CACHED_LENGTH_MAX ? cache_find(router->cache, text, length, flags) : NULL;
+    size_t shape_length = 0;
+    bool shaped = false;
+    if (found == NULL && length <= SHAPED_LENGTH_MAX &&
+        (shaped = write_shape(router, text, length, lexing, &shape_length)))
+        found = cache_find(router->cache, router->shape, shape_length, flags | FLAG_SHAPE);
+    if (found != NULL) {
+        *out = query_ref(found);
+        return true;
+    }
+    if (!parse(router, text, length, lexing, check_utf8, out, error))
+        return false;
+    struct query *query = *out;
+    if (shaped && shape_length <= CACHED_LENGTH_MAX && query_has_shape(query)) {
+        struct query *shape = query_new(router->shape, shape_length, &query->facts, query_ref(query), router->settings);
+        cache_put(router->cache, shape, flags | FLAG_SHAPE, query_bytes(shape) + query_bytes(query));
+        query_unref(shape);
+    } else if (length <= CACHED_LENGTH_MAX) {
         cache_put(router->cache, query, flags, query_bytes(query));
     }
-    *out = query;
     return true;
 }
 

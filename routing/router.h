@@ -66,7 +66,8 @@ struct query {
                         */
     uint64_t generation; /* of the settings it was classified with */
     unsigned references;
-    struct query *origin; /* whose text and facts it shares after a reload, or NULL: its own */
+    struct query *origin; /* whose facts it shares, or NULL: they are its own */
+    bool is_shape;        /* `text` is the shape of many texts: see router_query_shape() */
 };
 
 struct router;
@@ -83,6 +84,13 @@ const struct settings *router_settings(const struct router *router);
 bool router_query(struct router *router, const char *text, size_t length,
                   const struct lexing *lexing, bool check_utf8, struct query **out,
                   struct error *error) __attribute__((warn_unused_result));
+
+/* The same for a text that is passed on as it is: what is returned may stand for every text of its shape (is_shape):
+ * its facts are right but for positions, its text is not the text. Where it is a reason to reject, look it up again
+ * with router_query(). */
+bool router_query_shape(struct router *router, const char *text, size_t length, const struct lexing *lexing,
+                        bool check_utf8, struct query **out, struct error *error)
+    __attribute__((warn_unused_result));
 struct query *query_ref(const struct query *query);
 void query_unref(struct query *query);
 

@@ -98,6 +98,7 @@ static void add_array_names(struct walk *walk, const char *text, int location) {
 /* The names in a constant, or in an array of constants. False: `node` is something else and to be
  * walked. */
 static bool add_constant_names(struct walk *walk, const Node *node, unsigned flags) {
+    walk->statement->flags |= STATEMENT_CONSTANTS;
     while (node && nodeTag(node) == T_TypeCast)
         node = ((const TypeCast *)node)->arg;
     if (node && nodeTag(node) == T_NamedArgExpr)
@@ -138,7 +139,8 @@ bool walk_cast_names(struct walk *walk, const TypeCast *cast) {
     return false; /* elements that are no constants are walked */
 }
 
-static const char *constant_text(const Node *node) {
+static const char *constant_text(struct walk *walk, const Node *node) {
+    walk->statement->flags |= STATEMENT_CONSTANTS;
     while (node && nodeTag(node) == T_TypeCast)
         node = ((const TypeCast *)node)->arg;
     if (!node || nodeTag(node) != T_A_Const || ((const A_Const *)node)->isnull)
@@ -158,9 +160,9 @@ static void note_set_config(struct walk *walk, const List *args) {
     statement->flags |= STATEMENT_SET_CONFIG;
     if (list_length(args) != 3 || second)
         return;
-    const char *name = constant_text(linitial(args));
-    const char *value = constant_text(list_nth(args, 1));
-    const char *local = constant_text(list_nth(args, 2));
+    const char *name = constant_text(walk, linitial(args));
+    const char *value = constant_text(walk, list_nth(args, 1));
+    const char *local = constant_text(walk, list_nth(args, 2));
     if (local && (local[0] == 't' || local[0] == 'T' || local[0] == 'y' || local[0] == '1' ||
                   strcmp(local, "on") == 0))
         statement->flags |= STATEMENT_LOCAL;
@@ -188,9 +190,9 @@ static void note_effects(struct walk *walk, const char *name, const List *args) 
         strcmp(name, "pg_notify") == 0)
         statement->flags |= STATEMENT_SHARED_KEY;
     if (runs_query(name) && args) {
-        const char *query = constant_text(llast(args));
+        const char *query = constant_text(walk, llast(args));
         if (strcmp(name, "ts_rewrite") != 0)
-            query = constant_text(linitial(args));
+            query = constant_text(walk, linitial(args));
         if (query)
             walk_sql_body(walk, query, -1, true, ACCESS_READ);
     }
