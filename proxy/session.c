@@ -160,6 +160,8 @@ static void after_work(struct session *s) {
     bool waits = session_waits(s);
     stream_set_reading(&s->client, !waits || stream_available(&s->client) < CLIENT_WAITING_HIGH);
     bool gone = s->client.state == STREAM_EOF || s->client.state == STREAM_BROKEN;
+    if (s->active != NULL && stream_unsent(&s->active->stream) > 0)
+        gone = false; /* what it asked for last is still on its way */
     if (gone && (!waits || stream_available(&s->client) == 0) && !s->script.active)
         session_end(s, s->client.state == STREAM_EOF ? "client disconnected" : s->client.error.text);
     else if (s->draining && session_is_idle(s) && stream_available(&s->client) == 0)

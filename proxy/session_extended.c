@@ -144,7 +144,7 @@ enum progress session_on_parse(struct session *s, const uint8_t *body, size_t bo
     if (!session_take_query(s, parse.text, parse.text_length, false))
         return refused(s, length);
     struct prepared *existing = parse.name[0] != '\0' ? prepared_find(s->prepared, parse.name) : NULL;
-    int database;
+    int database = -1;
     enum use use = place_parse(s, existing, length, &database);
     if (use == USE_READY && database < 0 && session_wait_drained(s) == PROGRESS_WAIT)
         return PROGRESS_WAIT;

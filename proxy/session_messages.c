@@ -166,6 +166,8 @@ static enum progress on_whole_message(struct session *s, char type, const uint8_
     case 'S':
         return body_length > 0 ? protocol_violation(s, "invalid message format") : session_on_sync(s, length);
     case 'X':
+        if (session_wait_drained(s) == PROGRESS_WAIT) /* what was asked before is still done */
+            return PROGRESS_WAIT;
         session_end(s, "client disconnected");
         return PROGRESS_WAIT;
     default: {
