@@ -18,6 +18,7 @@
 #ifndef PGINTERLOCK_SESSION_INTERNAL_H
 #define PGINTERLOCK_SESSION_INTERNAL_H
 
+#include "protocol/bind_check.h"
 #include "protocol/message.h"
 #include "protocol/startup.h"
 #include "proxy/link.h"
@@ -106,6 +107,8 @@ struct session {
     enum body_fate body_fate;
     struct link *body_link;
     size_t body_left;
+    bool body_is_bind;            /* the rest is a Bind's, and held against bind_check */
+    struct bind_check bind_check;
 
     struct wire_buffer out; /* messages of our own, on their way to the client's stream */
     struct lexing lexing; /* how the server reads the client's text */

@@ -37,6 +37,12 @@ void session_forward_message(struct session *s, struct link *link, size_t length
     }
 }
 
+static enum progress protocol_violation(struct session *s, const char *message) {
+    reply_fatal(s, "08P01", message, NULL, NULL);
+    session_end(s, message);
+    return PROGRESS_WAIT;
+}
+
 /* The rest of a message whose beginning was handled. */
 static enum progress continue_body(struct session *s) {
     size_t available = stream_available(&s->client);
@@ -45,6 +51,10 @@ static enum progress continue_body(struct session *s) {
     if (s->body_fate == BODY_FORWARD && stream_unsent(&s->body_link->stream) > LINK_UNSENT_HIGH)
         return PROGRESS_WAIT;
     size_t here = available < s->body_left ? available : s->body_left;
+    struct error error;
+    if (s->body_is_bind &&
+        bind_check_feed(&s->bind_check, stream_peek(&s->client), here, &error) == BIND_CHECK_MALFORMED)
+        return protocol_violation(s, error.text);
     if (s->body_fate == BODY_FORWARD)
         stream_send(&s->body_link->stream, stream_peek(&s->client), here);
     stream_consume(&s->client, here);
@@ -52,14 +62,9 @@ static enum progress continue_body(struct session *s) {
     if (s->body_left == 0) {
         s->body_fate = BODY_NONE;
         s->body_link = NULL;
+        s->body_is_bind = false;
     }
     return PROGRESS_DONE;
-}
-
-static enum progress protocol_violation(struct session *s, const char *message) {
-    reply_fatal(s, "08P01", message, NULL, NULL);
-    session_end(s, message);
-    return PROGRESS_WAIT;
 }
 
 static void drop_message(struct session *s, size_t length) {
@@ -128,15 +133,24 @@ static enum progress on_function_call(struct session *s, const uint8_t *body, si
     return PROGRESS_DONE;
 }
 
-/* A Bind may carry a gigabyte: its names, which come first, are enough. */
+/* A Bind may carry a gigabyte: its names, which come first, are enough. What is there of it must be well formed before
+ * any of it is passed on; the rest is checked as it comes. */
 static enum progress on_bind(struct session *s, const uint8_t *body, size_t available, size_t length) {
     size_t whole = length - FRAME_HEADER;
     size_t seen = available < whole ? available : whole;
     bool need_more = false;
     struct bind_message bind;
     struct error error = {{0}};
-    if (message_read_bind_names(body, seen, seen == whole, &need_more, &bind, &error))
-        return session_on_bind(s, &bind, length);
+    if (message_read_bind_names(body, seen, seen == whole, &need_more, &bind, &error)) {
+        struct bind_check check;
+        bind_check_init(&check, whole);
+        if (bind_check_feed(&check, body, seen, &error) == BIND_CHECK_MALFORMED)
+            return protocol_violation(s, error.text);
+        enum progress progress = session_on_bind(s, &bind, length);
+        s->body_is_bind = s->body_fate != BODY_NONE;
+        s->bind_check = check;
+        return progress;
+    }
     if (need_more && seen < NAMES_MAX) {
         stream_reserve(&s->client, length < NAMES_MAX ? length : NAMES_MAX);
         return PROGRESS_WAIT;
@@ -199,6 +213,9 @@ enum progress session_handle_message(struct session *s) {
         return protocol_violation(s, "invalid message length");
     size_t available = stream_available(&s->client);
     const uint8_t *body = stream_peek(&s->client) + FRAME_HEADER;
+    /* Between CopyInResponse and its end the server ignores Flush and Sync, and objects to anything else. */
+    if (s->copy_in != NULL && strchr("dcfHSX", frame.type) == NULL)
+        return protocol_violation(s, "unexpected message during COPY from stdin");
     switch (frame.type) {
     case 'd':
     case 'c':
@@ -220,11 +237,7 @@ enum progress session_handle_message(struct session *s) {
         return PROGRESS_WAIT;
     }
     if (s->copy_in != NULL && frame.type != 'X') {
-        /* Between CopyInResponse and its end the server ignores Flush and Sync, and objects to anything else. */
-        if (frame.type == 'H' || frame.type == 'S')
-            session_forward_message(s, s->copy_in, frame.length);
-        else
-            return protocol_violation(s, "unexpected message during COPY from stdin");
+        session_forward_message(s, s->copy_in, frame.length);
         return PROGRESS_DONE;
     }
     return on_whole_message(s, frame.type, body, frame.length - FRAME_HEADER, frame.length);

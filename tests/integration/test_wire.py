@@ -418,11 +418,12 @@ def test_copy_in_extended(same):
     same(script)
 
 
+@pytest.mark.parametrize("message", [wire.query("SELECT 1"), wire.bind(), wire.function_call(1598)])
 @pytest.mark.parametrize("table", SIDES.values())
-def test_a_query_during_copy_in_is_a_protocol_violation(proxy, table):
+def test_another_message_during_copy_in_is_a_protocol_violation(proxy, table, message):
     with wire.connect("127.0.0.1", proxy.port, user="app", database="app") as connection:
         connection.exchange(wire.query(f"COPY {table} (id) FROM STDIN"), until="G")
-        connection.send(wire.copy_data("900001\n"), wire.query("SELECT 1"))
+        connection.send(wire.copy_data("900001\n"), message)
         assert wire.errors(connection.read_to_end())[-1]["C"] == "08P01"
 
 
@@ -597,6 +598,8 @@ VIOLATIONS = {
     "a parse with too few types": wire.message("P", b"\0SELECT 1\0" + struct.pack(">H", 3)),
     "a bind cut short": wire.message("B", b"\0\0" + struct.pack(">HHi", 0, 1, 100) + b"x"),
     "a bind with a negative length": wire.message("B", b"\0\0" + struct.pack(">HHi", 0, 1, -7) + struct.pack(">H", 0)),
+    "a large bind with a bad length at its end": wire.message(
+        "B", b"\0\0" + struct.pack(">HHi", 0, 2, 1_000_000) + b"x" * 1_000_000 + struct.pack(">iH", 5, 0)),
     "a describe of neither": wire.message("D", b"X\0"),
     "a close of neither": wire.message("C", b"X\0"),
     "an execute cut short": wire.message("E", b"\0\0"),
