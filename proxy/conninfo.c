@@ -2,6 +2,8 @@
 
 #include "proxy/link.h"
 #include "config/alloc.h"
+#include "proxy/startup_options.h"
+#include "routing/session_state.h"
 
 #include <arpa/inet.h>
 #include <libpq-fe.h>
@@ -40,20 +42,11 @@ static void append_char(struct wire_buffer *text, char c) {
     wire_append(text, &c, 1);
 }
 
-/* Words of `options` are separated by white space; a backslash takes the next character as it is. */
-static void append_escaped(struct wire_buffer *text, const char *value) {
-    for (; *value != '\0'; value++) {
-        if (*value == '\\' || strchr(" \t\n\r\f\v", *value) != NULL)
-            append_char(text, '\\');
-        append_char(text, *value);
-    }
-}
-
-static void append_setting(struct wire_buffer *text, const char *name, const char *value) {
-    wire_append(text, " -c ", 4);
-    append_escaped(text, name);
-    append_char(text, '=');
-    append_escaped(text, value);
+static void append_setting(struct wire_buffer *options, const char *name, const char *value) {
+    char *setting = alloc_format("%s=%s", name, value);
+    startup_options_append(options, "-c");
+    startup_options_append(options, setting);
+    free(setting);
 }
 
 static void add_parameters(struct conninfo *info, const struct link_identity *identity) {
@@ -64,12 +57,11 @@ static void add_parameters(struct conninfo *info, const struct link_identity *id
     for (size_t i = 0; i < identity->parameter_count; i++) {
         const struct startup_parameter *parameter = &identity->parameters[i];
         if (strcmp(parameter->name, "options") == 0) {
-            append_char(&options, ' ');
-            wire_append(&options, parameter->value, strlen(parameter->value));
+            startup_options_read(parameter->value, NULL, NULL, &options);
         } else if (strcmp(parameter->name, "application_name") == 0 ||
                    strcmp(parameter->name, "client_encoding") == 0) {
             set(info, parameter->name, parameter->value);
-        } else if (strcmp(parameter->name, "replication") != 0) {
+        } else if (!session_is_own_setting(parameter->name)) {
             append_setting(&options, parameter->name, parameter->value);
         }
     }

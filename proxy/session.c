@@ -2,6 +2,7 @@
 #include "proxy/session_internal.h"
 
 #include "config/alloc.h"
+#include "proxy/startup_options.h"
 
 #include <assert.h>
 #include <openssl/crypto.h>
@@ -224,6 +225,33 @@ static bool make_key(struct session *s) {
     return true;
 }
 
+/* An own setting of the startup packet. False: the client has got the error. */
+static bool take_own_setting(void *context, const char *name, const char *value) {
+    struct session *s = context;
+    const char *sqlstate = "22023";
+    struct error error = {{0}};
+    if (!session_check_setting(s->routing, name, value, &sqlstate, &error)) {
+        reply_fatal(s, sqlstate, error.text, NULL, NULL);
+        return false;
+    }
+    session_set_at_startup(s->routing, name, value);
+    return true;
+}
+
+static bool take_own_settings(struct session *s) {
+    for (size_t i = 0; i < s->login->startup.parameter_count; i++) {
+        const struct startup_parameter *parameter = &s->login->startup.parameters[i];
+        if (strcmp(parameter->name, "options") == 0) {
+            if (!startup_options_read(parameter->value, take_own_setting, s, NULL))
+                return false;
+        } else if (session_is_own_setting(parameter->name) &&
+                   !take_own_setting(s, parameter->name, parameter->value)) {
+            return false;
+        }
+    }
+    return true;
+}
+
 static void become_ready(struct session *s, struct link *link) {
     const char *encoding = PQparameterStatus(link->conn, "client_encoding");
     if (encoding != NULL && encoding_is_unsafe(encoding)) {
@@ -237,11 +265,15 @@ static void become_ready(struct session *s, struct link *link) {
         session_end(s, "no random bytes");
         return;
     }
+    const struct settings *settings = session_settings(s);
+    s->routing = session_state_new(settings, s->entrypoint);
+    if (!take_own_settings(s)) {
+        session_end(s, "a setting of the startup packet is wrong");
+        return;
+    }
     report_parameters(s, link);
     message_put_backend_key(&s->out, s->pid, s->key);
     s->phase = PHASE_READY;
-    const struct settings *settings = session_settings(s);
-    s->routing = session_state_new(settings, s->entrypoint);
     link->settings_applied = 0;
     reply_ready(s);
     log_event(s->worker->log, LOG_INFO, "session started",
