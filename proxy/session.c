@@ -274,7 +274,7 @@ static void become_ready(struct session *s, struct link *link) {
     report_parameters(s, link);
     message_put_backend_key(&s->out, s->pid, s->key);
     s->phase = PHASE_READY;
-    link->settings_applied = 0;
+    link->aligned = true; /* what it reported is what the client is told */
     reply_ready(s);
     log_event(s->worker->log, LOG_INFO, "session started",
               (struct log_field[]){{"client", s->peer, 0},

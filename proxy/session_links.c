@@ -126,10 +126,38 @@ static enum use use_connection(struct session *s, int database, struct link **ou
     }
 }
 
+static void append_set(struct wire_buffer *sql, const char *name, const char *value) {
+    wire_append(sql, "SET ", 4);
+    wire_append(sql, name, strlen(name));
+    wire_append(sql, " TO E'", 6);
+    for (; *value != '\0'; value++) {
+        if (*value == '\'' || *value == '\\')
+            wire_append(sql, value, 1);
+        wire_append(sql, value, 1);
+    }
+    wire_append(sql, "';", 2);
+}
+
+/* What the client was told of how values and texts are written must hold on every link, whatever its server's own
+ * defaults are: the client reads dates by it, and the classifier strings. */
+static void append_differences(struct session *s, struct link *link, struct wire_buffer *sql) {
+    static const char *const names[] = {"client_encoding", "DateStyle", "IntervalStyle", "TimeZone",
+                                        "standard_conforming_strings"};
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        const char *there = PQparameterStatus(link->conn, names[i]), *told = NULL;
+        for (size_t p = 0; p < s->parameter_count; p++)
+            if (strcmp(s->parameters[p].name, names[i]) == 0)
+                told = s->parameters[p].value;
+        if (there != NULL && told != NULL && strcmp(there, told) != 0)
+            append_set(sql, names[i], told);
+    }
+    link->aligned = true;
+}
+
 /* Sends the session's settings that the link has not had; waits for their success, since a statement must not run
  * without them. */
 static enum use use_settings(struct session *s, struct link *link) {
-    if (link->settings_applied == s->settings.last || link->in_block)
+    if ((link->settings_applied == s->settings.last && link->aligned) || link->in_block)
         return USE_READY;
     if (link->unsynced) { /* a pipeline is open on it: its own changes are already there */
         return USE_READY;
@@ -144,6 +172,8 @@ static enum use use_settings(struct session *s, struct link *link) {
         return USE_FAILED;
     }
     struct wire_buffer sql = {0};
+    if (!link->aligned)
+        append_differences(s, link, &sql);
     for (size_t i = 0; i < s->settings.count; i++) {
         const struct setting_change *change = &s->settings.changes[i];
         if (change->number <= link->settings_applied)
@@ -159,7 +189,7 @@ static enum use use_settings(struct session *s, struct link *link) {
         session_flush_link(link);
     }
     wire_buffer_close(&sql);
-    return sql.length > 0 || link->answers.count > 0 ? USE_WAIT : USE_READY;
+    return link->answers.count > 0 ? USE_WAIT : USE_READY;
 }
 
 /* One command of the block's log by Parse, Bind, Execute without Sync, right in front of the statement: if it fails,

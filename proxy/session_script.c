@@ -67,6 +67,7 @@ void script_take_error(struct session *s, struct link *link, const uint8_t *body
         free(s->settings_error);
         s->settings_error = strdup(text);
         link->settings_applied = 0;
+        link->aligned = false;
         return;
     }
     if (fan->failed || (fan->commits && fan->succeeded != 0 && !(fan->modified & bit(link->physical))))

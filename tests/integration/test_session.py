@@ -393,3 +393,17 @@ def test_a_do_block_runs_where_its_tables_live(db, unique, proxy):
 def test_explain_runs_where_its_tables_live(db):
     assert "ci_builds" in db.execute("EXPLAIN SELECT * FROM ci_builds").fetchone()[0]
     assert db.execute("EXPLAIN (ANALYZE, FORMAT JSON) SELECT * FROM projects").fetchone()[0]
+
+
+def test_a_link_agrees_with_what_the_client_was_told(proxy, ci_cluster):
+    """The client reads dates by what it was told at the start, and the classifier reads strings by it."""
+    for setting in ("timezone = 'Asia/Tokyo'", "datestyle = 'German'", "standard_conforming_strings = off"):
+        ci_cluster.sql(f"ALTER DATABASE app_ci SET {setting}", "app_ci")
+    try:
+        with proxy.connect() as db:
+            settings = ("SELECT current_setting('timezone'), current_setting('datestyle'), "
+                        "current_setting('standard_conforming_strings') FROM ")
+            assert db.execute(settings + "ci_builds LIMIT 1").fetchone() == \
+                db.execute(settings + "projects LIMIT 1").fetchone()
+    finally:
+        ci_cluster.sql("ALTER DATABASE app_ci RESET ALL", "app_ci")
