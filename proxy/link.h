@@ -55,6 +55,7 @@ struct link {
     bool unsynced;              /* extended messages went out since the last Sync */
     bool skipping;              /* it skips extended messages until Sync, after an error */
     bool sends_copy;            /* COPY IN: it takes CopyData now */
+    bool home;                  /* the session's first: its server's parameters are what the client is told */
     bool aligned;               /* its server's defaults were made to agree with what the client was told */
     uint64_t settings_applied;  /* up to which change of the session's settings it is */
     size_t log_applied;         /* up to which entry of the block's log it is */

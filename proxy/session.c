@@ -182,6 +182,9 @@ void session_process(struct session *s) {
         while (progress == PROGRESS_DONE && s->phase == PHASE_READY) {
             if (s->script.active) {
                 progress = script_run(s);
+                bool copies = s->copy_in != NULL && stream_available(&s->client) > 0;
+                if (progress == PROGRESS_WAIT && copies) /* what it waits for is the client's copy data */
+                    progress = session_handle_message(s);
                 continue;
             }
             if (stream_available(&s->client) == 0)
@@ -274,6 +277,7 @@ static void become_ready(struct session *s, struct link *link) {
     report_parameters(s, link);
     message_put_backend_key(&s->out, s->pid, s->key);
     s->phase = PHASE_READY;
+    link->home = true;
     link->aligned = true; /* what it reported is what the client is told */
     reply_ready(s);
     log_event(s->worker->log, LOG_INFO, "session started",

@@ -355,7 +355,9 @@ static bool handle(struct session *s, struct link *link, const uint8_t *message,
         stream_send(&s->client, message, length);
         return true;
     case 'S':
-        on_parameter(s, message, length);
+        /* Of commands that the client does not see, only its first server's values are for it. */
+        if (request == NULL || request->audience != AUDIENCE_PROXY || link->home)
+            on_parameter(s, message, length);
         return true;
     default:
         return on_answer(s, link, message, length);

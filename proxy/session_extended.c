@@ -201,6 +201,10 @@ static int place_bind(struct session *s, const struct prepared *prepared) {
 /* Parse again, on another link than at first. */
 static void prepare_there(struct session *s, struct link *link, struct prepared *prepared) {
     struct wire_buffer out = {0};
+    if (prepared->name[0] != '\0') { /* an earlier one of the name may have been left there */
+        message_put_close(&out, 'S', prepared->name);
+        answers_push(&link->answers, REQUEST_CLOSE, AUDIENCE_PROXY);
+    }
     size_t mark = message_begin(&out, 'P');
     message_put_string(&out, prepared->name);
     wire_append(&out, prepared->query->text, prepared->query->length);
@@ -412,6 +416,16 @@ static enum progress execute_on(struct session *s, const struct portal *portal, 
             reply_violation(s, portal->prepared->query, statement, &decision.violation);
             return refused(s, length);
         }
+    }
+    bool moved = !decision.violated && decision.destination == DESTINATION_ONE && decision.database >= 0 &&
+                 session_physical(s, decision.database) != session_physical(s, portal->database);
+    if (moved && statement != NULL && statement->writes) {
+        /* A shared table's row goes where the transaction writes, and that has changed since Bind. */
+        if (session_wait_drained(s) == PROGRESS_WAIT)
+            return PROGRESS_WAIT;
+        reply_error(s, rule_sqlstate(RULE_UNROUTABLE), "the portal was bound for another database than the transaction "
+                    "writes to by now", NULL, "Bind it after the transaction's first write.");
+        return refused(s, length);
     }
     struct link *link;
     enum use use = session_use_link(s, portal->database, &link);

@@ -206,6 +206,7 @@ void session_note_settings(struct session *s, struct link *link, const struct qu
 
 /* -- session_settings.c ------------------------------------------------------------------------------------------- */
 /* Asks for a value that set_config() gave, once everything else on the link is answered. */
+void session_unalign_links(struct session *s); /* their servers' defaults are in force again: see link->aligned */
 void session_ask_setting(struct session *s, struct link *link);
 void session_capture_setting(struct session *s, struct link *link, const struct request *request, const uint8_t *row,
                              size_t length);

@@ -172,8 +172,6 @@ static enum use use_settings(struct session *s, struct link *link) {
         return USE_FAILED;
     }
     struct wire_buffer sql = {0};
-    if (!link->aligned)
-        append_differences(s, link, &sql);
     for (size_t i = 0; i < s->settings.count; i++) {
         const struct setting_change *change = &s->settings.changes[i];
         if (change->number <= link->settings_applied)
@@ -181,6 +179,8 @@ static enum use use_settings(struct session *s, struct link *link) {
         wire_append(&sql, change->sql, strlen(change->sql));
         wire_append(&sql, ";", 1);
     }
+    if (!link->aligned)
+        append_differences(s, link, &sql);
     link->settings_applied = s->settings.last;
     if (sql.length > 0) {
         link_send_query(link, (const char *)sql.data, sql.length);

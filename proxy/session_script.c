@@ -189,8 +189,10 @@ static void discard_done(struct session *s, const struct statement_facts *facts)
         prepared_clear(&s->prepared);
     if (all || facts->kind == KIND_CLOSE)
         portal_clear(&s->portals);
-    if (all)
+    if (all) {
         setting_log_forget(&s->settings);
+        session_unalign_links(s);
+    }
 }
 
 /* The command went to all of its links: what that means. */

@@ -13,6 +13,13 @@ static bool in_transaction(const struct session *s) {
     return status == BLOCK_OPEN || status == BLOCK_IMPLICIT;
 }
 
+/* After RESET ALL each server is back at its own defaults. */
+void session_unalign_links(struct session *s) {
+    for (int i = 0; i < DATABASES_MAX; i++)
+        if (s->links[i] != NULL)
+            s->links[i]->aligned = s->links[i]->home;
+}
+
 static void note(struct session *s, struct link *link, const char *name, const char *sql, size_t length, bool local,
                  bool reset_all) {
     if (in_transaction(s)) {
@@ -28,10 +35,12 @@ static void note(struct session *s, struct link *link, const char *name, const c
     if (local)
         return; /* outside a transaction it has no effect beyond its own statement */
     bool current = link->settings_applied == s->settings.last;
-    if (reset_all)
+    if (reset_all) {
         setting_log_reset_all(&s->settings, sql, length);
-    else
+        session_unalign_links(s);
+    } else {
         setting_log_add(&s->settings, name, sql, length);
+    }
     if (current)
         link->settings_applied = s->settings.last;
 }

@@ -1,5 +1,6 @@
 """Transactions across two databases behave as one would: lazily begun, failed together, written on one side only."""
 
+import wire
 import psycopg
 import pytest
 
@@ -371,3 +372,11 @@ def test_vacuum_runs_outside_a_block_on_its_database(db):
         db.execute("BEGIN")
         db.execute("VACUUM ci_builds")
     db.execute("ROLLBACK")
+
+
+def test_copy_within_a_query_that_is_run_statement_by_statement(proxy):
+    with wire.connect("127.0.0.1", proxy.port, user="app", database="app") as connection:
+        messages = connection.exchange(
+            wire.query("BEGIN; SELECT 1 FROM projects LIMIT 1; COPY ci_runners (description) FROM STDIN; ROLLBACK"), until="G")
+        messages += connection.exchange(wire.copy_data("a\n"), wire.copy_data("b\n"), wire.copy_done())
+        assert wire.tags(messages) == ["BEGIN", "SELECT 1", "COPY 2", "ROLLBACK"]
