@@ -3,6 +3,7 @@
 What the proxy rejects - a transaction that modifies both databases - fails on the reference by a statement that errs, so
 that both go on from the same state. A failure prints the session, which its seed repeats."""
 
+import os
 import random
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 import wire
 from harness import DEMO, Postgres
 
-SEEDS = range(60)
+SEEDS = range(int(os.environ.get("SEEDS", 60)))
 STEPS = 60
 TABLES = {"issues": "title", "ci_runners": "description"}  # one of main, one of ci, with a column to write
 ERR = "SELECT 1/0"
@@ -52,9 +53,9 @@ class Script:
         if pick < 0.60:
             return "BEGIN"
         if pick < 0.66:
-            return self.random.choice(["COMMIT", "COMMIT", "COMMIT AND CHAIN", "END"])
+            return self.random.choice(["COMMIT", "COMMIT", "END"])
         if pick < 0.70:
-            return self.random.choice(["ROLLBACK", "ROLLBACK AND CHAIN", "ABORT"])
+            return self.random.choice(["ROLLBACK", "ABORT"])
         if pick < 0.75:
             return f"SAVEPOINT {name}"
         if pick < 0.78:
@@ -74,12 +75,14 @@ class Script:
         if pick < 0.97:
             return self.random.choice([f"DECLARE {name} CURSOR FOR SELECT {column} FROM {table} WHERE {column}"
                                        f" LIKE '{self.mark}%' ORDER BY id", f"FETCH 2 FROM {name}", f"CLOSE {name}"])
-        return self.random.choice(["SELECT 1", "", "SHOW work_mem", "SHOW transaction_isolation"])
+        return self.random.choice(["SELECT 1", "SHOW work_mem", "SHOW transaction_isolation"])
 
     def step(self, status):
         """How it is sent, and the statements. `status`: of the transaction."""
         if status == b"I" and self.random.random() < 0.1:
             return "simple", ["START TRANSACTION ISOLATION LEVEL REPEATABLE READ"]
+        if status == b"T" and self.random.random() < 0.03:  # after an error PostgreSQL's new transaction loses its level
+            return "simple", [self.random.choice(["COMMIT AND CHAIN", "ROLLBACK AND CHAIN"])]
         how = self.random.choice(["simple"] * 4 + ["several"] + ["extended"] * 2 + ["pipeline"])
         return how, [self.statement() for _ in range(1 if how in ("simple", "extended") else self.random.randint(2, 4))]
 
@@ -123,10 +126,8 @@ def stand_in(how, statements, messages):
 
 
 def settled(how, messages):
-    """Of an extended cycle that was rejected, or that a constant folded in Bind made fail, only the end is compared."""
-    if how in ("extended", "pipeline") and any(each[0] == "E" for each in messages):
-        return [each for each in messages if each[0] in "DCEZ"]
-    return [each for each in messages if each[0] != "n" or how != "simple"]
+    """Of extended cycles what a statement gives: where in the cycle it fails may differ for what stands in."""
+    return [each for each in messages if how in ("simple", "several") or each[0] in "DCEZ"]
 
 
 @pytest.mark.parametrize("seed", SEEDS)
