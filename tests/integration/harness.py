@@ -79,7 +79,7 @@ class Postgres:
         self._initdb()
         with (self.data / "postgresql.conf").open("a") as conf:
             for line in ("listen_addresses = '127.0.0.1'", f"unix_socket_directories = '{self.folder}'", "fsync = off",
-                         "synchronous_commit = off", "full_page_writes = off", "shared_buffers = 32MB",
+                         "full_page_writes = off", "shared_buffers = 32MB",
                          "max_connections = 200", "max_prepared_transactions = 10", "autovacuum = off",
                          "jit = off", "log_statement = all", "log_line_prefix = '%m [%p] %d '", "timezone = 'UTC'",
                          "client_min_messages = notice", "lock_timeout = '20s'", *settings):

@@ -1,5 +1,7 @@
 """Hostile and huge texts get an answer or a clear error, cheaply, while others are served."""
 
+import os
+import signal
 import threading
 import time
 
@@ -10,6 +12,22 @@ from harness import cpu_seconds
 
 FREE = 0.1  # CPU seconds that any text may take, and again for each 100 KB
 SANITIZED = 25  # how much slower a build with sanitizers may be
+
+
+BOUNDED = 64 * 1024  # KiB by which memory may grow, whatever passes
+
+
+def memory(proxy):
+    """KiB of resident memory."""
+    for line in open(f"/proc/{proxy.process.pid}/status"):
+        if line.startswith("VmRSS:"):
+            return int(line.split()[1])
+
+
+def skip(connection, count):
+    """Reads `count` bytes without keeping them."""
+    while count > 0:
+        count -= len(connection.read_bytes(min(count, 1 << 16)))
 
 
 def allowed(text, proxy):
@@ -128,18 +146,14 @@ def test_others_are_served_while_one_is_slow(proxy):
 
 def test_a_client_that_never_reads_stops_being_served_without_growing(proxy):
     """Back-pressure: the proxy holds a bounded part of what a client does not take."""
-    def memory():
-        for line in open(f"/proc/{proxy.process.pid}/status"):
-            if line.startswith("VmRSS:"):
-                return int(line.split()[1])
     with wire.connect("127.0.0.1", proxy.port, user="app", database="app", timeout=100) as connection, \
             wire.connect("127.0.0.1", proxy.port, user="app", database="app") as other:
-        before = memory()
+        before = memory(proxy)
         connection.send(wire.query("SELECT repeat('x', 1000), n FROM generate_series(1, 300000) n, ci_builds WHERE id = 1"))
         first = connection.read()
         for _ in range(50):
             assert wire.types(other.query("SELECT 1 FROM ci_builds WHERE id = 1")) == "TDCZ"
-        assert memory() - before < 64 * 1024
+        assert memory(proxy) - before < BOUNDED
         count = sum(1 for message in connection.read_until() if message.type == "D")
         assert first.type == "T" and count == 300_000
 
@@ -150,3 +164,46 @@ def test_a_client_that_logs_in_too_slowly_is_ended(make_proxy):
         connection.send(wire.startup({"user": "app"})[:6])
         for message in connection.read_to_end():
             assert message.type == "E"
+
+
+def test_a_200_mb_value_passes_in_constant_memory(make_proxy):
+    own = make_proxy()
+    with wire.connect("127.0.0.1", own.port, user="app", database="app", timeout=100) as connection:
+        connection.query("SELECT 1 FROM ci_builds WHERE id = 1")
+        before = memory(own)
+        connection.send(wire.query("SELECT repeat('x', 200000000) FROM ci_builds WHERE id = 1"))
+        assert connection.read().type == "T"
+        skip(connection, 1 + 4 + 2 + 4 + 100_000_000)
+        assert memory(own) - before < BOUNDED
+        skip(connection, 100_000_000)
+        assert wire.types(connection.read_until()) == "CZ"
+        assert memory(own) - before < BOUNDED
+
+
+def test_a_100_mb_parameter_passes(make_proxy):
+    own = make_proxy()
+    with wire.connect("127.0.0.1", own.port, user="app", database="app", timeout=100) as connection:
+        messages = connection.exchange(wire.parse("", "SELECT length($1::text) FROM ci_builds WHERE id = 1"),
+                                       wire.bind(values=["y" * 100_000_000]), wire.execute(), wire.sync())
+        assert wire.rows(messages) == [[b"100000000"]]
+
+
+def test_copy_in_that_the_database_does_not_take_is_held_back(make_proxy):
+    """The backend is stopped: what the client sends must wait in the client, not in the proxy."""
+    own = make_proxy()
+    row = b"x" * 999 + b"\n"
+    with wire.connect("127.0.0.1", own.port, user="app", database="app", timeout=100) as connection:
+        connection.query("BEGIN")
+        connection.exchange(wire.query("COPY ci_runners (description) FROM STDIN"), until="G")
+        before = memory(own)
+        connection.send(b"".join(wire.copy_data(row * 100) for _ in range(10)))
+        (backend,) = own.ci.backends("COPY ci_runners%")
+        os.kill(backend, signal.SIGSTOP)
+        try:
+            connection.socket.settimeout(1)
+            with pytest.raises(TimeoutError):
+                while True:
+                    connection.socket.sendall(wire.copy_data(row * 1000))
+            assert memory(own) - before < BOUNDED
+        finally:
+            os.kill(backend, signal.SIGCONT)

@@ -1,14 +1,16 @@
 """Databases that die, at every point: the client always learns the truth and nothing is half applied."""
 
 import os
+import random
 import signal
+import threading
 
 import psycopg
 import pytest
 from psycopg.pq import TransactionStatus
 
 import wire
-from harness import Interlock, fails, free_port, one, wait_until
+from harness import Interlock, child_pids, fails, free_port, one, wait_until
 
 LOST = {"08000", "08001", "08003", "08006", "57P01", "57P02", "57P03", "08007"}
 
@@ -233,6 +235,84 @@ def test_a_client_that_dies_in_a_block_leaves_nothing(proxy, unique):
     assert proxy.main.value("SELECT count(*) FROM issues WHERE title = %s", params=(unique,)) == 0
 
 
+class Worker(threading.Thread):
+    """Runs transactions that read both databases and write one, and notes what it was told of each."""
+
+    def __init__(self, proxy, number):
+        super().__init__()
+        self.proxy, self.random, self.prefix = proxy, random.Random(number), f"worker {number} "
+        self.told, self.problem, self.stopping = {}, None, threading.Event()
+
+    def run(self):
+        try:
+            while not self.stopping.is_set():
+                self.session()
+        except BaseException as problem:  # told by the test
+            self.problem = problem
+
+    def session(self):
+        try:
+            connection = wire.connect("127.0.0.1", self.proxy.port, user="app", database="app", timeout=60)
+        except (wire.ServerError, wire.Closed):
+            return  # main is starting up
+        with connection:
+            while not self.stopping.is_set():
+                self.transaction(connection, f"{self.prefix}{len(self.told)}")
+
+    def transaction(self, connection, mark):
+        write = self.random.choice([f"INSERT INTO issues (title) VALUES ('{mark}')",
+                                    f"INSERT INTO ci_runners (description) VALUES ('{mark}')"])
+        reads = ["SELECT count(*) FROM projects", "SELECT count(*) FROM ci_builds"]
+        self.random.shuffle(reads)
+        texts = ["BEGIN", reads[0], write, reads[1], "COMMIT"]
+        if self.random.random() < 0.5:
+            messages = [message for text in texts for message in connection.query(text)]
+        else:
+            messages = connection.exchange(*[part for text in texts for part in
+                                             (wire.parse("", text), wire.bind(), wire.execute())], wire.sync())
+        codes = [error["C"] for error in wire.errors(messages)]
+        assert set(codes) <= LOST | {"25P02"}, codes
+        self.told[mark] = "unknown" if "08007" in codes else "committed" if "COMMIT" in wire.tags(messages) else "failed"
+        if messages[-1].body != b"I":
+            assert connection.query("ROLLBACK")[-1].body == b"I"
+
+
+def test_no_acknowledged_commit_is_missing_while_backends_are_killed(killable):
+    """kill -9 of a backend makes its whole server restart, with all sessions of it."""
+    workers = [Worker(killable, number) for number in range(4)]
+    for worker in workers:
+        worker.start()
+    chance = random.Random(1)
+    try:
+        for _ in range(12):
+            cluster = chance.choice([killable.main, killable.ci])
+            target = sum(len(worker.told) for worker in workers) + chance.randint(5, 60)
+            wait_until(lambda: sum(len(worker.told) for worker in workers) > target
+                       or any(worker.problem for worker in workers), "transactions to run")
+            victims = [pid for pid in child_pids(cluster.process.pid)
+                       if b"app" in open(f"/proc/{pid}/cmdline", "rb").read()]
+            if victims:
+                os.kill(chance.choice(victims), signal.SIGKILL)
+    finally:
+        for worker in workers:
+            worker.stopping.set()
+        for worker in workers:
+            worker.join(90)
+    assert [worker.problem for worker in workers if worker.problem] == []
+
+    def there():
+        try:
+            return ({row[0] for row in killable.main.sql("SELECT title FROM issues WHERE title LIKE 'worker %'")}
+                    | {row[0] for row in killable.ci.sql("SELECT description FROM ci_runners WHERE description LIKE 'worker %'")})
+        except psycopg.OperationalError:
+            return None  # still in recovery
+    present = wait_until(there, "the servers to be back")
+    told = {mark: what for worker in workers for mark, what in worker.told.items()}
+    assert [mark for mark, what in told.items() if what == "committed" and mark not in present] == []
+    assert [mark for mark, what in told.items() if what == "failed" and mark in present] == []
+    assert sum(what == "committed" for what in told.values()) > 50
+
+
 # --- signals ---
 
 def test_sigterm_ends_idle_sessions_and_lets_a_transaction_finish(make_proxy, unique):
@@ -370,3 +450,23 @@ def test_the_log_can_be_json_lines(make_proxy):
     own.wait_for_log(r"cross_join")
     for line in own.log().splitlines():
         assert isinstance(json.loads(line), dict), line
+
+
+# --- what outlives a lost connection ---
+
+def test_a_prepared_statement_heals_when_its_connection_was_lost(proxy, ci_cluster):
+    """Drivers keep the names of their statements for as long as the session lives, and it outlives the connection."""
+    with wire.connect("127.0.0.1", proxy.port, user="app", database="app") as connection:
+        connection.exchange(wire.parse("kept", "SELECT count(*) FROM ci_builds WHERE id > $1"), wire.sync())
+        run = (wire.bind("", "kept", ["0"]), wire.execute(), wire.sync())
+        expected = wire.rows(connection.exchange(*run))
+        ci_cluster.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = 'app_ci' AND pid <> pg_backend_pid()")
+        wait_for_loss = [wire.errors(connection.exchange(*run))]
+        assert wait_for_loss[0][0]["C"] == "08006"
+        assert wire.rows(connection.exchange(*run)) == expected
+
+
+def test_a_pinned_session_ends_with_its_connection_as_a_direct_one_does(proxy):
+    with wire.connect("127.0.0.1", proxy.port, user="app", database="app_ci") as connection:
+        connection.send(wire.query("SELECT pg_terminate_backend(pg_backend_pid())"))
+        assert wire.errors(connection.read_to_end())[-1]["C"] == "57P01"
