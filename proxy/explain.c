@@ -1,13 +1,12 @@
 #include "proxy/explain.h"
 
 #include "proxy/explain_internal.h"
-#include "routing/lexer.h"
+#include "proxy/statements.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
 enum { EXPLAIN_FINE = 0, EXPLAIN_FOUND = 1, EXPLAIN_BAD = 2 };
 
@@ -18,22 +17,6 @@ struct explaining {
     bool json;
     bool found; /* some statement violates a rule */
 };
-
-/* In a failed block everything but its end is answered with an error by the proxy. */
-static bool is_refused_by_block(const struct explaining *x, const struct statement *statement) {
-    if (session_block_status(x->session) != BLOCK_FAILED) {
-        return false;
-    }
-    switch (statement->facts->kind) {
-    case KIND_COMMIT:
-    case KIND_ROLLBACK:
-    case KIND_ROLLBACK_TO:
-    case KIND_PREPARE_TRANSACTION:
-        return false;
-    default:
-        return true;
-    }
-}
 
 /* The proxy's own settings are checked by itself. */
 static bool check_setting(const struct explaining *x, const struct statement *statement,
@@ -55,7 +38,7 @@ static void explain_statement(struct explaining *x, const struct statement *stat
         .destination = DESTINATION_NONE, .database = -1, .subject = statement};
     struct explained e = {.settings = x->settings, .statement = statement, .decision = &decision};
     struct error error;
-    bool refused = is_refused_by_block(x, statement);
+    bool refused = statements_refused_by_block(x->session, statement);
     if (refused) {
         e.sqlstate = "25P02";
         e.error = "current transaction is aborted, commands ignored until end of transaction block";
@@ -74,74 +57,15 @@ static void explain_statement(struct explaining *x, const struct statement *stat
 
 static bool explain_text(struct explaining *x, const char *text, size_t length, bool in_pieces);
 
-/* How deep a statement is in what may hold semicolons of its own: parentheses, and BEGIN ATOMIC …
- * END bodies. */
-struct nesting {
-    int parentheses, blocks;
-    bool after_begin; /* the last word was BEGIN */
-};
-
-static bool token_is(const char *text, const struct token *token, const char *word) {
-    size_t length = token->end - token->start;
-    return token->kind == TOKEN_IDENTIFIER && length == strlen(word) &&
-           strncasecmp(text + token->start, word, length) == 0;
-}
-
-static void nesting_follow(struct nesting *nesting, const char *text, const struct token *token) {
-    if (token->kind == TOKEN_PUNCTUATION) {
-        nesting->parentheses += text[token->start] == '(';
-        nesting->parentheses -= text[token->start] == ')' && nesting->parentheses > 0;
-    }
-    if (token->kind != TOKEN_IDENTIFIER) {
-        return;
-    }
-    if (nesting->blocks > 0) {
-        nesting->blocks += token_is(text, token, "case")  ? 1
-                           : token_is(text, token, "end") ? -1
-                                                          : 0;
-    } else if (nesting->after_begin && token_is(text, token, "atomic")) {
-        nesting->blocks = 1;
-    }
-    nesting->after_begin = token_is(text, token, "begin");
-}
-
-/* The next statement of the text, from *start to *end without its semicolon; *next is where to go
- * on. False: there is none but white space and comments. */
-static bool next_piece(const char *text, size_t length, size_t *start, size_t *end, size_t *next) {
-    struct lexer lexer;
-    struct token token;
-    struct nesting nesting = {0};
-    bool empty = true;
-    *start = *next;
-    lexer_init(&lexer, text, length, true);
-    lexer.position = *start;
-    for (;;) {
-        lexer_next(&lexer, &token);
-        bool comment = token.kind == TOKEN_LINE_COMMENT || token.kind == TOKEN_BLOCK_COMMENT;
-        nesting_follow(&nesting, text, &token);
-        bool inside = nesting.parentheses > 0 || nesting.blocks > 0;
-        if (token.kind == TOKEN_END || (token.kind == TOKEN_SEMICOLON && !inside)) {
-            *end = token.start;
-            *next = token.end;
-            if (!empty || token.kind == TOKEN_END) {
-                return !empty;
-            }
-            *start = *next;
-        } else {
-            empty &= comment;
-        }
-    }
-}
-
 /* PostgreSQL reads a text as a whole or not at all; psql sends each statement for itself, and so
  * does this where one can't be parsed. False: there is only one. */
 static bool explain_pieces(struct explaining *x, const char *text, size_t length, bool *fine) {
     size_t start, end, next = 0;
     size_t pieces = 0;
     *fine = true;
-    while (next_piece(text, length, &start, &end, &next)) {
-        bool whole =
-            pieces++ == 0 && !next_piece(text, length, &(size_t){0}, &(size_t){0}, &(size_t){next});
+    while (statements_next_piece(text, length, &start, &end, &next)) {
+        bool whole = pieces++ == 0 && !statements_next_piece(text, length, &(size_t){0},
+                                                             &(size_t){0}, &(size_t){next});
         if (whole) {
             return false;
         }
@@ -218,19 +142,6 @@ static char *read_input(const char *path, size_t *length) {
     return text;
 }
 
-/* The index of the named entrypoint, or without a name of the first routed one, else the first. */
-static int find_entrypoint(const struct settings *settings, const char *name) {
-    if (name != NULL) {
-        return settings_find_entrypoint(settings, name);
-    }
-    for (size_t i = 0; i < settings->entrypoint_count; i++) {
-        if (settings->entrypoints[i].database == ENTRYPOINT_ROUTED) {
-            return (int)i;
-        }
-    }
-    return 0;
-}
-
 static int explain_with(struct explaining *x, int entrypoint, const char *text, size_t length) {
     x->router = router_new(x->settings, 1024 * 1024);
     x->session = session_state_new(x->settings, entrypoint);
@@ -254,7 +165,7 @@ int explain_command(const char *config_path, const char *entrypoint, bool json, 
         return EXPLAIN_BAD;
     }
     int status = EXPLAIN_BAD;
-    int index = find_entrypoint(settings, entrypoint);
+    int index = statements_find_entrypoint(settings, entrypoint);
     size_t length = sql != NULL ? strlen(sql) : 0;
     char *input = NULL;
     if (index < 0) {
