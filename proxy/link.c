@@ -278,6 +278,7 @@ static void link_free(struct link *link) {
     answers_close(&link->answers);
     free(link->asked_setting);
     free(link->last_words);
+    free(link->last_message);
     free(link->name);
     free(link);
 }

@@ -53,6 +53,7 @@ struct link {
     bool in_block;              /* BEGIN was sent and succeeded as far as known */
     bool failed;                /* …and the server said that the block failed */
     bool unsynced;              /* extended messages went out since the last Sync */
+    bool wrote;                 /* …that may have changed something */
     bool skipping;              /* it skips extended messages until Sync, after an error */
     bool sends_copy;            /* COPY IN: it takes CopyData now */
     bool home;                  /* the session's first: its server's parameters are what the client is told */
@@ -64,7 +65,9 @@ struct link {
     bool asks_setting;          /* set_config() with a value that only the database knows, to be asked for */
     bool asked_local;
     char *asked_setting;        /* its name, or NULL: not known either */
-    char *last_words;           /* the FATAL message before it went away, or NULL */
+    char *last_words;           /* the FATAL message's text before it went away, or NULL */
+    uint8_t *last_message;      /* …and the ErrorResponse as it came */
+    size_t last_message_length;
 
     struct link_connect *connect; /* while connecting; see link.c */
 };

@@ -126,6 +126,14 @@ static void log_error(struct session *s, const struct link *link, const struct d
                                    {0}});
 }
 
+/* A statement of the client's does not exist then; one that was prepared again by us is only missing there. */
+void session_parse_failed(struct session *s, struct link *link, const struct request *request) {
+    if (request->audience == AUDIENCE_PROXY)
+        request->prepared->prepared_on &= ~((database_set)1 << link->physical);
+    else
+        prepared_remove(&s->prepared, request->prepared);
+}
+
 /* The server skips everything up to Sync: none of these requests will be answered. */
 static void skip_requests(struct session *s, struct link *link) {
     bool simple = false;
@@ -133,7 +141,7 @@ static void skip_requests(struct session *s, struct link *link) {
     struct request *request;
     while ((request = answers_front(&link->answers)) != NULL && request->kind != REQUEST_SYNC) {
         if (request->kind == REQUEST_PARSE && request->prepared != NULL)
-            prepared_remove(&s->prepared, request->prepared);
+            session_parse_failed(s, link, request);
         if (request->kind == REQUEST_CLOSE && request->prepared != NULL)
             prepared_enter(&s->prepared, request->prepared);
         simple = request->kind == REQUEST_QUERY || request->kind == REQUEST_FUNCTION;
@@ -168,6 +176,9 @@ static void on_error(struct session *s, struct link *link, const uint8_t *messag
         /* The connection ends with it; what that means for the client is said when it has ended. */
         free(link->last_words);
         link->last_words = alloc_text(diagnostic.message);
+        free(link->last_message);
+        link->last_message = (uint8_t *)alloc_copy((const char *)message, length);
+        link->last_message_length = length;
         return;
     }
     log_error(s, link, &diagnostic);
@@ -237,6 +248,7 @@ static bool on_ready(struct session *s, struct link *link, const uint8_t *messag
         (request->kind != REQUEST_QUERY && request->kind != REQUEST_SYNC && request->kind != REQUEST_FUNCTION))
         return false;
     link->unsynced = false;
+    link->wrote = false;
     link->skipping = false;
     if (s->copy_in == link)
         s->copy_in = NULL;

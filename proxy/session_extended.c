@@ -214,7 +214,7 @@ static void prepare_there(struct session *s, struct link *link, struct prepared 
     message_end(&out, mark);
     stream_send(&link->stream, out.data, out.length);
     wire_buffer_close(&out);
-    answers_push(&link->answers, REQUEST_PARSE, AUDIENCE_PROXY);
+    answers_push(&link->answers, REQUEST_PARSE, AUDIENCE_PROXY)->prepared = prepared_ref(prepared);
     prepared->prepared_on |= (database_set)1 << link->physical;
     (void)s;
 }
@@ -307,6 +307,8 @@ enum progress session_on_describe(struct session *s, const uint8_t *body, size_t
         return PROGRESS_WAIT;
     if (use == USE_FAILED)
         return refused(s, length);
+    if (named.kind == 'S' && prepared != NULL && !(prepared->prepared_on >> link->physical & 1))
+        prepare_there(s, link, prepared);
     forward(s, link, REQUEST_DESCRIBE, length);
     return PROGRESS_DONE;
 }
@@ -440,6 +442,7 @@ static enum progress execute_on(struct session *s, const struct portal *portal, 
     struct request *request = forward(s, link, REQUEST_EXECUTE, length);
     request->query = query;
     request->database = database;
+    link->wrote = link->wrote || request_writes(request);
     if (statement == NULL)
         return PROGRESS_DONE;
     session_note_observations(s, statement, &decision);

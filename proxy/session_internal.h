@@ -187,6 +187,7 @@ void session_link_connected(struct link *link);
 void session_link_lost(struct session *s, struct link *link);
 database_set session_links_in_block(const struct session *s);
 int session_physical(const struct session *s, int database);
+bool request_writes(const struct request *request); /* what it runs may change data */
 /* A link whose server holds the failed block, and so refuses statements in its own words; or NULL. */
 struct link *session_failed_link(const struct session *s);
 void session_drop_link(struct session *s, struct link *link);
@@ -196,6 +197,7 @@ void session_flush_link(struct link *link);
 
 /* -- session_answers.c -------------------------------------------------------------------------------------------- */
 void session_read_link(struct session *s, struct link *link);
+void session_parse_failed(struct session *s, struct link *link, const struct request *request);
 /* The transaction is over on all links: settings made in it stay (committed) or are forgotten; AND CHAIN keeps BEGIN. */
 void session_block_finished(struct session *s, bool committed, bool chain);
 /* The next statement of a request was completed. */

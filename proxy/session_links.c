@@ -242,11 +242,10 @@ static void forget_names(struct session *s, const struct link *link) {
     for (size_t i = 0; i < settings->database_count; i++)
         if (settings->databases[i].physical == link->physical)
             session_lost_database(s->routing, (int)i);
+    /* Statements that came by Parse are prepared anew when they are next bound. */
     struct prepared *prepared, *next;
     HASH_ITER(hh, s->prepared, prepared, next) {
         prepared->prepared_on &= ~((database_set)1 << link->physical);
-        if (!prepared->local && prepared->prepared_on == 0)
-            prepared_remove(&s->prepared, prepared);
     }
     struct portal *portal, *next_portal;
     HASH_ITER(hh, s->portals, portal, next_portal) {
@@ -269,7 +268,7 @@ static bool request_commits(const struct request *request) {
     return kind == KIND_COMMIT || kind == KIND_PREPARE_TRANSACTION || kind == KIND_COMMIT_PREPARED;
 }
 
-static bool request_writes(const struct request *request) {
+bool request_writes(const struct request *request) {
     if (request->kind == REQUEST_FUNCTION)
         return true;
     for (size_t i = request->next; request->query != NULL && i < request->query->count; i++) {
@@ -290,7 +289,7 @@ static bool outcome_unknown(const struct session *s, struct link *link, bool blo
         const struct request *request = answers_at(&link->answers, i);
         if (request_commits(request))
             return true;
-        if (!block_open && (request_writes(request) || request->kind == REQUEST_SYNC))
+        if (!block_open && (request_writes(request) || (request->kind == REQUEST_SYNC && link->wrote)))
             return true; /* a Sync commits what the pipeline did before it */
     }
     return false;
@@ -320,7 +319,7 @@ static void end_requests(struct session *s, struct link *link) {
         if (!client && s->script.active)
             s->script.failed = true;
         if (request->kind == REQUEST_PARSE && request->prepared != NULL)
-            prepared_remove(&s->prepared, request->prepared);
+            session_parse_failed(s, link, request);
         skip = client && !ends;
         answers_pop(&link->answers);
         if (client && ends)
@@ -357,6 +356,20 @@ static void lost_while_asked(struct session *s, struct link *link, bool block_op
     }
 }
 
+/* On an entrypoint that is pinned to one database the session ends with its connection, as it would on a direct one. */
+static bool session_ends_with(const struct session *s, const struct link *link) {
+    int pinned = session_settings(s)->entrypoints[s->entrypoint].database;
+    return pinned != ENTRYPOINT_ROUTED && session_physical(s, pinned) == link->physical;
+}
+
+static void end_with_link(struct session *s, struct link *link) {
+    if (link->last_message != NULL)
+        stream_send(&s->client, link->last_message, link->last_message_length);
+    else if (link->answers.count > 0)
+        tell_lost(s, link, outcome_unknown(s, link, link->in_block));
+    session_end(s, "connection to the database was lost");
+}
+
 void session_link_lost(struct session *s, struct link *link) {
     bool was_in_transaction = link->in_block || link->unsynced;
     bool block_open = session_block_status(s->routing) == BLOCK_OPEN && link->in_block;
@@ -367,6 +380,10 @@ void session_link_lost(struct session *s, struct link *link) {
                                    {"database", link->name, 0},
                                    {"error", why, 0},
                                    {0}});
+    if (session_ends_with(s, link)) {
+        end_with_link(s, link);
+        return;
+    }
     forget_names(s, link);
     link->in_block = false;
     link->unsynced = false;
@@ -393,7 +410,7 @@ static bool tell_lost_once(struct session *s, int physical) {
     free(s->lost[physical]);
     s->lost[physical] = NULL;
     reply_error(s, "08006", message,
-                "Prepared statements, temporary tables, locks and settings that lived there are gone.",
+                "Temporary tables, cursors, locks and statements of PREPARE that lived there are gone.",
                 "The next statement for it connects anew.");
     return true;
 }
