@@ -1,6 +1,7 @@
 /* The program: reads the command line and calls the command. */
 #include "proxy/check.h"
 #include "proxy/explain.h"
+#include "proxy/lock_writes.h"
 #include "proxy/process.h"
 
 #include <getopt.h>
@@ -15,9 +16,15 @@ enum {
     EXPLAIN_STACK = 256 * 1024 * 1024, /* as a worker's: parsing is recursive */
 };
 
+#define LOCK_HELP                                                                                  \
+    "  -d, --database NAME      this database only\n"                                             \
+    "  -n, --dry-run            print the SQL, change nothing\n"                                  \
+    "  -r, --retries N          how often to come back to tables that are busy (default 10)\n"
+
 struct arguments {
     const char *config, *entrypoint, *file, *sql;
-    bool json, live, help;
+    const char *database, *retries; /* of lock-writes, unlock-writes and lock-status */
+    bool json, live, dry_run, help;
 };
 
 struct command {
@@ -38,6 +45,38 @@ static int run_check(const struct arguments *arguments) {
         return EXIT_USAGE;
     }
     return check_command(arguments->config);
+}
+
+static int run_locking(const struct arguments *arguments,
+                       int (*command)(const struct lock_options *options)) {
+    struct lock_options lock = {.config = arguments->config,
+                                .database = arguments->database,
+                                .dry_run = arguments->dry_run,
+                                .retries = LOCK_RETRIES};
+    if (arguments->retries != NULL) {
+        char *end;
+        unsigned long retries = strtoul(arguments->retries, &end, 10);
+        if (arguments->retries[0] < '0' || arguments->retries[0] > '9' || *end != '\0' ||
+            retries > LOCK_RETRIES_MAX) {
+            fprintf(stderr, "pginterlock: --retries %s is no number from 0 to %d: give one\n",
+                    arguments->retries, LOCK_RETRIES_MAX);
+            return EXIT_USAGE;
+        }
+        lock.retries = (unsigned)retries;
+    }
+    return command(&lock);
+}
+
+static int run_lock_writes(const struct arguments *arguments) {
+    return run_locking(arguments, lock_writes_command);
+}
+
+static int run_unlock_writes(const struct arguments *arguments) {
+    return run_locking(arguments, unlock_writes_command);
+}
+
+static int run_lock_status(const struct arguments *arguments) {
+    return run_locking(arguments, lock_status_command);
 }
 
 struct explain_call {
@@ -92,9 +131,19 @@ static const struct command commands[] = {
      "  -j, --json               one JSON object a line for each statement\n"
      "  -f, --file FILE          read the statements from FILE\n"},
     {"lint", NULL, "", "lint", ""},
-    {"lock-writes", NULL, "", "lock-writes", ""},
-    {"unlock-writes", NULL, "", "unlock-writes", ""},
-    {"lock-status", NULL, "", "lock-status", ""},
+    {"lock-writes", run_lock_writes, "cdnr",
+     "lock-writes --config FILE [--database NAME] [--dry-run] [--retries N]",
+     "Lock, on every database, the tables that don't belong to it against writes, and unlock those "
+     "that do.\n"
+     "The locks are GitLab's: what gitlab:db:lock_writes made is recognised, and the other way "
+     "round.\n\n" LOCK_HELP},
+    {"unlock-writes", run_unlock_writes, "cdnr",
+     "unlock-writes --config FILE [--database NAME] [--dry-run] [--retries N]",
+     "Remove every lock against writes.\n\n" LOCK_HELP},
+    {"lock-status", run_lock_status, "cdn", "lock-status --config FILE [--database NAME]",
+     "Tell which tables should be locked against writes and which are. Exit status 1: they are not "
+     "the same.\n\n"
+     "  -d, --database NAME      this database only\n"},
     {"allowlist", NULL, "", "allowlist", ""},
 };
 
@@ -106,6 +155,9 @@ static const struct option options[] = {
     {"file", required_argument, NULL, 'f'},
     {"json", no_argument, NULL, 'j'},
     {"live", no_argument, NULL, 'l'},
+    {"database", required_argument, NULL, 'd'},
+    {"dry-run", no_argument, NULL, 'n'},
+    {"retries", required_argument, NULL, 'r'},
     {"help", no_argument, NULL, 'h'},
     {NULL, 0, NULL, 0},
 };
@@ -162,6 +214,15 @@ static bool take_option(const struct command *command, int letter, struct argume
     case 'j':
         arguments->json = true;
         break;
+    case 'd':
+        arguments->database = optarg;
+        break;
+    case 'n':
+        arguments->dry_run = true;
+        break;
+    case 'r':
+        arguments->retries = optarg;
+        break;
     default:
         arguments->live = true;
     }
@@ -172,7 +233,7 @@ static int run_with_arguments(const struct command *command, int argc, char **ar
     struct arguments arguments = {0};
     int letter;
     opterr = 0;
-    while ((letter = getopt_long(argc, argv, ":c:e:f:jlh", options, NULL)) != -1) {
+    while ((letter = getopt_long(argc, argv, ":c:e:f:d:r:jlnh", options, NULL)) != -1) {
         if (letter == ':')
             return usage_error(command, "a value is missing after ", argv[optind - 1]);
         if (letter == '?')
