@@ -21,7 +21,7 @@ for group in "$@"; do
     test)
         packages="$packages $test"
         # npm may be there without Debian's package of it, which would then be a conflict.
-        command -v npm >/dev/null 2>&1 || packages="$packages nodejs npm"
+        command -v npm >/dev/null 2>&1 || packages="$packages nodejs npm ca-certificates"
         ;;
     bench) packages="$packages $bench" ;;
     *)
