@@ -51,7 +51,13 @@ if ! [ -e /etc/postgresql-common/createcluster.conf ]; then
     echo "create_main_cluster = false" >/etc/postgresql-common/createcluster.conf
     made_conf=yes
 fi
-apt-get update -q >&2
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
 # shellcheck disable=SC2086 # a list of words
-apt-get install -qy --no-install-recommends -o Dpkg::Options::=--force-confold $missing >&2
+if ! { apt-get update -q && apt-get install -qy --no-install-recommends -o Dpkg::Options::=--force-confold $missing; } \
+    >"$log" 2>&1; then
+    tail -n 20 "$log" >&2
+    echo "dependencies.sh: apt-get failed: see above" >&2
+    exit 1
+fi
 [ "${made_conf:-}" != yes ] || echo "no default cluster was made: see /etc/postgresql-common/createcluster.conf" >&2
