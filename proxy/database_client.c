@@ -19,7 +19,7 @@ static void ignore_notice(void *unused, const char *message) {
 static void one_line(const char *message, char *out, size_t size) {
     size_t length = 0;
     for (const char *c = message; *c != '\0' && length + 1 < size; c++) {
-        bool space = *c == '\n' || *c == '\t' || *c == '\r';
+        bool space = *c == ' ' || *c == '\n' || *c == '\t' || *c == '\r';
         if (!space)
             out[length++] = *c;
         else if (length > 0 && out[length - 1] != ' ')
