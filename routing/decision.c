@@ -129,12 +129,10 @@ static void apply_overlay(struct deciding *d) {
     bool changed = false;
     for (size_t i = 0; i < s->facts->table_count; i++) {
         const struct table_facts *facts = tables[i].facts;
-        bool qualified = facts->schema != NULL && strcmp(facts->schema, "pg_temp") != 0;
-        int database = qualified || (facts->flags & (TABLE_CREATED | TABLE_OTHER_OBJECT)) != 0
-                           ? -1
-                           : session_temporary_database(d->state, facts->name);
-        bool lookup =
-            (facts->flags & TABLE_NAMED_IN_STRING) != 0 && (facts->flags & TABLE_SEQUENCE) == 0;
+        const struct temporary_table *temporary = session_meant_temporary(d->state, s, facts);
+        int database = temporary != NULL ? temporary->database : -1;
+        bool lookup = (facts->flags & TABLE_NAMED_IN_STRING) != 0 &&
+                      (facts->flags & TABLE_SEQUENCE_USED) == 0;
         if (database >= 0) {
             tables[i].role = ROLE_TEMPORARY;
             tables[i].schema = -1;

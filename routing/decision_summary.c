@@ -123,7 +123,7 @@ static void sum_table(struct summing *s, int index) {
         break;
     }
     bool neutral = classification_schema_is_neutral(s->settings->classification, table->schema);
-    if ((flags & TABLE_NAMED_IN_STRING) != 0 && (flags & TABLE_SEQUENCE) == 0 && !neutral) {
+    if ((flags & TABLE_NAMED_IN_STRING) != 0 && (flags & TABLE_SEQUENCE_USED) == 0 && !neutral) {
         statement->looks_up = true;
         if ((statement->facts->flags & STATEMENT_CATALOG) != 0) {
             statement->names_tables = true;

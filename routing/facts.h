@@ -71,6 +71,8 @@ enum table_flag {
     TABLE_OTHER_OBJECT = 1 << 6,    /* the name of an index, trigger, constraint, …: not a table, resolved elsewhere */
     TABLE_IN_BODY = 1 << 7,         /* found in the body of a DO block or an SQL function */
     TABLE_TYPE = 1 << 8,            /* row type of a table (NULL::ci_builds); counts only if it is a classified name */
+    TABLE_SEQUENCE_USED = 1 << 9,   /* nextval() and the like: more than a look-up of the name in the catalogs */
+    TABLE_RENAMED = 1 << 10,        /* created by renaming the statement's other table */
 };
 
 struct table_facts {

@@ -107,8 +107,11 @@ void session_reset_settings(struct session_state *state);
 /* The database that the session is pinned to (by entrypoint or SET), or -1. */
 int session_pin(const struct session_state *state);
 
-/* The database of the session's temporary table, or -1 where it has none of that name. */
-int session_temporary_database(const struct session_state *state, const char *name);
+/* The session's temporary table that a table of the statement is (a new name is that of the one
+ * renamed), or NULL. */
+const struct temporary_table *session_meant_temporary(const struct session_state *state,
+                                                      const struct statement *statement,
+                                                      const struct table_facts *table);
 
 const struct named_statement *session_find_prepared(const struct session_state *state,
                                                     const char *name);

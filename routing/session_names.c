@@ -9,9 +9,24 @@ void named_statement_close(struct named_statement *named) {
     query_unref(named->query);
 }
 
-int session_temporary_database(const struct session_state *state, const char *name) {
+static const struct temporary_table *find_temporary(const struct session_state *state,
+                                                    const char *name) {
     long found = names_get(&state->temporary_names, name);
-    return found < 0 || state->temporaries[found].dropped ? -1 : state->temporaries[found].database;
+    return found < 0 || state->temporaries[found].dropped ? NULL : &state->temporaries[found];
+}
+
+const struct temporary_table *session_meant_temporary(const struct session_state *state,
+                                                      const struct statement *statement,
+                                                      const struct table_facts *table) {
+    const struct statement_facts *facts = statement->facts;
+    for (size_t i = 0; (table->flags & TABLE_RENAMED) != 0 && i < facts->table_count; i++) {
+        if ((facts->tables[i].flags & TABLE_CREATED) == 0) {
+            return session_meant_temporary(state, statement, &facts->tables[i]);
+        }
+    }
+    bool qualified = table->schema != NULL && strcmp(table->schema, "pg_temp") != 0;
+    bool other = (table->flags & (TABLE_CREATED | TABLE_OTHER_OBJECT)) != 0;
+    return qualified || other ? NULL : find_temporary(state, table->name);
 }
 
 /* Takes the table's name. */
@@ -30,10 +45,11 @@ void session_pop_temporary(struct session_state *state) {
 }
 
 static void temporary_drop(struct session_state *state, const char *name) {
-    int database = session_temporary_database(state, name);
-    if (database >= 0) {
-        temporary_push(state, (struct temporary_table){
-                                  .name = alloc_text(name), .database = database, .dropped = true});
+    const struct temporary_table *table = find_temporary(state, name);
+    if (table != NULL) {
+        temporary_push(state, (struct temporary_table){.name = alloc_text(name),
+                                                       .database = table->database,
+                                                       .dropped = true});
     }
 }
 
@@ -204,6 +220,22 @@ void session_compact_cursors(struct session_state *state) {
     }
 }
 
+/* ALTER TABLE … RENAME TO: the new name takes the old one's place. */
+static void note_renamed(struct session_state *state, const struct statement *statement,
+                         const struct table_facts *table) {
+    const struct temporary_table *meant = session_meant_temporary(state, statement, table);
+    if (meant == NULL) {
+        return;
+    }
+    struct temporary_table renamed = {.name = alloc_text(table->name),
+                                      .database = meant->database,
+                                      .drops_on_commit = meant->drops_on_commit};
+    char *before = alloc_text(meant->name);
+    temporary_push(state, renamed);
+    temporary_drop(state, before);
+    free(before);
+}
+
 void session_note_temporaries(struct session_state *state, const struct statement *statement,
                               int database) {
     const struct statement_facts *facts = statement->facts;
@@ -213,7 +245,9 @@ void session_note_temporaries(struct session_state *state, const struct statemen
     for (size_t i = 0; i < facts->table_count; i++) {
         const struct table_facts *table = &facts->tables[i];
         bool temporary = (table->flags & TABLE_TEMPORARY) != 0;
-        if (temporary && (table->flags & TABLE_CREATED) != 0) {
+        if ((table->flags & TABLE_RENAMED) != 0) {
+            note_renamed(state, statement, table);
+        } else if (temporary && (table->flags & TABLE_CREATED) != 0) {
             /* ON COMMIT DROP outside a transaction is gone when it is made. */
             bool gone = statement->drops_on_commit && state->status == BLOCK_IDLE;
             temporary_push(state,

@@ -305,7 +305,8 @@ static void note_name(struct session_state *state, const struct statement *state
 /* The statements that move the block. False: it is none of them. */
 static bool session_move_block(struct session_state *state, const struct statement *statement) {
     const struct statement_facts *facts = statement->facts;
-    bool chain = (facts->flags & STATEMENT_CHAIN) != 0;
+    bool in_block = state->status == BLOCK_OPEN || state->status == BLOCK_FAILED;
+    bool chain = in_block && (facts->flags & STATEMENT_CHAIN) != 0;
     switch (facts->kind) {
     case KIND_BEGIN:
         if (state->status == BLOCK_IDLE || state->status == BLOCK_IMPLICIT) {
@@ -322,7 +323,9 @@ static bool session_move_block(struct session_state *state, const struct stateme
         session_end(state, false, chain);
         return true;
     case KIND_SAVEPOINT:
-        savepoint_push(state, facts->name);
+        if (state->status == BLOCK_OPEN) {
+            savepoint_push(state, facts->name);
+        }
         return true;
     case KIND_RELEASE:
         savepoint_release(state, facts->name);
@@ -393,4 +396,14 @@ enum block_status session_block_status(const struct session_state *state) {
 
 database_set session_modified(const struct session_state *state) {
     return state->now.modified;
+}
+
+int session_prepared_database(const struct session_state *state, const char *name) {
+    const struct named_statement *found = session_find_prepared(state, name);
+    return found != NULL ? found->database : -1;
+}
+
+int session_cursor_database(const struct session_state *state, const char *name) {
+    const struct named_statement *found = session_find_cursor(state, name);
+    return found != NULL ? found->database : -1;
 }

@@ -8,19 +8,19 @@
 struct name_function {
     const char *name;
     int argument;   /* counted from the front; negative: from the back */
-    unsigned flags; /* TABLE_SEQUENCE where the name is a sequence's */
+    unsigned flags; /* TABLE_SEQUENCE where the name is a sequence's, also _USED where its value is */
 };
 
 /* Sorted by strcmp. */
 static const struct name_function name_functions[] = {
     {"currtid2", 0, 0},
-    {"currval", 0, TABLE_SEQUENCE},
+    {"currval", 0, TABLE_SEQUENCE | TABLE_SEQUENCE_USED},
     {"get_raw_page", 0, 0},
     {"has_any_column_privilege", -2, 0},
     {"has_column_privilege", -3, 0},
     {"has_sequence_privilege", -2, TABLE_SEQUENCE},
     {"has_table_privilege", -2, 0},
-    {"nextval", 0, TABLE_SEQUENCE},
+    {"nextval", 0, TABLE_SEQUENCE | TABLE_SEQUENCE_USED},
     {"pg_column_is_updatable", 0, 0},
     {"pg_get_serial_sequence", 0, 0},
     {"pg_get_viewdef", 0, 0},
@@ -34,7 +34,7 @@ static const struct name_function name_functions[] = {
     {"pg_relation_is_publishable", 0, 0},
     {"pg_relation_is_updatable", 0, 0},
     {"pg_relation_size", 0, 0},
-    {"pg_sequence_last_value", 0, TABLE_SEQUENCE},
+    {"pg_sequence_last_value", 0, TABLE_SEQUENCE | TABLE_SEQUENCE_USED},
     {"pg_sequence_parameters", 0, TABLE_SEQUENCE},
     {"pg_table_size", 0, 0},
     {"pg_total_relation_size", 0, 0},
@@ -42,7 +42,7 @@ static const struct name_function name_functions[] = {
     {"pgstattuple_approx", 0, 0},
     {"regclass", 0, 0},
     {"row_security_active", 0, 0},
-    {"setval", 0, TABLE_SEQUENCE},
+    {"setval", 0, TABLE_SEQUENCE | TABLE_SEQUENCE_USED},
     {"table_to_xml", 0, 0},
     {"table_to_xml_and_xmlschema", 0, 0},
     {"table_to_xmlschema", 0, 0},
@@ -216,6 +216,8 @@ void walk_function(struct walk *walk, const FuncCall *call, const struct scope *
     if (own) {
         names = bsearch(name, name_functions, sizeof name_functions / sizeof *name_functions,
                         sizeof *name_functions, compare_function);
+        if (names) /* also where too few arguments are there: a list of constants may be longer next time */
+            walk->statement->flags |= STATEMENT_CONSTANTS;
         if (strcmp(name, "set_config") == 0)
             note_set_config(walk, call->args);
     }

@@ -86,7 +86,7 @@ static void visit_rename(struct walk *walk, const RenameStmt *rename) {
     walk_relation_of_type(walk, rename->relation, type, 0);
     if (!has_table_name(type) || !rename->newname)
         return;
-    unsigned flags = TABLE_CREATED | walk->table_flags;
+    unsigned flags = TABLE_CREATED | TABLE_RENAMED | walk->table_flags;
     if (type == OBJECT_SEQUENCE || walk_is_sequence_name(rename->newname))
         flags |= TABLE_SEQUENCE;
     (void)collector_add_table(walk->out, rename->relation->schemaname, rename->newname, ACCESS_DDL,
