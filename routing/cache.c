@@ -1,6 +1,6 @@
 #include "routing/cache.h"
 
-#include "routing/text.h"
+#include "config/alloc.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -8,11 +8,10 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
-enum { BUCKETS_AT_FIRST = 256 };
+enum { BUCKETS_AT_FIRST = 256, BYTES_A_QUERY = 1024 };
 
 struct entry {
-    XXH128_hash_t hash;
-    unsigned flags;
+    struct cache_key key; /* its text: the query's, or behind the entry */
     size_t bytes;
     struct query *query;
     struct entry *next_in_bucket;
@@ -25,6 +24,8 @@ struct cache {
     struct entry **buckets;
     size_t bucket_count; /* a power of two */
     struct entry *newest, *oldest;
+    uint32_t *seen; /* by one half of a key's hash, of the last such key a part of the other */
+    size_t seen_count; /* a power of two */
 };
 
 struct cache *cache_new(size_t bytes, const unsigned char *secret) {
@@ -33,11 +34,16 @@ struct cache *cache_new(size_t bytes, const unsigned char *secret) {
     cache->limit = bytes;
     cache->bucket_count = BUCKETS_AT_FIRST;
     cache->buckets = alloc_new(cache->bucket_count * sizeof *cache->buckets);
+    cache->seen_count = 1;
+    while (cache->seen_count < bytes / BYTES_A_QUERY) {
+        cache->seen_count *= 2;
+    }
+    cache->seen = alloc_zeroed(cache->seen_count, sizeof *cache->seen);
     return cache;
 }
 
-static struct entry **cache_bucket(struct cache *cache, XXH128_hash_t hash) {
-    return &cache->buckets[hash.low64 & (cache->bucket_count - 1)];
+static struct entry **cache_bucket(struct cache *cache, const struct cache_key *key) {
+    return &cache->buckets[key->hash[0] & (cache->bucket_count - 1)];
 }
 
 static void cache_unlink(struct cache *cache, struct entry *entry) {
@@ -54,7 +60,7 @@ static void cache_link_newest(struct cache *cache, struct entry *entry) {
 
 static void cache_evict_oldest(struct cache *cache) {
     struct entry *entry = cache->oldest;
-    struct entry **place = cache_bucket(cache, entry->hash);
+    struct entry **place = cache_bucket(cache, &entry->key);
     while (*place != entry) {
         place = &(*place)->next_in_bucket;
     }
@@ -74,24 +80,41 @@ void cache_free(struct cache *cache) {
         cache_evict_oldest(cache);
     }
     free(cache->buckets);
+    free(cache->seen);
     free(cache);
 }
 
-struct query *cache_find(struct cache *cache, const char *text, size_t length, unsigned flags) {
+struct cache_key cache_key_of(const struct cache *cache, const char *text, size_t length, unsigned flags) {
     XXH128_hash_t hash = XXH3_128bits_withSecret(text, length, cache->secret, CACHE_SECRET_SIZE);
-    struct entry *entry = *cache_bucket(cache, hash);
-    while (entry != NULL) {
-        if (XXH128_isEqual(entry->hash, hash) && entry->flags == flags &&
-            entry->query->length == length && memcmp(entry->query->text, text, length) == 0) {
-            if (cache->newest != entry) {
-                cache_unlink(cache, entry);
-                cache_link_newest(cache, entry);
-            }
-            return entry->query;
-        }
+    return (struct cache_key){.text = text, .length = length, .hash = {hash.low64, hash.high64}, .flags = flags};
+}
+
+static bool cache_key_equal(const struct cache_key *a, const struct cache_key *b) {
+    return a->hash[0] == b->hash[0] && a->hash[1] == b->hash[1] && a->flags == b->flags && a->length == b->length &&
+           memcmp(a->text, b->text, a->length) == 0;
+}
+
+struct query *cache_find(struct cache *cache, const struct cache_key *key) {
+    struct entry *entry = *cache_bucket(cache, key);
+    while (entry != NULL && !cache_key_equal(&entry->key, key)) {
         entry = entry->next_in_bucket;
     }
-    return NULL;
+    if (entry == NULL) {
+        return NULL;
+    }
+    if (cache->newest != entry) {
+        cache_unlink(cache, entry);
+        cache_link_newest(cache, entry);
+    }
+    return entry->query;
+}
+
+bool cache_wants(struct cache *cache, const struct cache_key *key) {
+    uint32_t *seen = &cache->seen[key->hash[1] & (cache->seen_count - 1)];
+    uint32_t mark = (uint32_t)(key->hash[0] >> 32);
+    bool again = *seen == mark;
+    *seen = mark;
+    return again;
 }
 
 static void cache_double_buckets(struct cache *cache) {
@@ -99,14 +122,15 @@ static void cache_double_buckets(struct cache *cache) {
     cache->bucket_count *= 2;
     cache->buckets = alloc_new(cache->bucket_count * sizeof *cache->buckets);
     for (struct entry *entry = cache->newest; entry != NULL; entry = entry->older) {
-        struct entry **bucket = cache_bucket(cache, entry->hash);
+        struct entry **bucket = cache_bucket(cache, &entry->key);
         entry->next_in_bucket = *bucket;
         *bucket = entry;
     }
 }
 
-void cache_put(struct cache *cache, struct query *query, unsigned flags, size_t bytes) {
-    bytes += sizeof(struct entry);
+void cache_put(struct cache *cache, const struct cache_key *key, struct query *query, size_t bytes) {
+    size_t text_size = key->text == query->text ? 0 : key->length;
+    bytes += sizeof(struct entry) + text_size;
     if (bytes > cache->limit / 8) {
         return;
     }
@@ -116,13 +140,14 @@ void cache_put(struct cache *cache, struct query *query, unsigned flags, size_t 
     if (cache->count >= cache->bucket_count) {
         cache_double_buckets(cache);
     }
-    struct entry *entry = alloc_new(sizeof *entry);
-    entry->hash =
-        XXH3_128bits_withSecret(query->text, query->length, cache->secret, CACHE_SECRET_SIZE);
-    entry->flags = flags;
+    struct entry *entry = alloc_resize(NULL, sizeof *entry + text_size);
+    entry->key = *key;
+    if (text_size > 0) {
+        entry->key.text = memcpy(entry + 1, key->text, text_size);
+    }
     entry->bytes = bytes;
     entry->query = query_ref(query);
-    struct entry **bucket = cache_bucket(cache, entry->hash);
+    struct entry **bucket = cache_bucket(cache, key);
     entry->next_in_bucket = *bucket;
     *bucket = entry;
     cache_link_newest(cache, entry);

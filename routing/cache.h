@@ -1,4 +1,7 @@
-/* Queries by their exact text, bounded in bytes; what was used longest ago goes first.
+/* Queries by their text or the shape of it, bounded in bytes; what was used longest ago goes first.
+ * Texts that come only once, as those of most queries with constants in them do, are better kept
+ * out: making room for them costs more than parsing them, and pushes out what comes again. So who
+ * fills the cache asks cache_wants() first.
  *
  * The key is the text with how it was read (lexing flags). It is found by a hash whose secret
  * nobody outside knows, so that no client can make texts collide, and confirmed by comparing the
@@ -17,12 +20,26 @@ struct cache;
 struct cache *cache_new(size_t bytes, const unsigned char *secret);
 void cache_free(struct cache *cache); /* gives back its references */
 
-/* The query, borrowed until the next cache_put(), or NULL. Counts as used. */
-struct query *cache_find(struct cache *cache, const char *text, size_t length, unsigned flags);
+/* What a query is found by. The text is borrowed. */
+struct cache_key {
+    const char *text;
+    size_t length;
+    uint64_t hash[2];
+    unsigned flags;
+};
+struct cache_key cache_key_of(const struct cache *cache, const char *text, size_t length, unsigned flags);
 
-/* Keeps a reference of its own. `bytes` is what the query occupies in memory. It must not be in the
- * cache yet. One that is bigger than an eighth of the cache is not kept. */
-void cache_put(struct cache *cache, struct query *query, unsigned flags, size_t bytes);
+/* The query, borrowed until the next cache_put(), or NULL. Counts as used. */
+struct query *cache_find(struct cache *cache, const struct cache_key *key);
+
+/* Whether the key was asked for before: the cache remembers hashes of about as many as it can hold.
+ */
+bool cache_wants(struct cache *cache, const struct cache_key *key);
+
+/* Keeps a reference of its own, and a copy of the key's text unless that is the query's own.
+ * `bytes` is what the query occupies in memory. It must not be in the cache yet. One that is bigger
+ * than an eighth of the cache is not kept. */
+void cache_put(struct cache *cache, const struct cache_key *key, struct query *query, size_t bytes);
 
 size_t cache_count(const struct cache *cache);
 size_t cache_bytes(const struct cache *cache);

@@ -1,7 +1,7 @@
 #include "routing/facts.h"
 
 #include "routing/lexer.h"
-#include "routing/prescan.h"
+#include "routing/reading.h"
 #include "routing/walk.h"
 
 #include <limits.h>
@@ -54,16 +54,6 @@ const char *statement_kind_name(enum statement_kind kind) {
     };
     return (unsigned)kind < KIND_COUNT ? names[kind] : "unknown";
 }
-
-/* Reading one text. */
-struct reading {
-    const char *text;
-    size_t length;
-    const struct lexing *lexing;
-    struct prescan prescan;
-    struct arena *arena;   /* of the facts */
-    struct arena *scratch; /* until facts_parse() returns */
-};
 
 /* The slice without surrounding white space. */
 static void set_slice(const struct reading *reading, size_t start, size_t end,
@@ -212,24 +202,36 @@ static void read_text(const struct reading *reading, struct query_facts *out, st
         read_unparsed(reading, out);
 }
 
+bool reading_scan(struct reading *reading, bool check_utf8, struct shape *shape, struct error *error) {
+    if (!prescan_text(reading->text, reading->length, reading->lexing, check_utf8, reading->scratch, shape,
+                      &reading->prescan, error))
+        return false;
+    for (size_t i = 0; i < reading->prescan.hint_count; i++) { /* they outlive the scratch arena */
+        struct prescan_hint *hint = (struct prescan_hint *)&reading->prescan.hints[i];
+        if (hint->database)
+            hint->database = arena_copy_text(reading->arena, hint->database, strlen(hint->database));
+    }
+    return true;
+}
+
+void reading_parse(const struct reading *reading, struct query_facts *out, struct error *error) {
+    *out = (struct query_facts){.arena = reading->arena};
+    if (!reading->prescan.empty)
+        read_text(reading, out, error);
+}
+
 bool facts_parse(const char *text, size_t length, const struct lexing *lexing, bool check_utf8,
                  struct query_facts *out, struct error *error) {
     struct reading reading = {.text = text, .length = length, .lexing = lexing};
-    *out = (struct query_facts){.arena = arena_new(FACTS_ARENA_FIRST)};
-    reading.arena = out->arena;
+    reading.arena = arena_new(FACTS_ARENA_FIRST);
     reading.scratch = arena_new(SCRATCH_ARENA_FIRST);
-    bool fit =
-        prescan_text(text, length, lexing, check_utf8, reading.scratch, &reading.prescan, error);
-    for (size_t i = 0; i < reading.prescan.hint_count; i++) { /* they outlive the scratch arena */
-        struct prescan_hint *hint = (struct prescan_hint *)&reading.prescan.hints[i];
-        if (hint->database)
-            hint->database = arena_copy_text(out->arena, hint->database, strlen(hint->database));
-    }
-    if (fit && !reading.prescan.empty)
-        read_text(&reading, out, error);
+    bool fit = reading_scan(&reading, check_utf8, NULL, error);
+    *out = (struct query_facts){0};
+    if (fit)
+        reading_parse(&reading, out, error);
+    else
+        arena_free(reading.arena);
     arena_free(reading.scratch);
-    if (!fit)
-        facts_close(out);
     return fit;
 }
 

@@ -85,6 +85,7 @@ struct scan {
     char *blanked; /* NULL until the first comment */
     struct prescan_hint *hints;
     size_t hint_count, hint_capacity;
+    struct shape *shape; /* or NULL */
 };
 
 static void add_hint(struct scan *scan, struct prescan_hint hint) {
@@ -169,8 +170,13 @@ static void scan_tokens(struct scan *scan, struct lexer *lexer, struct prescan *
                         struct error *error) {
     struct token token;
     size_t depth = 0;
-    for (lexer_next(lexer, &token); token.kind != TOKEN_END; lexer_next(lexer, &token)) {
+    do {
+        lexer_next(lexer, &token);
+        if (scan->shape)
+            shape_add(scan->shape, scan->text, &token);
         switch (token.kind) {
+        case TOKEN_END:
+            break;
         case TOKEN_BLOCK_COMMENT:
             if (token.unterminated) {
                 out->empty = false;
@@ -197,16 +203,16 @@ static void scan_tokens(struct scan *scan, struct lexer *lexer, struct prescan *
         default:
             out->empty = false;
         }
-    }
+    } while (token.kind != TOKEN_END);
 }
 
 bool prescan_text(const char *text, size_t length, const struct lexing *lexing, bool check_utf8,
-                  struct arena *arena, struct prescan *out, struct error *error) {
+                  struct arena *arena, struct shape *shape, struct prescan *out, struct error *error) {
     error->text[0] = '\0';
     *out = (struct prescan){.empty = true};
     if (!prescan_check_bytes(text, length, check_utf8, error))
         return false;
-    struct scan scan = {.text = text, .length = length, .arena = arena};
+    struct scan scan = {.text = text, .length = length, .arena = arena, .shape = shape};
     struct lexer lexer;
     lexer_init(&lexer, text, length, lexing->standard_conforming_strings);
     scan_tokens(&scan, &lexer, out, error);

@@ -8,6 +8,7 @@
 #include "config/error.h"
 #include "routing/arena.h"
 #include "routing/facts.h"
+#include "routing/shape.h"
 
 enum {
     PRESCAN_OPERATOR_MAX = 64,  /* the parser's lexer is cubic in runs of + and - */
@@ -31,9 +32,10 @@ struct prescan {
 };
 
 /* False: not for a database at all (NUL, invalid UTF-8 with check_utf8). `error` is the empty
- * string unless the text was refused or must not be sent. */
+ * string unless the text was refused or must not be sent. The tokens are added to `shape` unless that
+ * is NULL. */
 bool prescan_text(const char *text, size_t length, const struct lexing *lexing, bool check_utf8,
-                  struct arena *arena, struct prescan *out, struct error *error)
+                  struct arena *arena, struct shape *shape, struct prescan *out, struct error *error)
     __attribute__((warn_unused_result));
 
 /* Only the check of the encoding. */

@@ -55,19 +55,20 @@ struct statement {
     bool drops_on_commit; /* CREATE TEMPORARY TABLE … ON COMMIT DROP */
 };
 
-/* A query text, parsed and classified; immutable and reference counted, within one thread. */
+/* A query text, parsed and classified; immutable and reference counted, within one thread. One
+ * allocation with everything that hangs off it. */
 struct query {
     const char *text; /* NUL-terminated copy */
     size_t length;
-    struct query_facts facts;
+    struct query_facts facts; /* without an arena */
     struct statement *statements;
     size_t count;
-    char *parse_error; /* what the parser objected to, where a statement is KIND_UNPARSED; else NULL
+    const char *parse_error; /* what the parser objected to, where a statement is KIND_UNPARSED; else NULL
                         */
     uint64_t generation; /* of the settings it was classified with */
     unsigned references;
-    struct query *origin; /* whose facts it shares, or NULL: they are its own */
-    bool is_shape;        /* `text` is the shape of many texts: see router_query_shape() */
+    bool is_shape; /* it stands for every text of a shape: see router_query_shape() */
+    size_t bytes;  /* that it occupies */
 };
 
 struct router;
@@ -85,9 +86,9 @@ bool router_query(struct router *router, const char *text, size_t length,
                   const struct lexing *lexing, bool check_utf8, struct query **out,
                   struct error *error) __attribute__((warn_unused_result));
 
-/* The same for a text that is passed on as it is: what is returned may stand for every text of its shape (is_shape):
- * its facts are right but for positions, its text is not the text. Where it is a reason to reject, look it up again
- * with router_query(). */
+/* The same for a text that is passed on as it is: what is returned may stand for every text of its shape (is_shape).
+ * Its facts are right but for positions, of which it has none; nor has it a text, so that no session can see or send
+ * another's. Where there is a reason to reject, or to take the text apart, look it up again with router_query(). */
 bool router_query_shape(struct router *router, const char *text, size_t length, const struct lexing *lexing,
                         bool check_utf8, struct query **out, struct error *error)
     __attribute__((warn_unused_result));

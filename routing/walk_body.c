@@ -100,7 +100,7 @@ void walk_sql_body(struct walk *walk, const char *text, int position, bool fixed
     const List *statements = NULL;
     char *message = NULL;
     bool read = walk->body_depth <= WALK_BODIES_MAX &&
-                prescan_text(text, length, &lexing, false, walk->scratch, &prescan, &error) &&
+                prescan_text(text, length, &lexing, false, walk->scratch, NULL, &prescan, &error) &&
                 !prescan.refused &&
                 parse_text(prescan.text, walk->standard_conforming_strings, &statements, &message);
     free(message);

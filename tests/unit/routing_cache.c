@@ -1,4 +1,4 @@
-/* The cache of queries by their exact text. */
+/* The cache of queries by their text or shape. */
 #include "routing/cache.h"
 #include "tests/unit/routing_session.h"
 
@@ -17,15 +17,21 @@ static struct query *query_of(const char *sql) {
 
 static void put(struct cache *cache, const char *sql, unsigned flags, size_t bytes) {
     struct query *query = query_of(sql);
-    cache_put(cache, query, flags, bytes);
+    struct cache_key key = cache_key_of(cache, query->text, query->length, flags);
+    cache_put(cache, &key, query, bytes);
     query_unref(query);
+}
+
+static struct query *find(struct cache *cache, const char *text, size_t length, unsigned flags) {
+    struct cache_key key = cache_key_of(cache, text, length, flags);
+    return cache_find(cache, &key);
 }
 
 static void a_text_is_found_again(void **unused) {
     (void)unused;
     struct cache *cache = cache_new(100000, secret);
     put(cache, "SELECT 1", 0, 100);
-    struct query *found = cache_find(cache, "SELECT 1", 8, 0);
+    struct query *found = find(cache, "SELECT 1", 8, 0);
     assert_non_null(found);
     assert_string_equal(found->text, "SELECT 1");
     cache_free(cache);
@@ -35,8 +41,8 @@ static void another_text_is_not_found(void **unused) {
     (void)unused;
     struct cache *cache = cache_new(100000, secret);
     put(cache, "SELECT 1", 0, 100);
-    assert_null(cache_find(cache, "SELECT 2", 8, 0));
-    assert_null(cache_find(cache, "SELECT 1", 7, 0));
+    assert_null(find(cache, "SELECT 2", 8, 0));
+    assert_null(find(cache, "SELECT 1", 7, 0));
     cache_free(cache);
 }
 
@@ -44,7 +50,7 @@ static void the_same_text_read_otherwise_is_another(void **unused) {
     (void)unused;
     struct cache *cache = cache_new(100000, secret);
     put(cache, "SELECT 1", 0, 100);
-    assert_null(cache_find(cache, "SELECT 1", 8, 1));
+    assert_null(find(cache, "SELECT 1", 8, 1));
     cache_free(cache);
 }
 
@@ -53,7 +59,7 @@ static void what_was_used_longest_ago_goes_first(void **unused) {
     struct cache *cache = cache_new(16 * 1024, secret);
     put(cache, "a", 0, 1900);
     put(cache, "b", 0, 1900);
-    assert_non_null(cache_find(cache, "a", 1, 0));
+    assert_non_null(find(cache, "a", 1, 0));
     for (int i = 0; i < 7; i++) {
         static const char *const texts[] = {"c", "d", "e", "f", "g", "h", "i"};
         if (cache_bytes(cache) + 2000 > 16 * 1024) {
@@ -62,8 +68,8 @@ static void what_was_used_longest_ago_goes_first(void **unused) {
         put(cache, texts[i], 0, 1900);
     }
     put(cache, "z", 0, 1900);
-    assert_non_null(cache_find(cache, "a", 1, 0));
-    assert_null(cache_find(cache, "b", 1, 0));
+    assert_non_null(find(cache, "a", 1, 0));
+    assert_null(find(cache, "b", 1, 0));
     cache_free(cache);
 }
 
@@ -76,8 +82,8 @@ static void bytes_stay_within_the_bound(void **unused) {
         put(cache, texts[i], 0, 100);
         assert_true(cache_bytes(cache) <= 64 * 1024);
     }
-    assert_non_null(cache_find(cache, "4999", 4, 0));
-    assert_null(cache_find(cache, "0", 1, 0));
+    assert_non_null(find(cache, "4999", 4, 0));
+    assert_null(find(cache, "0", 1, 0));
     cache_free(cache);
 }
 
@@ -91,7 +97,7 @@ static void many_texts_are_all_found(void **unused) {
     }
     assert_int_equal(cache_count(cache), 5000);
     for (int i = 0; i < 5000; i++) {
-        assert_non_null(cache_find(cache, texts[i], strlen(texts[i]), 0));
+        assert_non_null(find(cache, texts[i], strlen(texts[i]), 0));
     }
     cache_free(cache);
 }
@@ -108,17 +114,44 @@ static void a_query_in_use_outlives_its_eviction(void **unused) {
     (void)unused;
     struct cache *cache = cache_new(1024, secret);
     struct query *query = query_of("SELECT 1");
-    cache_put(cache, query, 0, 10);
+    struct cache_key key = cache_key_of(cache, query->text, query->length, 0);
+    cache_put(cache, &key, query, 10);
     cache_free(cache);
     assert_int_equal(query->references, 1);
     assert_string_equal(query->text, "SELECT 1");
     query_unref(query);
 }
 
-static void a_router_gives_the_same_query_for_the_same_text(void **unused) {
+static void a_key_need_not_be_the_query_s_text(void **unused) {
+    (void)unused;
+    struct cache *cache = cache_new(100000, secret);
+    struct query *query = query_of("SELECT 1");
+    char shape[] = "SELECT x";
+    struct cache_key key = cache_key_of(cache, shape, 8, 0);
+    cache_put(cache, &key, query, 10);
+    query_unref(query);
+    shape[7] = 'y'; /* it was borrowed */
+    assert_ptr_equal(find(cache, "SELECT x", 8, 0), query);
+    assert_null(find(cache, "SELECT 1", 8, 0));
+    cache_free(cache);
+}
+
+static void what_came_before_is_wanted(void **unused) {
+    (void)unused;
+    struct cache *cache = cache_new(100000, secret);
+    struct cache_key first = cache_key_of(cache, "SELECT 1", 8, 0), second = cache_key_of(cache, "SELECT 2", 8, 0);
+    assert_false(cache_wants(cache, &first));
+    assert_false(cache_wants(cache, &second));
+    assert_true(cache_wants(cache, &first));
+    assert_true(cache_wants(cache, &second));
+    cache_free(cache);
+}
+
+static void a_router_gives_the_same_query_for_a_text_that_came_twice(void **unused) {
     (void)unused;
     struct fixture f;
     fixture_open(&f, RULES_ENFORCED, "app");
+    fixture_statement(&f, "SELECT 1 FROM projects");
     const struct query *first = query_ref(fixture_statement(&f, "SELECT 1 FROM projects")->query);
     fixture_statement(&f, "SELECT 1 FROM ci_builds");
     assert_ptr_equal(fixture_statement(&f, "SELECT 1 FROM projects")->query, first);
@@ -136,7 +169,9 @@ int main(void) {
         cmocka_unit_test(many_texts_are_all_found),
         cmocka_unit_test(what_is_bigger_than_its_share_is_not_kept),
         cmocka_unit_test(a_query_in_use_outlives_its_eviction),
-        cmocka_unit_test(a_router_gives_the_same_query_for_the_same_text),
+        cmocka_unit_test(a_key_need_not_be_the_query_s_text),
+        cmocka_unit_test(what_came_before_is_wanted),
+        cmocka_unit_test(a_router_gives_the_same_query_for_a_text_that_came_twice),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -182,8 +182,8 @@ static void set_config_names_its_setting(void **state) {
     (void)state;
     expect_facts("SELECT set_config('a.b', 'c', true)", "select a.b = c");
     assert_int_equal(flags_of("SELECT set_config('a.b', 'c', true)"),
-                     STATEMENT_SET_CONFIG | STATEMENT_LOCAL);
-    assert_int_equal(flags_of("SELECT set_config($1, 'c', false)"), STATEMENT_SET_CONFIG);
+                     STATEMENT_SET_CONFIG | STATEMENT_LOCAL | STATEMENT_CONSTANTS);
+    assert_int_equal(flags_of("SELECT set_config($1, 'c', false)"), STATEMENT_SET_CONFIG | STATEMENT_CONSTANTS);
 }
 
 static void catalog_queries_give_their_literals(void **state) {

@@ -62,7 +62,7 @@ static void comments_are_blanked_in_place(void **state) {
     struct prescan prescan;
     struct error error;
     static const char sql[] = "SELECT/* /* x */ */1 -- y\n, '--' \"/*\"";
-    assert_true(prescan_text(sql, strlen(sql), &conforming, true, arena, &prescan, &error));
+    assert_true(prescan_text(sql, strlen(sql), &conforming, true, arena, NULL, &prescan, &error));
     assert_string_equal(prescan.text, "SELECT             1     \n, '--' \"/*\"");
     assert_false(prescan.empty);
     assert_false(prescan.refused);
@@ -75,7 +75,7 @@ static void a_text_without_comments_is_not_copied(void **state) {
     struct prescan prescan;
     struct error error;
     static const char sql[] = "SELECT 1";
-    assert_true(prescan_text(sql, strlen(sql), &conforming, true, arena, &prescan, &error));
+    assert_true(prescan_text(sql, strlen(sql), &conforming, true, arena, NULL, &prescan, &error));
     assert_ptr_equal(prescan.text, sql);
     arena_free(arena);
 }

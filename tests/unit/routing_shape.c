@@ -2,40 +2,100 @@
 #include "routing/shape.h"
 #include "tests/unit/routing_session.h"
 
-static void expect_shape(const char *sql, const char *shape) {
-    char out[512];
-    size_t length = 0;
-    assert_true(shape_bound(strlen(sql)) <= sizeof out);
-    assert_true(shape_write(sql, strlen(sql), true, out, &length));
-    assert_string_equal(out, shape);
-    assert_int_equal(length, strlen(shape));
+enum { SHAPE_MAX = 512 };
+
+static bool write_shape(const char *sql, char out[SHAPE_MAX]) {
+    struct shape shape;
+    struct lexer lexer;
+    struct token token;
+    assert_true(shape_bound(strlen(sql)) <= SHAPE_MAX);
+    shape_begin(&shape, out);
+    lexer_init(&lexer, sql, strlen(sql), true);
+    do {
+        lexer_next(&lexer, &token);
+        shape_add(&shape, sql, &token);
+    } while (token.kind != TOKEN_END);
+    assert_int_equal(shape.length, strlen(out));
+    return shape_exists(&shape);
+}
+
+/* Marks are given as \1. */
+static void expect_shape(const char *sql, const char *expected) {
+    char out[SHAPE_MAX];
+    assert_true(write_shape(sql, out));
+    assert_string_equal(out, expected);
+}
+
+static void expect_none(const char *sql) {
+    char out[SHAPE_MAX];
+    if (write_shape(sql, out))
+        fail_msg("%s has the shape %s", sql, out);
 }
 
 static void numbers_and_strings_become_marks(void **unused) {
     (void)unused;
-    expect_shape("SELECT a FROM b WHERE c = 12 AND d='x''y'", "SELECT a FROM b WHERE c = ? AND d = ? ");
-    expect_shape("SELECT E'\\'', $$a;b$$, 1.5e3, B'01', x'ff', U&'d'", "SELECT ? ");
+    expect_shape("SELECT a FROM b WHERE c = 12 AND d='x\'\'y'", "SELECT a FROM b WHERE c = \1 AND d=\1");
+    expect_shape("SELECT E'\\'' + $$a;b$$ + 1.5e-3 + B'01' + x'ff' + 'a'\n'b' + 1. + .5",
+                 "SELECT \1 + \1 + \1 + \1 + \1 + \1 + \1 + \1");
+    expect_shape("SELECT 'x'FROM a", "SELECT \1FROM a");
 }
 
 static void lists_and_rows_become_one(void **unused) {
     (void)unused;
-    expect_shape("SELECT 1 FROM a WHERE b IN (1,2,3,4)", "SELECT ? FROM a WHERE b IN ( ? ) ");
-    expect_shape("INSERT INTO a VALUES (1,'x'),(2,'y'),(3,'z')", "INSERT INTO a VALUES ( ? ) ");
+    expect_shape("SELECT 1 FROM a WHERE b IN (1,2 , 'c',4)", "SELECT \1 FROM a WHERE b IN (\1)");
+    expect_shape("SELECT 1 /* c */, /* d */ 2 FROM a", "SELECT \1 FROM a");
+    expect_shape("INSERT INTO a VALUES (1,'x'), (2,'y') ,(3,'z') RETURNING 1", "INSERT INTO a VALUES (\1) RETURNING \1");
 }
 
-static void names_parameters_and_hints_stay(void **unused) {
+static void what_is_no_list_of_constants_stays(void **unused) {
     (void)unused;
-    expect_shape("SELECT \"A\".b1 FROM \"A\" WHERE c=$1 AND d=2", "SELECT \"A\" . b1 FROM \"A\" WHERE c = $1 AND d = ? ");
-    expect_shape("/* database: ci */ SELECT 1 /* id:5 */ -- 7", "/* database: ci */ SELECT ? ");
+    expect_shape("SELECT (1,a),(2,b)", "SELECT (\1,a),(\1,b)");
+    expect_shape("SELECT (1,2),(3,b)", "SELECT (\1),(\1,b)");
+    expect_shape("SELECT (1),b,(2,)", "SELECT (\1),b,(\1,)");
+    expect_shape("SELECT 1,-2", "SELECT \1,-\1");
+    expect_shape("SELECT 1 /* database: ci */, 2", "SELECT \1 /* database: ci */, \1");
+}
+
+static void names_parameters_operators_and_hints_stay(void **unused) {
+    (void)unused;
+    expect_shape("SELECT \"A\".b1 FROM \"A\" WHERE c=$1 AND d=2", "SELECT \"A\".b1 FROM \"A\" WHERE c=$1 AND d=\1");
+    expect_shape("/* database: ci */ SELECT 1 /* id:5 */ -- 7", "/* database: ci */ SELECT \1    ");
+    expect_shape("SELECT a ? 'b' FROM c", "SELECT a ? \1 FROM c");
+    expect_shape("SELECT a/**/b, 1", "SELECT a b, \1");
 }
 
 static void a_text_without_constants_has_no_shape(void **unused) {
     (void)unused;
-    char out[64];
-    size_t length;
-    const char *const texts[] = {"SELECT a FROM b", "SELECT 'a", "SELECT 1 /*", "SELECT $1"};
+    expect_none("SELECT a FROM b");
+    expect_none("SELECT $1");
+}
+
+static void a_text_that_is_cut_short_has_no_shape(void **unused) {
+    (void)unused;
+    expect_none("SELECT 'a");
+    expect_none("SELECT 1 /*");
+    expect_none("SELECT 1, \"a");
+    expect_none("SELECT 1, $$a");
+}
+
+static void what_servers_read_in_several_ways_has_no_shape(void **unused) {
+    (void)unused;
+    static const char *const texts[] = {"SELECT 1from ci_builds", "SELECT 1.from ci_builds", "SELECT 1e", "SELECT 1e5a",
+                                        "SELECT 1_000", "SELECT 0x10", "SELECT 0b1"};
     for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++)
-        assert_false(shape_write(texts[i], strlen(texts[i]), true, out, &length));
+        expect_none(texts[i]);
+}
+
+static void a_name_that_a_constant_changes_has_no_shape(void **unused) {
+    (void)unused;
+    expect_none("SELECT 1 FROM U&\"ci!005fbuilds\" UESCAPE '!'");
+    expect_none("SELECT u&'d!0061' UESCAPE '!'");
+}
+
+static void a_text_with_a_mark_of_its_own_has_no_shape(void **unused) {
+    (void)unused;
+    expect_none("SELECT \1 FROM a WHERE b = 1");
+    expect_shape("SELECT \"\1\" FROM a WHERE b = 1", "SELECT \"\1\" FROM a WHERE b = \1");
 }
 
 static struct query *look_up(struct router *router, const char *sql) {
@@ -51,16 +111,48 @@ static void one_decision_serves_texts_that_differ_in_constants(void **unused) {
     struct fixture f;
     fixture_open(&f, RULES_ENFORCED, "app");
     struct router *router = router_new(f.settings, 1 << 20);
-    struct query *first = look_up(router, "SELECT 1 FROM ci_builds WHERE id = 1");
+    struct query *first = look_up(router, "SELECT 1 FROM ci_builds WHERE id = 1 -- a");
     struct query *second = look_up(router, "SELECT 1 FROM ci_builds WHERE id = 22 -- again");
-    struct query *third = look_up(router, "SELECT 1 FROM ci_builds WHERE id = '3'");
-    assert_false(first->is_shape);
+    struct query *third = look_up(router, "SELECT 1 FROM ci_builds WHERE id = '3' /* 3 */");
+    assert_true(first->is_shape);
     assert_true(second->is_shape);
-    assert_ptr_equal(second, third);
-    assert_string_equal(second->statements[0].facts->tables[0].name, "ci_builds");
+    assert_ptr_equal(second, third); /* the second time it is kept */
+    assert_string_equal(third->statements[0].facts->tables[0].name, "ci_builds");
     query_unref(first);
     query_unref(second);
     query_unref(third);
+    router_free(router);
+    fixture_close(&f);
+}
+
+static void a_query_that_serves_many_texts_has_none_itself(void **unused) {
+    (void)unused;
+    struct fixture f;
+    fixture_open(&f, RULES_ENFORCED, "app");
+    struct router *router = router_new(f.settings, 1 << 20);
+    struct query *query = look_up(router, "SELECT 1 FROM ci_builds WHERE token = 'secret'");
+    assert_string_equal(query->text, "");
+    assert_int_equal(query->length, 0);
+    assert_int_equal(query->statements[0].facts->start, 0);
+    assert_int_equal(query->statements[0].facts->length, 0);
+    assert_int_equal(query->statements[0].facts->tables[0].position, -1);
+    query_unref(query);
+    router_free(router);
+    fixture_close(&f);
+}
+
+static void bytes_that_are_no_text_are_refused_whatever_the_shape(void **unused) {
+    (void)unused;
+    struct fixture f;
+    fixture_open(&f, RULES_ENFORCED, "app");
+    struct router *router = router_new(f.settings, 1 << 20);
+    for (int i = 0; i < 3; i++)
+        query_unref(look_up(router, "SELECT 1 FROM ci_builds WHERE id = 'a'"));
+    static const char sql[] = "SELECT 1 FROM ci_builds WHERE id = '\xff'";
+    struct lexing lexing = {.standard_conforming_strings = true};
+    struct query *query = NULL;
+    struct error error = {{0}};
+    assert_false(router_query_shape(router, sql, strlen(sql), &lexing, true, &query, &error));
     router_free(router);
     fixture_close(&f);
 }
@@ -91,14 +183,21 @@ static void constants_that_name_tables_are_never_served_by_another(void **unused
         {"SELECT * FROM regclass('x y')", "SELECT * FROM regclass('ci_builds')"},
         {"SELECT ARRAY['', 'x']::regclass[]", "SELECT ARRAY['', 'ci_builds']::regclass[]"},
         {"SELECT regclass 'x y'", "SELECT regclass 'ci_builds'"},
+        {"SELECT has_table_privilege('x')", "SELECT has_table_privilege('ci_builds', 'select')"},
+        {"SELECT has_column_privilege('x y', 'select')", "SELECT has_column_privilege('ci_builds', 'id', 'select')"},
+        {"SELECT 1 INTO TEMP x", "SELECT 2 INTO TEMP x"},
     };
     for (size_t i = 0; i < sizeof pairs / sizeof pairs[0]; i++) {
         struct router *router = router_new(f.settings, 1 << 20);
-        struct query *first = look_up(router, pairs[i][0]);
+        for (int again = 0; again < 3; again++) {
+            struct query *query = look_up(router, pairs[i][0]);
+            if (query->is_shape)
+                fail_msg("%s has a shape, also that of %s", pairs[i][0], pairs[i][1]);
+            query_unref(query);
+        }
         struct query *second = look_up(router, pairs[i][1]);
         if (second->is_shape)
             fail_msg("%s serves %s", pairs[i][0], pairs[i][1]);
-        query_unref(first);
         query_unref(second);
         router_free(router);
     }
@@ -109,9 +208,16 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(numbers_and_strings_become_marks),
         cmocka_unit_test(lists_and_rows_become_one),
-        cmocka_unit_test(names_parameters_and_hints_stay),
+        cmocka_unit_test(what_is_no_list_of_constants_stays),
+        cmocka_unit_test(names_parameters_operators_and_hints_stay),
         cmocka_unit_test(a_text_without_constants_has_no_shape),
+        cmocka_unit_test(a_text_that_is_cut_short_has_no_shape),
+        cmocka_unit_test(what_servers_read_in_several_ways_has_no_shape),
+        cmocka_unit_test(a_name_that_a_constant_changes_has_no_shape),
+        cmocka_unit_test(a_text_with_a_mark_of_its_own_has_no_shape),
         cmocka_unit_test(one_decision_serves_texts_that_differ_in_constants),
+        cmocka_unit_test(a_query_that_serves_many_texts_has_none_itself),
+        cmocka_unit_test(bytes_that_are_no_text_are_refused_whatever_the_shape),
         cmocka_unit_test(constants_that_name_tables_are_never_served_by_another),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,19 @@
+/* Making queries: for the router alone; who uses them finds everything in router.h. */
+#ifndef PGINTERLOCK_QUERY_H
+#define PGINTERLOCK_QUERY_H
+
+#include "routing/router.h"
+
+/* What a query is made of, all of it borrowed and copied. */
+struct query_source {
+    const char *text;
+    size_t length;
+    const struct query_facts *facts;
+    const char *parse_error; /* or NULL */
+    bool is_shape;           /* leaves out the text and every position in it */
+};
+
+/* With one reference, the caller's. */
+struct query *query_new(const struct query_source *source, const struct settings *settings);
+
+#endif
