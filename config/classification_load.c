@@ -44,7 +44,7 @@ static bool read_schema_set(struct classification *c, const struct tree_node *ma
     if (!tree_expect(list, key, TREE_LIST, error))
         return false;
     for (size_t i = 0; i < list->count; i++) {
-        int schema;
+        int schema = -1;
         if (!read_schema(c, list->values[i], key, &schema, error))
             return false;
         *set |= (schema_set)1 << schema;
@@ -147,7 +147,7 @@ static bool read_schema_name(struct classification *c, const struct tree_node *r
                                         "allow_cross_foreign_keys", NULL};
     static const char *const suspicious[] = {"allow", NULL};
     const char *name;
-    int schema;
+    int schema = -1;
     if (!read_name(root, "a schema file", &name, error) ||
         !check_keys(root, known, suspicious, error) ||
         !read_schema(c, tree_find(root, "name"), "name", &schema, error))
@@ -162,7 +162,7 @@ static bool read_schema_name(struct classification *c, const struct tree_node *r
 
 static bool read_schema_permissions(struct classification *c, const struct tree_node *root,
                                     struct error *error) {
-    int schema;
+    int schema = -1;
     if (!read_schema(c, tree_find(root, "name"), "name", &schema, error))
         return false;
     struct schema *s = &c->schemas[schema];
@@ -242,7 +242,7 @@ bool classification_load_connections(struct classification *c, const struct tree
 
 static bool add_table(struct classification *c, const struct tree_node *name,
                       const struct tree_node *schema_node, bool deleted, struct error *error) {
-    int schema;
+    int schema = -1;
     if (name->text[0] == '\0')
         return tree_error(name, error, "a table without a name: give one");
     if (schema_node->kind == TREE_NULL)

@@ -66,6 +66,13 @@ void block_log_add(struct block_log *log, enum block_entry_kind kind, const char
         .kind = kind, .sql = alloc_copy(sql, sql_length), .name = alloc_text(name)};
 }
 
+void block_log_begin(struct block_log *log, const char *sql, size_t sql_length) {
+    block_log_add(log, ENTRY_BEGIN, NULL, sql, sql_length);
+    struct block_entry begin = log->entries[log->count - 1];
+    memmove(&log->entries[1], &log->entries[0], (log->count - 1) * sizeof log->entries[0]);
+    log->entries[0] = begin;
+}
+
 static void entry_free(struct block_entry *entry) {
     free(entry->sql);
     free(entry->name);

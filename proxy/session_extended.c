@@ -101,7 +101,8 @@ static int home_of(struct session *s, const struct statement *statement, const s
 }
 
 /* *database -1: the proxy runs it itself. */
-static enum use place_parse(struct session *s, const struct prepared *existing, size_t length, int *database) {
+static enum use place_parse(struct session *s, const char *name, const struct prepared *existing, size_t length,
+                            int *database) {
     const struct query *query = s->query;
     if (existing != NULL) { /* its name is taken: the server that has it says so */
         *database = existing->local ? session_default_database(s->routing) : existing->database;
@@ -111,6 +112,11 @@ static enum use place_parse(struct session *s, const struct prepared *existing, 
     enum use use = check_transaction(s, statement, REQUEST_PARSE, length);
     if (use != USE_READY)
         return use;
+    int taken = name[0] != '\0' ? session_prepared_database(s->routing, name) : -1;
+    if (taken >= 0) { /* by PREPARE: the server that has it says so */
+        *database = taken;
+        return USE_READY;
+    }
     if (statement == NULL) { /* empty, or several commands, which the server refuses */
         *database = session_default_database(s->routing);
         return USE_READY;
@@ -145,7 +151,7 @@ enum progress session_on_parse(struct session *s, const uint8_t *body, size_t bo
         return refused(s, length);
     struct prepared *existing = parse.name[0] != '\0' ? prepared_find(s->prepared, parse.name) : NULL;
     int database = -1;
-    enum use use = place_parse(s, existing, length, &database);
+    enum use use = place_parse(s, parse.name, existing, length, &database);
     if (use == USE_READY && database < 0 && session_wait_drained(s) == PROGRESS_WAIT)
         return PROGRESS_WAIT;
     struct link *link = NULL;
@@ -235,6 +241,15 @@ enum progress session_on_bind(struct session *s, const struct bind_message *bind
         return PROGRESS_DONE;
     }
     int database = prepared != NULL ? place_bind(s, prepared) : session_default_database(s->routing);
+    const struct portal *taken = bind->portal[0] != '\0' ? portal_find(s->portals, bind->portal) : NULL;
+    if (use == USE_READY && taken != NULL && taken->database != database) {
+        if (session_wait_drained(s) == PROGRESS_WAIT)
+            return PROGRESS_WAIT;
+        char message[200];
+        snprintf(message, sizeof message, "cursor \"%s\" already exists", bind->portal);
+        reply_error(s, "42P03", message, NULL, NULL);
+        return refused(s, length);
+    }
     struct link *link = NULL;
     if (use == USE_READY)
         use = session_use_link(s, database, &link);

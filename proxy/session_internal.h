@@ -111,6 +111,7 @@ struct session {
     struct bind_check bind_check;
 
     struct wire_buffer out; /* messages of our own, on their way to the client's stream */
+    char message[128];    /* of a refusal, until the next */
     struct lexing lexing; /* how the server reads the client's text */
     bool utf8;
     struct known_parameter *parameters;
@@ -191,6 +192,8 @@ bool request_writes(const struct request *request); /* what it runs may change d
 /* A link whose server holds the failed block, and so refuses statements in its own words; or NULL. */
 struct link *session_failed_link(const struct session *s);
 void session_drop_link(struct session *s, struct link *link);
+/* One command in front of the next statement; if it fails the server skips that too. */
+void session_send_prelude(struct link *link, const char *sql);
 /* Internal commands: a simple query whose answer the client does not see. */
 void link_send_query(struct link *link, const char *sql, size_t length);
 void session_flush_link(struct link *link);

@@ -194,7 +194,7 @@ static enum use use_settings(struct session *s, struct link *link) {
 
 /* One command of the block's log by Parse, Bind, Execute without Sync, right in front of the statement: if it fails,
  * the server skips the statement too, and nothing runs outside the block that should have run inside. */
-static void send_prelude(struct link *link, const char *sql) {
+void session_send_prelude(struct link *link, const char *sql) {
     static const char name[] = "pginterlock_prelude"; /* a name of its own: the unnamed statement is the client's */
     struct wire_buffer out = {0};
     message_put_parse(&out, name, sql);
@@ -213,7 +213,7 @@ static void send_prelude(struct link *link, const char *sql) {
 
 static void use_block(struct session *s, struct link *link) {
     while (link->log_applied < s->block.count) {
-        send_prelude(link, s->block.entries[link->log_applied].sql);
+        session_send_prelude(link, s->block.entries[link->log_applied].sql);
         link->log_applied++;
         link->in_block = s->block.entries[0].kind == ENTRY_BEGIN;
     }

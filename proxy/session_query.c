@@ -2,6 +2,7 @@
 #include "proxy/session_internal.h"
 
 #include <assert.h>
+#include <stdio.h>
 #include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
@@ -78,20 +79,41 @@ static bool sets_unsafe_encoding(const struct statement_facts *facts) {
            encoding_is_unsafe(facts->value);
 }
 
+static void refuse(struct decision *decision, const char *sqlstate, const char *message, const char *hint) {
+    memset(decision, 0, sizeof *decision);
+    decision->destination = DESTINATION_NONE;
+    decision->database = -1;
+    decision->violated = true;
+    decision->violation = (struct violation){
+        .rule = RULE_UNROUTABLE, .sqlstate = sqlstate, .message = message, .hint = hint, .position = -1};
+}
+
+/* Where the name that a PREPARE or DECLARE wants to give is taken already, or -1. */
+static int name_taken_on(struct session *s, const struct statement_facts *facts) {
+    if (facts->name == NULL)
+        return -1;
+    if (facts->kind == KIND_DECLARE)
+        return session_cursor_database(s->routing, facts->name);
+    if (facts->kind != KIND_PREPARE)
+        return -1;
+    struct prepared *prepared = prepared_find(s->prepared, facts->name);
+    return prepared != NULL ? prepared->database : session_prepared_database(s->routing, facts->name);
+}
+
+/* Names are one space to the client, whatever the database: the server's own words. */
+static void refuse_taken_name(struct session *s, const struct statement_facts *facts, struct decision *decision) {
+    bool cursor = facts->kind == KIND_DECLARE;
+    snprintf(s->message, sizeof s->message, "%s \"%s\" already exists", cursor ? "cursor" : "prepared statement",
+             facts->name);
+    refuse(decision, cursor ? "42P03" : "42P05", s->message, NULL);
+}
+
 void session_route(struct session *s, const struct statement *statement, struct decision *decision,
                    const struct statement **effective) {
     *effective = statement;
     enum statement_kind kind = statement->facts->kind;
     if (kind == KIND_SET && sets_unsafe_encoding(statement->facts)) {
-        memset(decision, 0, sizeof *decision);
-        decision->destination = DESTINATION_NONE;
-        decision->database = -1;
-        decision->violated = true;
-        decision->violation = (struct violation){.rule = RULE_UNROUTABLE,
-                                                 .sqlstate = "0A000",
-                                                 .message = ENCODING_REFUSED,
-                                                 .hint = ENCODING_HINT,
-                                                 .position = -1};
+        refuse(decision, "0A000", ENCODING_REFUSED, ENCODING_HINT);
         return;
     }
     struct prepared *prepared = NULL;
@@ -99,6 +121,9 @@ void session_route(struct session *s, const struct statement *statement, struct 
         prepared = prepared_find(s->prepared, statement->facts->name);
     if (prepared == NULL || prepared->local) {
         session_decide(s->routing, statement, decision);
+        int taken = decision->violated ? -1 : name_taken_on(s, statement->facts);
+        if (taken >= 0 && session_physical(s, taken) != session_physical(s, decision->database))
+            refuse_taken_name(s, statement->facts, decision);
         return;
     }
     const struct statement *inner = prepared_statement(prepared);

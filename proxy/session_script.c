@@ -238,7 +238,7 @@ static void fan_finish(struct session *s) {
             }
     } else if (kind == KIND_RELEASE || kind == KIND_ROLLBACK_TO) {
         savepoint_done(s, facts);
-    } else {
+    } else if (kind != KIND_BEGIN) {
         discard_done(s, facts);
     }
     if (fan.several)
@@ -275,25 +275,38 @@ static void executed_here(struct session *s, const struct statement *statement, 
     reply_command_complete(s, tag);
 }
 
+/* What a pipeline did before BEGIN becomes part of the block: its links get BEGIN at once. */
+static enum progress begin_on_pipeline(struct session *s) {
+    for (int i = 0; i < DATABASES_MAX; i++) {
+        struct link *link = s->links[i];
+        if (link == NULL || !link->unsynced || link->in_block)
+            continue;
+        if (session_wait_drained(s) == PROGRESS_WAIT)
+            return PROGRESS_WAIT;
+        session_send_prelude(link, s->block.entries[0].sql);
+        link->in_block = true;
+        link->log_applied++; /* settings that it made in the pipeline stand behind BEGIN in the log */
+        s->active = link;
+    }
+    return PROGRESS_DONE;
+}
+
 /* BEGIN reaches a database together with the first statement that goes there. */
 static enum progress run_begin(struct session *s, const struct statement *statement) {
-    enum block_status status = session_block_status(s->routing);
     size_t length;
     const char *sql = statement_text(s->script.query, statement, &length);
-    if (status == BLOCK_OPEN) {
-        reply_notice(s, "WARNING", "25001", "there is already a transaction in progress");
-    } else if (s->block.count == 0 || s->block.entries[0].kind != ENTRY_BEGIN) {
-        block_log_clear(&s->block);
-        block_log_add(&s->block, ENTRY_BEGIN, NULL, sql, length);
-        /* What a pipeline did before becomes part of the block. */
-        for (int i = 0; i < DATABASES_MAX; i++) {
-            struct link *link = s->links[i], *ready;
-            if (link == NULL || !link->unsynced)
-                continue;
-            link->log_applied = 0;
-            if (session_use_link(s, link->physical, &ready) == USE_WAIT)
-                return PROGRESS_WAIT;
+    if (session_block_status(s->routing) == BLOCK_OPEN) {
+        database_set links = session_links_in_block(s);
+        if (links != 0) { /* the server has the warning, and more to say where there are options */
+            fan_start(s, links & (~links + 1), sql, length, false, statement);
+            return PROGRESS_DONE;
         }
+        reply_notice(s, "WARNING", "25001", "there is already a transaction in progress");
+    } else {
+        if (s->block.count == 0 || s->block.entries[0].kind != ENTRY_BEGIN)
+            block_log_begin(&s->block, sql, length);
+        if (begin_on_pipeline(s) == PROGRESS_WAIT)
+            return PROGRESS_WAIT;
     }
     bool start = length >= 5 && strncasecmp(sql, "START", 5) == 0;
     executed_here(s, statement, start ? "START TRANSACTION" : "BEGIN");
@@ -341,7 +354,15 @@ static void run_end(struct session *s, const struct statement *statement) {
     fan_start(s, session_links_in_block(s), sql, length, commits, statement);
 }
 
-/* COMMIT and ROLLBACK in the implicit transaction of a query with several statements. */
+static database_set links_unsynced(const struct session *s) {
+    database_set set = 0;
+    for (int i = 0; i < DATABASES_MAX; i++)
+        if (s->links[i] != NULL && s->links[i]->unsynced)
+            set |= bit(i);
+    return set;
+}
+
+/* COMMIT and ROLLBACK in the implicit transaction of a query with several statements, or of a pipeline. */
 static void run_implicit_end(struct session *s, const struct statement *statement) {
     if (statement->facts->flags & STATEMENT_CHAIN) {
         fail(s, "25P01", statement->facts->kind == KIND_COMMIT
@@ -351,7 +372,8 @@ static void run_implicit_end(struct session *s, const struct statement *statemen
     }
     reply_notice(s, "WARNING", "25P01", "there is no transaction in progress");
     bool commits = statement->facts->kind == KIND_COMMIT;
-    fan_start(s, session_links_in_block(s), commits ? "COMMIT" : "ROLLBACK", commits ? 6 : 8, commits, statement);
+    fan_start(s, session_links_in_block(s) | links_unsynced(s), commits ? "COMMIT" : "ROLLBACK", commits ? 6 : 8,
+              commits, statement);
     s->script.fan.several = true;
 }
 

@@ -131,6 +131,10 @@ bool session_is_own_setting(const char *name); /* begins with "pginterlock." */
  * statement. */
 void session_set_at_startup(struct session_state *state, const char *name, const char *value);
 
+/* Where the SQL-level prepared statement or the cursor of that name lives, or -1. */
+int session_prepared_database(const struct session_state *state, const char *name);
+int session_cursor_database(const struct session_state *state, const char *name);
+
 /* Where a statement without tables would run now (protocol-level function calls and the like). */
 int session_default_database(const struct session_state *state);
 
