@@ -60,6 +60,14 @@ def child_pids(pid):
     return found
 
 
+def command_line(pid):
+    """Empty if the process has ended."""
+    try:
+        return pathlib.Path("/proc", str(pid), "cmdline").read_bytes()
+    except OSError:
+        return b""
+
+
 def cpu_seconds(pid):
     fields = pathlib.Path("/proc", str(pid), "stat").read_text().rsplit(")", 1)[1].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
@@ -242,7 +250,8 @@ class Interlock:
             assert self.process.poll() is None, f"pginterlock ended by itself: {self.log()[-3000:]}"
             try:
                 socket.create_connection(("127.0.0.1", self.port), 5).close()
-                return True
+                # The addresses are opened one after another, the Unix socket last.
+                return "listen" in self.overrides or (self.folder / f".s.PGSQL.{self.port}").exists()
             except OSError:
                 return False
         wait_until(accepts, "pginterlock to accept connections")

@@ -1,5 +1,6 @@
 """Databases that die, at every point: the client always learns the truth and nothing is half applied."""
 
+import contextlib
 import os
 import random
 import signal
@@ -10,7 +11,7 @@ import pytest
 from psycopg.pq import TransactionStatus
 
 import wire
-from harness import Interlock, child_pids, fails, free_port, one, wait_until
+from harness import Interlock, child_pids, command_line, fails, free_port, one, wait_until
 
 LOST = {"08000", "08001", "08003", "08006", "57P01", "57P02", "57P03", "08007"}
 
@@ -201,6 +202,14 @@ def test_a_commit_whose_answer_is_lost_is_an_unknown_outcome(killable, how):
         assert wire.types(client.query("SELECT count(*) FROM projects")) == "TDCZ"
 
 
+@pytest.mark.parametrize("entrypoint, victim", [("app_main", "main"), ("app_ci", "ci")])
+def test_a_pinned_session_ends_with_its_connection_as_a_direct_one_does(killable, entrypoint, victim):
+    with wire.connect("127.0.0.1", killable.port, user="app", database=entrypoint) as client:
+        client.query("SELECT 1")
+        getattr(killable, victim).sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'app'")
+        assert wire.errors(client.read_to_end())[0]["C"] == "57P01"
+
+
 def test_an_idle_session_survives_its_databases_restart(killable):
     with killable.connect() as db:
         db.execute("SET work_mem = '21MB'")
@@ -289,10 +298,10 @@ def test_no_acknowledged_commit_is_missing_while_backends_are_killed(killable):
             target = sum(len(worker.told) for worker in workers) + chance.randint(5, 60)
             wait_until(lambda: sum(len(worker.told) for worker in workers) > target
                        or any(worker.problem for worker in workers), "transactions to run")
-            victims = [pid for pid in child_pids(cluster.process.pid)
-                       if b"app" in open(f"/proc/{pid}/cmdline", "rb").read()]
+            victims = [pid for pid in child_pids(cluster.process.pid) if b"app" in command_line(pid)]
             if victims:
-                os.kill(chance.choice(victims), signal.SIGKILL)
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(chance.choice(victims), signal.SIGKILL)
     finally:
         for worker in workers:
             worker.stopping.set()
