@@ -29,7 +29,8 @@ struct request *answers_front(struct answers *answers) {
     return answers->count > 0 ? answers_at(answers, 0) : NULL;
 }
 
-struct request *answers_push(struct answers *answers, enum request_kind kind, enum audience audience) {
+struct request *answers_push(struct answers *answers, enum request_kind kind,
+                             enum audience audience) {
     if (answers->count == answers->capacity)
         grow(answers);
     answers->count++;

@@ -1,4 +1,5 @@
-/* The requests that a database has not answered yet, oldest first, each with whom its answer is for. A growable ring. */
+/* The requests that a database has not answered yet, oldest first, each with whom its answer is
+ * for. A growable ring. */
 #ifndef PGINTERLOCK_ANSWERS_H
 #define PGINTERLOCK_ANSWERS_H
 
@@ -32,15 +33,16 @@ struct prepared;
 struct request {
     enum request_kind kind;
     enum audience audience;
-    bool failed;          /* an ErrorResponse came for it */
-    bool flushed;         /* Flush was sent behind it, so that its answer is not held back */
-    bool captures;        /* EXECUTE: its rows are values of settings, see session_settings.c */
-    bool captures_local;  /* …that hold for the transaction only */
-    struct query *query;  /* reference or NULL: what it runs, from statement `next` on */
-    size_t next;          /* statement whose CommandComplete comes next */
-    int database;         /* logical, that the statements were sent to */
-    bool apply;           /* each CommandComplete is told to session_executed() */
-    size_t part_offset;   /* characters that precede the text sent within the client's text: added to positions */
+    bool failed;         /* an ErrorResponse came for it */
+    bool flushed;        /* Flush was sent behind it, so that its answer is not held back */
+    bool captures;       /* EXECUTE: its rows are values of settings, see session_settings.c */
+    bool captures_local; /* …that hold for the transaction only */
+    struct query *query; /* reference or NULL: what it runs, from statement `next` on */
+    size_t next;         /* statement whose CommandComplete comes next */
+    int database;        /* logical, that the statements were sent to */
+    bool apply;          /* each CommandComplete is told to session_executed() */
+    size_t part_offset;  /* characters that precede the text sent within the client's text: added to
+                            positions */
     struct prepared *prepared; /* PARSE, CLOSE of a statement: reference or NULL */
 };
 
@@ -50,10 +52,11 @@ struct answers {
 };
 
 /* The new youngest request, zeroed. */
-struct request *answers_push(struct answers *answers, enum request_kind kind, enum audience audience);
-struct request *answers_front(struct answers *answers); /* oldest, or NULL */
+struct request *answers_push(struct answers *answers, enum request_kind kind,
+                             enum audience audience);
+struct request *answers_front(struct answers *answers);            /* oldest, or NULL */
 struct request *answers_at(struct answers *answers, size_t index); /* 0: oldest */
-void answers_pop(struct answers *answers); /* the oldest; drops its references */
+void answers_pop(struct answers *answers);       /* the oldest; drops its references */
 void answers_drop_last(struct answers *answers); /* the youngest, likewise */
 void answers_clear(struct answers *answers);
 void answers_close(struct answers *answers);

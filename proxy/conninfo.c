@@ -1,7 +1,7 @@
 #include "proxy/conninfo.h"
 
-#include "proxy/link.h"
 #include "config/alloc.h"
+#include "proxy/link.h"
 #include "proxy/startup_options.h"
 #include "routing/session_state.h"
 
@@ -13,7 +13,9 @@
 #include <string.h>
 #include <strings.h>
 
-/* -- keywords ----------------------------------------------------------------------------------------------------- */
+/* -- keywords
+ * -----------------------------------------------------------------------------------------------------
+ */
 
 static char *get(const struct conninfo *info, const char *keyword) {
     for (size_t i = 0; i < info->count; i++)
@@ -36,7 +38,8 @@ static void set(struct conninfo *info, const char *keyword, const char *value) {
     info->count++;
 }
 
-/* -- startup parameters as command-line options of the backend ------------------------------------------------------ */
+/* -- startup parameters as command-line options of the backend
+ * ------------------------------------------------------ */
 
 static void append_char(struct wire_buffer *text, char c) {
     wire_append(text, &c, 1);
@@ -72,7 +75,9 @@ static void add_parameters(struct conninfo *info, const struct link_identity *id
     wire_buffer_close(&options);
 }
 
-/* -- hosts -------------------------------------------------------------------------------------------------------- */
+/* -- hosts
+ * --------------------------------------------------------------------------------------------------------
+ */
 
 static bool is_address(const char *host) {
     unsigned char ignored[sizeof(struct in6_addr)];
@@ -139,7 +144,6 @@ void conninfo_add_address(struct conninfo *info, size_t index, const char *addre
     host->addresses = joined;
 }
 
-
 static void set_list(struct conninfo *info, const char *keyword, struct wire_buffer *list) {
     append_char(list, '\0');
     set(info, keyword, (const char *)list->data);
@@ -179,7 +183,9 @@ bool conninfo_finish_hosts(struct conninfo *info) {
     return any;
 }
 
-/* -- the whole ---------------------------------------------------------------------------------------------------- */
+/* -- the whole
+ * ----------------------------------------------------------------------------------------------------
+ */
 
 void conninfo_init(struct conninfo *info, const char *text, const struct link_identity *identity,
                    unsigned timeout_seconds) {
@@ -188,7 +194,8 @@ void conninfo_init(struct conninfo *info, const char *text, const struct link_id
     char *message = NULL;
     PQconninfoOption *options = PQconninfoParse(text, &message);
     if (options == NULL) {
-        snprintf(info->error, sizeof info->error, "%s", message != NULL ? message : "out of memory");
+        snprintf(info->error, sizeof info->error, "%s",
+                 message != NULL ? message : "out of memory");
         info->error[strcspn(info->error, "\n")] = '\0';
         PQfreemem(message);
         return;
@@ -206,7 +213,8 @@ void conninfo_init(struct conninfo *info, const char *text, const struct link_id
         if (get(info, "password") == NULL && identity->password != NULL)
             set(info, "password", identity->password);
     }
-    set(info, "gssencmode", "disable"); /* its negotiation would stand between us and the raw bytes */
+    set(info, "gssencmode",
+        "disable"); /* its negotiation would stand between us and the raw bytes */
     add_parameters(info, identity);
     read_hosts(info);
 }
@@ -234,7 +242,9 @@ const char *const *conninfo_values(const struct conninfo *info) {
     return (const char *const *)info->values;
 }
 
-/* -- failures ----------------------------------------------------------------------------------------------------- */
+/* -- failures
+ * -----------------------------------------------------------------------------------------------------
+ */
 
 static void copy_line(char *out, size_t size, const char *from) {
     snprintf(out, size, "%.*s", (int)strcspn(from, "\n"), from);
@@ -249,7 +259,8 @@ static bool read_server_words(const char *text, const char *severity, struct lin
         at = next + strlen(mark);
         next = at;
     }
-    if (at == NULL || strlen(at) < 7 || at[5] != ':' || strspn(at, "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ") != 5)
+    if (at == NULL || strlen(at) < 7 || at[5] != ':' ||
+        strspn(at, "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ") != 5)
         return false;
     memcpy(out->sqlstate, at, 5);
     out->sqlstate[5] = '\0';

@@ -1,7 +1,7 @@
 #include "proxy/link.h"
 
-#include "proxy/conninfo.h"
 #include "config/alloc.h"
+#include "proxy/conninfo.h"
 
 #include <assert.h>
 #include <netdb.h>
@@ -11,7 +11,8 @@
 
 enum { ADDRESSES_MAX = 8 }; /* of one host name that are tried */
 
-/* What exists only while a connection is being made. The uv handles outlive a link that is closed meanwhile. */
+/* What exists only while a connection is being made. The uv handles outlive a link that is closed
+ * meanwhile. */
 struct link_connect {
     struct link *link; /* NULL once the link was closed */
     uv_loop_t *loop;
@@ -26,7 +27,9 @@ struct link_connect {
     bool timer_closed;
 };
 
-/* -- ending ------------------------------------------------------------------------------------------------------- */
+/* -- ending
+ * -------------------------------------------------------------------------------------------------------
+ */
 
 static void free_handle(uv_handle_t *handle) {
     free(handle);
@@ -81,7 +84,9 @@ static void fail_with(struct link *link, const char *what) {
     fail(link);
 }
 
-/* -- connecting --------------------------------------------------------------------------------------------------- */
+/* -- connecting
+ * ---------------------------------------------------------------------------------------------------
+ */
 
 static void step(struct link *link);
 
@@ -95,7 +100,8 @@ static void succeed(struct link *link) {
     uv_loop_t *loop = link->connect->loop;
     connect_end(link);
     struct error error = {{0}};
-    if (!stream_init(&link->stream, loop, buffers, PQsocket(link->conn), on_link_event, link, &error)) {
+    if (!stream_init(&link->stream, loop, buffers, PQsocket(link->conn), on_link_event, link,
+                     &error)) {
         fail_with(link, error.text);
         return;
     }
@@ -157,7 +163,8 @@ static void step(struct link *link) {
 static void start(struct link *link) {
     struct link_connect *connect = link->connect;
     link->state = LINK_CONNECTING;
-    link->conn = PQconnectStartParams(conninfo_keywords(&connect->info), conninfo_values(&connect->info), 0);
+    link->conn =
+        PQconnectStartParams(conninfo_keywords(&connect->info), conninfo_values(&connect->info), 0);
     if (link->conn == NULL) {
         fail_with(link, "out of memory in libpq");
         return;
@@ -172,7 +179,8 @@ static void start(struct link *link) {
         fail_with(link, "cannot watch the connection's socket");
 }
 
-/* -- names to addresses, since libpq would block on them ---------------------------------------------------------- */
+/* -- names to addresses, since libpq would block on them
+ * ---------------------------------------------------------- */
 
 static void resolve_next(struct link *link);
 
@@ -180,7 +188,8 @@ static void take_addresses(struct conninfo *info, size_t host, const struct addr
     size_t taken = 0;
     for (; list != NULL && taken < ADDRESSES_MAX; list = list->ai_next) {
         char text[NI_MAXHOST];
-        if (getnameinfo(list->ai_addr, list->ai_addrlen, text, sizeof text, NULL, 0, NI_NUMERICHOST) == 0) {
+        if (getnameinfo(list->ai_addr, list->ai_addrlen, text, sizeof text, NULL, 0,
+                        NI_NUMERICHOST) == 0) {
             conninfo_add_address(info, host, text);
             taken++;
         }
@@ -217,7 +226,8 @@ static void resolve_next(struct link *link) {
         }
         struct addrinfo hints = {.ai_socktype = SOCK_STREAM};
         connect->request.data = connect;
-        if (uv_getaddrinfo(connect->loop, &connect->request, on_resolved, name, NULL, &hints) == 0) {
+        if (uv_getaddrinfo(connect->loop, &connect->request, on_resolved, name, NULL, &hints) ==
+            0) {
             connect->request_active = true;
             return;
         }
@@ -231,7 +241,9 @@ static void resolve_next(struct link *link) {
     start(link);
 }
 
-/* -- the link ----------------------------------------------------------------------------------------------------- */
+/* -- the link
+ * -----------------------------------------------------------------------------------------------------
+ */
 
 static void on_deadline(uv_timer_t *timer) {
     struct link_connect *connect = timer->data;
@@ -243,16 +255,18 @@ static void on_deadline(uv_timer_t *timer) {
 static void on_begin(uv_timer_t *timer) {
     struct link_connect *connect = timer->data;
     struct link *link = connect->link;
-    uv_timer_start(&connect->deadline, on_deadline, (uint64_t)connect->info.timeout_seconds * 1000, 0);
+    uv_timer_start(&connect->deadline, on_deadline, (uint64_t)connect->info.timeout_seconds * 1000,
+                   0);
     if (connect->info.error[0] != '\0')
         fail_with(link, connect->info.error);
     else
         resolve_next(link);
 }
 
-struct link *link_open(uv_loop_t *loop, struct buffer_pool *buffers, const char *conninfo, int physical,
-                       const char *name, const struct link_identity *identity, unsigned timeout_seconds,
-                       void (*on_connected)(struct link *), void (*on_event)(struct link *), void *owner) {
+struct link *link_open(uv_loop_t *loop, struct buffer_pool *buffers, const char *conninfo,
+                       int physical, const char *name, const struct link_identity *identity,
+                       unsigned timeout_seconds, void (*on_connected)(struct link *),
+                       void (*on_event)(struct link *), void *owner) {
     struct link *link = alloc_new(sizeof *link);
     link->state = LINK_RESOLVING;
     link->physical = physical;
@@ -307,7 +321,9 @@ void link_host(const struct link *link, char *out, size_t size) {
         snprintf(out, size, "%s:%s", host, port != NULL ? port : "");
 }
 
-/* -- cancel ------------------------------------------------------------------------------------------------------- */
+/* -- cancel
+ * -------------------------------------------------------------------------------------------------------
+ */
 
 struct cancel_work {
     uv_work_t work;

@@ -1,6 +1,6 @@
-/* A link: one session's connection to one physical database. libpq makes it (addresses, TLS, authentication,
- * multi-host, target_session_attrs); afterwards raw protocol bytes flow through `stream`. Results are never parsed by
- * libpq. Owned by its session, on the worker's thread.
+/* A link: one session's connection to one physical database. libpq makes it (addresses, TLS,
+ * authentication, multi-host, target_session_attrs); afterwards raw protocol bytes flow through
+ * `stream`. Results are never parsed by libpq. Owned by its session, on the worker's thread.
  *
  *     RESOLVING → CONNECTING → READY → CLOSED;  RESOLVING, CONNECTING → FAILED → CLOSED */
 #ifndef PGINTERLOCK_LINK_H
@@ -18,28 +18,30 @@
 
 enum link_state { LINK_RESOLVING, LINK_CONNECTING, LINK_READY, LINK_FAILED, LINK_CLOSED };
 
-/* Who connects, for databases whose connection string leaves it open. Borrowed for the call only. */
+/* Who connects, for databases whose connection string leaves it open. Borrowed for the call only.
+ */
 struct link_identity {
-    const char *user;     /* the client's */
-    const char *password; /* its plain password from the userlist, or NULL */
+    const char *user;                           /* the client's */
+    const char *password;                       /* its plain password from the userlist, or NULL */
     const struct startup_parameter *parameters; /* of the client's startup packet */
     size_t parameter_count;
 };
 
 /* Why a connection could not be made. */
 struct link_failure {
-    char sqlstate[6];     /* the server's own, or 08001 */
-    bool refused;         /* the server answered and refused (role, database, password, too many connections) */
-    char severity[16];    /* FATAL where the server said so */
-    char message[1024];   /* the server's message, or libpq's, in one line */
+    char sqlstate[6];   /* the server's own, or 08001 */
+    bool refused;       /* the server answered and refused (role, database, password, too many
+                           connections) */
+    char severity[16];  /* FATAL where the server said so */
+    char message[1024]; /* the server's message, or libpq's, in one line */
     char detail[512], hint[512]; /* the server's; may be empty */
 };
 
 struct link {
     struct stream stream; /* in state READY */
     enum link_state state;
-    int physical;         /* index of the database */
-    char *name;           /* of the database, for messages */
+    int physical; /* index of the database */
+    char *name;   /* of the database, for messages */
     PGconn *conn;
     struct link_failure failure; /* in state FAILED */
 
@@ -49,33 +51,35 @@ struct link {
     void *owner;
 
     /* What the session keeps here of the database's side; see session_internal.h. */
-    struct answers answers;     /* outstanding, oldest first */
-    bool in_block;              /* BEGIN was sent and succeeded as far as known */
-    bool failed;                /* …and the server said that the block failed */
-    bool unsynced;              /* extended messages went out since the last Sync */
-    bool wrote;                 /* …that may have changed something */
-    bool skipping;              /* it skips extended messages until Sync, after an error */
-    bool sends_copy;            /* COPY IN: it takes CopyData now */
-    bool home;                  /* the session's first: its server's parameters are what the client is told */
-    bool aligned;               /* its server's defaults were made to agree with what the client was told */
-    uint64_t settings_applied;  /* up to which change of the session's settings it is */
-    size_t log_applied;         /* up to which entry of the block's log it is */
-    uint64_t frame_left;        /* bytes of a message's body still to come that are streamed through */
-    bool frame_forwarded;       /* …to the client, or dropped */
-    bool asks_setting;          /* set_config() with a value that only the database knows, to be asked for */
+    struct answers answers; /* outstanding, oldest first */
+    bool in_block;          /* BEGIN was sent and succeeded as far as known */
+    bool failed;            /* …and the server said that the block failed */
+    bool unsynced;          /* extended messages went out since the last Sync */
+    bool wrote;             /* …that may have changed something */
+    bool skipping;          /* it skips extended messages until Sync, after an error */
+    bool sends_copy;        /* COPY IN: it takes CopyData now */
+    bool home;    /* the session's first: its server's parameters are what the client is told */
+    bool aligned; /* its server's defaults were made to agree with what the client was told */
+    uint64_t settings_applied; /* up to which change of the session's settings it is */
+    size_t log_applied;        /* up to which entry of the block's log it is */
+    uint64_t frame_left;  /* bytes of a message's body still to come that are streamed through */
+    bool frame_forwarded; /* …to the client, or dropped */
+    bool asks_setting; /* set_config() with a value that only the database knows, to be asked for */
     bool asked_local;
-    char *asked_setting;        /* its name, or NULL: not known either */
-    char *last_words;           /* the FATAL message's text before it went away, or NULL */
-    uint8_t *last_message;      /* …and the ErrorResponse as it came */
+    char *asked_setting;   /* its name, or NULL: not known either */
+    char *last_words;      /* the FATAL message's text before it went away, or NULL */
+    uint8_t *last_message; /* …and the ErrorResponse as it came */
     size_t last_message_length;
 
     struct link_connect *connect; /* while connecting; see link.c */
 };
 
-/* Starts connecting to `conninfo`; the result comes by on_connected, never from within this call. Never NULL. */
-struct link *link_open(uv_loop_t *loop, struct buffer_pool *buffers, const char *conninfo, int physical,
-                       const char *name, const struct link_identity *identity, unsigned timeout_seconds,
-                       void (*on_connected)(struct link *), void (*on_event)(struct link *), void *owner);
+/* Starts connecting to `conninfo`; the result comes by on_connected, never from within this call.
+ * Never NULL. */
+struct link *link_open(uv_loop_t *loop, struct buffer_pool *buffers, const char *conninfo,
+                       int physical, const char *name, const struct link_identity *identity,
+                       unsigned timeout_seconds, void (*on_connected)(struct link *),
+                       void (*on_event)(struct link *), void *owner);
 
 /* Closes and frees it, at any time and in any state; no callback comes after this. */
 void link_close(struct link *link);

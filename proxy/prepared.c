@@ -79,7 +79,8 @@ void portal_remove(struct portal **table, const char *name) {
         portal_free(table, portal);
 }
 
-void portal_enter(struct portal **table, const char *name, struct prepared *prepared, int database) {
+void portal_enter(struct portal **table, const char *name, struct prepared *prepared,
+                  int database) {
     struct portal *portal = portal_find(*table, name);
     if (portal == NULL) {
         portal = alloc_new(sizeof *portal);

@@ -1,4 +1,5 @@
-/* The statements and portals that a client made with Parse and Bind, by name, with the database they live on. */
+/* The statements and portals that a client made with Parse and Bind, by name, with the database
+ * they live on. */
 #ifndef PGINTERLOCK_PREPARED_H
 #define PGINTERLOCK_PREPARED_H
 
@@ -15,8 +16,8 @@ struct prepared {
     struct query *query; /* reference; what Parse was given */
     uint8_t *types;      /* parameter types as in Parse: count and OIDs */
     size_t types_length;
-    bool local;            /* the proxy runs it itself: transaction verbs, SET pginterlock.…, DISCARD … */
-    int database;          /* logical: where it was routed at Parse; -1 where local */
+    bool local; /* the proxy runs it itself: transaction verbs, SET pginterlock.…, DISCARD … */
+    int database;             /* logical: where it was routed at Parse; -1 where local */
     database_set prepared_on; /* physical databases whose connection knows it */
     UT_hash_handle hh;
 };
@@ -25,12 +26,15 @@ struct prepared *prepared_new(const char *name, struct query *query_take);
 struct prepared *prepared_ref(struct prepared *prepared);
 void prepared_unref(struct prepared *prepared);
 
-/* The only statement, or NULL for an empty query or one that the server will refuse (several commands). */
+/* The only statement, or NULL for an empty query or one that the server will refuse (several
+ * commands). */
 const struct statement *prepared_statement(const struct prepared *prepared);
 
 struct prepared *prepared_find(struct prepared *table, const char *name);
-void prepared_enter(struct prepared **table, struct prepared *prepared); /* replaces; the table has its own reference */
-void prepared_remove(struct prepared **table, struct prepared *prepared); /* nothing where another took its name */
+void prepared_enter(struct prepared **table,
+                    struct prepared *prepared); /* replaces; the table has its own reference */
+void prepared_remove(struct prepared **table,
+                     struct prepared *prepared); /* nothing where another took its name */
 void prepared_clear(struct prepared **table);
 
 struct portal {

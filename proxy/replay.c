@@ -6,7 +6,9 @@
 #include <string.h>
 #include <strings.h>
 
-/* -- settings ----------------------------------------------------------------------------------------------------- */
+/* -- settings
+ * -----------------------------------------------------------------------------------------------------
+ */
 
 static void change_free(struct setting_change *change) {
     free(change->name);
@@ -15,11 +17,13 @@ static void change_free(struct setting_change *change) {
 
 static void change_remove(struct setting_log *log, size_t index) {
     change_free(&log->changes[index]);
-    memmove(&log->changes[index], &log->changes[index + 1], (log->count - index - 1) * sizeof log->changes[0]);
+    memmove(&log->changes[index], &log->changes[index + 1],
+            (log->count - index - 1) * sizeof log->changes[0]);
     log->count--;
 }
 
-void setting_log_add(struct setting_log *log, const char *name, const char *sql, size_t sql_length) {
+void setting_log_add(struct setting_log *log, const char *name, const char *sql,
+                     size_t sql_length) {
     for (size_t i = 0; i < log->count; i++)
         if (strcasecmp(log->changes[i].name, name) == 0) {
             change_remove(log, i);
@@ -54,10 +58,12 @@ void setting_log_close(struct setting_log *log) {
     memset(log, 0, sizeof *log);
 }
 
-/* -- block -------------------------------------------------------------------------------------------------------- */
+/* -- block
+ * --------------------------------------------------------------------------------------------------------
+ */
 
-void block_log_add(struct block_log *log, enum block_entry_kind kind, const char *name, const char *sql,
-                   size_t sql_length) {
+void block_log_add(struct block_log *log, enum block_entry_kind kind, const char *name,
+                   const char *sql, size_t sql_length) {
     if (log->count == log->capacity) {
         log->capacity = log->capacity > 0 ? log->capacity * 2 : 4;
         log->entries = alloc_resize(log->entries, log->capacity * sizeof log->entries[0]);
@@ -90,7 +96,8 @@ void block_log_truncate(struct block_log *log, size_t index) {
         entry_free(&log->entries[--log->count]);
 }
 
-void block_log_release(struct block_log *log, size_t index, size_t *applied[], size_t applied_count) {
+void block_log_release(struct block_log *log, size_t index, size_t *applied[],
+                       size_t applied_count) {
     for (size_t c = 0; c < applied_count; c++) {
         size_t position = *applied[c];
         for (size_t i = index; i < position; i++)

@@ -1,6 +1,6 @@
-/* What must be done again on a connection that comes later: the settings that a session changed, and the log of its
- * open block (BEGIN, savepoints, settings made inside). A connection remembers how far it is; the rest is sent to it
- * before its next statement. */
+/* What must be done again on a connection that comes later: the settings that a session changed,
+ * and the log of its open block (BEGIN, savepoints, settings made inside). A connection remembers
+ * how far it is; the rest is sent to it before its next statement. */
 #ifndef PGINTERLOCK_REPLAY_H
 #define PGINTERLOCK_REPLAY_H
 
@@ -8,7 +8,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* -- settings of the session: the last change of each, in order ------------------------------------------------------ */
+/* -- settings of the session: the last change of each, in order
+ * ------------------------------------------------------ */
 
 struct setting_change {
     char *name; /* lower case; "" for one that stands for all (RESET ALL) */
@@ -23,19 +24,22 @@ struct setting_log {
 };
 
 void setting_log_add(struct setting_log *log, const char *name, const char *sql, size_t sql_length);
-void setting_log_reset_all(struct setting_log *log, const char *sql, size_t sql_length); /* forgets the others */
-void setting_log_forget(struct setting_log *log);                       /* after DISCARD ALL on every connection */
+void setting_log_reset_all(struct setting_log *log, const char *sql,
+                           size_t sql_length);    /* forgets the others */
+void setting_log_forget(struct setting_log *log); /* after DISCARD ALL on every connection */
 void setting_log_close(struct setting_log *log);
 
-/* -- the open block -------------------------------------------------------------------------------------------------- */
+/* -- the open block
+ * --------------------------------------------------------------------------------------------------
+ */
 
 enum block_entry_kind { ENTRY_BEGIN, ENTRY_SAVEPOINT, ENTRY_SETTING };
 
 struct block_entry {
     enum block_entry_kind kind;
     char *sql;
-    char *name;     /* savepoint or setting; NULL: none */
-    bool outlives;  /* a setting that COMMIT makes the session's (not SET LOCAL) */
+    char *name;    /* savepoint or setting; NULL: none */
+    bool outlives; /* a setting that COMMIT makes the session's (not SET LOCAL) */
     bool reset_all;
 };
 
@@ -44,17 +48,18 @@ struct block_log {
     size_t count, capacity;
 };
 
-void block_log_add(struct block_log *log, enum block_entry_kind kind, const char *name, const char *sql,
-                   size_t sql_length);
+void block_log_add(struct block_log *log, enum block_entry_kind kind, const char *name,
+                   const char *sql, size_t sql_length);
 /* BEGIN, at the front: a pipeline may have made settings before it. */
 void block_log_begin(struct block_log *log, const char *sql, size_t sql_length);
 /* Index of the innermost savepoint of that name, or -1. */
 long block_log_find_savepoint(const struct block_log *log, const char *name);
 /* ROLLBACK TO: forgets what came after entry `index`. */
 void block_log_truncate(struct block_log *log, size_t index);
-/* RELEASE: takes the savepoint at `index` and those inside it out, keeping settings. `applied`: positions of
- * connections in the log, corrected. */
-void block_log_release(struct block_log *log, size_t index, size_t *applied[], size_t applied_count);
+/* RELEASE: takes the savepoint at `index` and those inside it out, keeping settings. `applied`:
+ * positions of connections in the log, corrected. */
+void block_log_release(struct block_log *log, size_t index, size_t *applied[],
+                       size_t applied_count);
 /* COMMIT: settings that outlive the block become the session's. */
 void block_log_commit(struct block_log *log, struct setting_log *settings);
 void block_log_clear(struct block_log *log);

@@ -20,7 +20,9 @@ struct session *session_next(struct session *session) {
     return session->next;
 }
 
-/* -- end ---------------------------------------------------------------------------------------------------------- */
+/* -- end
+ * ----------------------------------------------------------------------------------------------------------
+ */
 
 static void session_free(struct session *s) {
     for (int i = 0; i < DATABASES_MAX; i++)
@@ -86,8 +88,8 @@ void session_terminate(struct session *s) {
 }
 
 static bool session_is_idle(const struct session *s) {
-    return s->phase == PHASE_READY && !s->script.active && session_drained(s) && s->body_fate == BODY_NONE &&
-           session_block_status(s->routing) == BLOCK_IDLE;
+    return s->phase == PHASE_READY && !s->script.active && session_drained(s) &&
+           s->body_fate == BODY_NONE && session_block_status(s->routing) == BLOCK_IDLE;
 }
 
 void session_drain(struct session *s) {
@@ -97,10 +99,13 @@ void session_drain(struct session *s) {
         session_terminate(s);
 }
 
-/* -- cancel ------------------------------------------------------------------------------------------------------- */
+/* -- cancel
+ * -------------------------------------------------------------------------------------------------------
+ */
 
 bool session_has_key(const struct session *s, uint32_t pid, uint32_t key) {
-    return s->phase == PHASE_READY && s->pid == pid && CRYPTO_memcmp(&s->key, &key, sizeof key) == 0;
+    return s->phase == PHASE_READY && s->pid == pid &&
+           CRYPTO_memcmp(&s->key, &key, sizeof key) == 0;
 }
 
 void session_cancel(struct session *s) {
@@ -108,9 +113,12 @@ void session_cancel(struct session *s) {
         link_cancel(s->active, &s->worker->loop);
 }
 
-/* -- work --------------------------------------------------------------------------------------------------------- */
+/* -- work
+ * ---------------------------------------------------------------------------------------------------------
+ */
 
-/* After a reload an idle session goes on under the new settings, where its databases are still the same. */
+/* After a reload an idle session goes on under the new settings, where its databases are still the
+ * same. */
 static void follow_reload(struct session *s) {
     struct worker_config *fresh = s->worker->config;
     if (s->config == fresh || !session_is_idle(s))
@@ -148,7 +156,8 @@ static void resume_links(struct session *s) {
 
 static bool session_waits(const struct session *s) {
     return s->script.active || s->connecting != NULL || !session_drained(s) ||
-           (s->body_fate == BODY_FORWARD && stream_unsent(&s->body_link->stream) > LINK_UNSENT_HIGH);
+           (s->body_fate == BODY_FORWARD &&
+            stream_unsent(&s->body_link->stream) > LINK_UNSENT_HIGH);
 }
 
 static void after_work(struct session *s) {
@@ -164,7 +173,8 @@ static void after_work(struct session *s) {
     if (s->active != NULL && stream_unsent(&s->active->stream) > 0)
         gone = false; /* what it asked for last is still on its way */
     if (gone && (!waits || stream_available(&s->client) == 0) && !s->script.active)
-        session_end(s, s->client.state == STREAM_EOF ? "client disconnected" : s->client.error.text);
+        session_end(s,
+                    s->client.state == STREAM_EOF ? "client disconnected" : s->client.error.text);
     else if (s->draining && session_is_idle(s) && stream_available(&s->client) == 0)
         session_terminate(s);
 }
@@ -183,7 +193,8 @@ void session_process(struct session *s) {
             if (s->script.active) {
                 progress = script_run(s);
                 bool copies = s->copy_in != NULL && stream_available(&s->client) > 0;
-                if (progress == PROGRESS_WAIT && copies) /* what it waits for is the client's copy data */
+                if (progress == PROGRESS_WAIT &&
+                    copies) /* what it waits for is the client's copy data */
                     progress = session_handle_message(s);
                 continue;
             }
@@ -199,14 +210,26 @@ void session_process(struct session *s) {
     s->processing = false;
 }
 
-/* -- the first link ----------------------------------------------------------------------------------------------- */
+/* -- the first link
+ * -----------------------------------------------------------------------------------------------
+ */
 
 /* What a server reports at the start, in the order in which it does; libpq keeps the values. */
-static const char *const reported[] = {
-    "application_name",  "client_encoding", "DateStyle",     "default_transaction_read_only",
-    "in_hot_standby",    "integer_datetimes", "IntervalStyle", "is_superuser",
-    "scram_iterations",  "search_path",     "server_encoding", "server_version", "session_authorization",
-    "standard_conforming_strings", "TimeZone"};
+static const char *const reported[] = {"application_name",
+                                       "client_encoding",
+                                       "DateStyle",
+                                       "default_transaction_read_only",
+                                       "in_hot_standby",
+                                       "integer_datetimes",
+                                       "IntervalStyle",
+                                       "is_superuser",
+                                       "scram_iterations",
+                                       "search_path",
+                                       "server_encoding",
+                                       "server_version",
+                                       "session_authorization",
+                                       "standard_conforming_strings",
+                                       "TimeZone"};
 
 static void report_parameters(struct session *s, const struct link *link) {
     for (size_t i = 0; i < sizeof reported / sizeof reported[0]; i++) {
@@ -289,7 +312,8 @@ static void become_ready(struct session *s, struct link *link) {
     session_process(s);
 }
 
-/* The next physical database to log in at, or -1. Only a routed session may begin without its first. */
+/* The next physical database to log in at, or -1. Only a routed session may begin without its
+ * first. */
 static int next_to_try(const struct session *s, int failed) {
     const struct settings *settings = session_settings(s);
     if (settings->entrypoints[s->entrypoint].database != ENTRYPOINT_ROUTED)
@@ -315,11 +339,13 @@ static void first_link_failed(struct session *s, struct link *link) {
         return;
     }
     if (failure->refused) { /* the server's own words, as on a direct connection */
-        reply_fatal(s, failure->sqlstate, failure->message, failure->detail[0] != '\0' ? failure->detail : NULL,
+        reply_fatal(s, failure->sqlstate, failure->message,
+                    failure->detail[0] != '\0' ? failure->detail : NULL,
                     failure->hint[0] != '\0' ? failure->hint : NULL);
     } else {
         char message[1400];
-        snprintf(message, sizeof message, "cannot connect to database \"%s\": %s", link->name, failure->message);
+        snprintf(message, sizeof message, "cannot connect to database \"%s\": %s", link->name,
+                 failure->message);
         reply_fatal(s, failure->sqlstate, message, NULL, NULL);
     }
     session_end(s, "no database");
@@ -337,7 +363,9 @@ void session_link_connected(struct link *link) {
     session_process(s);
 }
 
-/* -- login -------------------------------------------------------------------------------------------------------- */
+/* -- login
+ * --------------------------------------------------------------------------------------------------------
+ */
 
 static void on_login_done(struct login *login, bool ok) {
     struct session *s = login->owner;
@@ -372,7 +400,8 @@ static void on_client_event(struct stream *stream) {
     }
 }
 
-bool session_open(struct worker *worker, int fd, bool is_unix, const char *peer, struct error *error) {
+bool session_open(struct worker *worker, int fd, bool is_unix, const char *peer,
+                  struct error *error) {
     struct session *s = alloc_new(sizeof *s);
     s->worker = worker;
     s->config = worker_config_ref(worker->config);

@@ -1,5 +1,5 @@
-/* A session: one client's connection from its first byte to its last, with its links to the databases. It belongs to
- * one worker and runs on that worker's thread only. */
+/* A session: one client's connection from its first byte to its last, with its links to the
+ * databases. It belongs to one worker and runs on that worker's thread only. */
 #ifndef PGINTERLOCK_SESSION_H
 #define PGINTERLOCK_SESSION_H
 
@@ -12,12 +12,13 @@ struct session;
 struct worker;
 
 /* Takes over the accepted socket (closed on failure). The session frees itself when it ends. */
-bool session_open(struct worker *worker, int fd, bool is_unix, const char *peer, struct error *error)
-    __attribute__((warn_unused_result));
+bool session_open(struct worker *worker, int fd, bool is_unix, const char *peer,
+                  struct error *error) __attribute__((warn_unused_result));
 
 struct session *session_next(struct session *session); /* in the worker's list */
 
-/* Whether a cancel request with this process id and key means this session; constant time in the key. */
+/* Whether a cancel request with this process id and key means this session; constant time in the
+ * key. */
 bool session_has_key(const struct session *session, uint32_t pid, uint32_t key);
 void session_cancel(struct session *session);
 

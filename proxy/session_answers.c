@@ -1,5 +1,6 @@
-/* The databases' messages: to the client, or to the script that asked. Only the five header bytes of a row or of copy
- * data are looked at; their bodies are passed on as they come, whatever their size. */
+/* The databases' messages: to the client, or to the script that asked. Only the five header bytes
+ * of a row or of copy data are looked at; their bodies are passed on as they come, whatever their
+ * size. */
 #include "proxy/session_internal.h"
 
 #include "config/alloc.h"
@@ -13,17 +14,29 @@ enum { WHOLE_MESSAGE_MAX = 64 * 1024 * 1024 }; /* of the messages that must be s
 
 enum answer { ANSWER_WRONG, ANSWER_MORE, ANSWER_LAST /* of its request, but for ReadyForQuery */ };
 
-/* What may answer which request (PostgreSQL manual, "Message Flow"). ErrorResponse, ReadyForQuery and what may come at
- * any time (notices, notifications, parameters) are handled apart. */
+/* What may answer which request (PostgreSQL manual, "Message Flow"). ErrorResponse, ReadyForQuery
+ * and what may come at any time (notices, notifications, parameters) are handled apart. */
 static const uint8_t answers_table[REQUEST_KINDS][128] = {
     [REQUEST_PARSE] = {['1'] = ANSWER_LAST},
     [REQUEST_BIND] = {['2'] = ANSWER_LAST},
     [REQUEST_CLOSE] = {['3'] = ANSWER_LAST},
     [REQUEST_DESCRIBE] = {['t'] = ANSWER_MORE, ['T'] = ANSWER_LAST, ['n'] = ANSWER_LAST},
-    [REQUEST_EXECUTE] = {['D'] = ANSWER_MORE, ['G'] = ANSWER_MORE, ['H'] = ANSWER_MORE, ['d'] = ANSWER_MORE,
-                         ['c'] = ANSWER_MORE, ['C'] = ANSWER_LAST, ['I'] = ANSWER_LAST, ['s'] = ANSWER_LAST},
-    [REQUEST_QUERY] = {['T'] = ANSWER_MORE, ['D'] = ANSWER_MORE, ['C'] = ANSWER_MORE, ['I'] = ANSWER_MORE,
-                       ['G'] = ANSWER_MORE, ['H'] = ANSWER_MORE, ['d'] = ANSWER_MORE, ['c'] = ANSWER_MORE},
+    [REQUEST_EXECUTE] = {['D'] = ANSWER_MORE,
+                         ['G'] = ANSWER_MORE,
+                         ['H'] = ANSWER_MORE,
+                         ['d'] = ANSWER_MORE,
+                         ['c'] = ANSWER_MORE,
+                         ['C'] = ANSWER_LAST,
+                         ['I'] = ANSWER_LAST,
+                         ['s'] = ANSWER_LAST},
+    [REQUEST_QUERY] = {['T'] = ANSWER_MORE,
+                       ['D'] = ANSWER_MORE,
+                       ['C'] = ANSWER_MORE,
+                       ['I'] = ANSWER_MORE,
+                       ['G'] = ANSWER_MORE,
+                       ['H'] = ANSWER_MORE,
+                       ['d'] = ANSWER_MORE,
+                       ['c'] = ANSWER_MORE},
     [REQUEST_FUNCTION] = {['V'] = ANSWER_MORE},
 };
 
@@ -31,80 +44,12 @@ static bool is_streamed(char type) {
     return type == 'D' || type == 'd' || type == 'V';
 }
 
-/* -- ends of transactions and statements -------------------------------------------------------------------------- */
+/* -- ErrorResponse
+ * ------------------------------------------------------------------------------------------------
+ */
 
-void session_block_finished(struct session *s, bool committed, bool chain) {
-    char *begin = chain && s->block.count > 0 ? alloc_text(s->block.entries[0].sql) : NULL;
-    for (int i = 0; i < DATABASES_MAX; i++) {
-        struct link *link = s->links[i];
-        if (link == NULL)
-            continue;
-        bool current = link->log_applied == s->block.count && link->settings_applied == s->settings.last;
-        link->in_block = false;
-        link->log_applied = 0;
-        if (!current || !committed)
-            continue;
-        /* Counted below: what the block's settings add, this link has had already. */
-        link->settings_applied = UINT64_MAX;
-    }
-    if (committed)
-        block_log_commit(&s->block, &s->settings);
-    else
-        block_log_clear(&s->block);
-    for (int i = 0; i < DATABASES_MAX; i++)
-        if (s->links[i] != NULL && s->links[i]->settings_applied == UINT64_MAX)
-            s->links[i]->settings_applied = s->settings.last;
-    if (begin != NULL)
-        block_log_add(&s->block, ENTRY_BEGIN, NULL, begin, strlen(begin));
-    free(begin);
-    if (s->portals != NULL)
-        portal_clear(&s->portals);
-    s->block_lost = -1;
-}
-
-static void forget_all_statements(struct session *s, struct link *link, const struct statement_facts *facts) {
-    bool all = facts->kind == KIND_DISCARD && facts->name != NULL && strcmp(facts->name, "all") == 0;
-    if (all || (facts->kind == KIND_DEALLOCATE && facts->name == NULL)) {
-        prepared_clear(&s->prepared);
-        return;
-    }
-    (void)link;
-    if (facts->kind == KIND_DEALLOCATE) {
-        struct prepared *prepared = prepared_find(s->prepared, facts->name);
-        if (prepared != NULL)
-            prepared_remove(&s->prepared, prepared);
-    }
-}
-
-void session_statement_done(struct session *s, struct link *link, struct request *request) {
-    if (request->query == NULL || request->next >= request->query->count)
-        return;
-    const struct statement *statement = &request->query->statements[request->next++];
-    if (request->apply) {
-        /* Decided again rather than kept: nothing has changed since, and a decision is large. */
-        struct decision decision;
-        const struct statement *effective;
-        session_route(s, statement, &decision, &effective);
-        decision.database = request->database;
-        session_executed(s->routing, effective, &decision);
-    }
-    const struct statement_facts *facts = statement->facts;
-    switch (facts->kind) {
-    case KIND_DISCARD:
-    case KIND_DEALLOCATE:
-        forget_all_statements(s, link, facts);
-        break;
-    case KIND_PREPARE_TRANSACTION:
-        session_block_finished(s, true, false);
-        break;
-    default:
-        session_note_settings(s, link, request->query, statement);
-    }
-}
-
-/* -- ErrorResponse ------------------------------------------------------------------------------------------------ */
-
-/* The same error with its position moved, since the database was sent only a part of the client's text. */
+/* The same error with its position moved, since the database was sent only a part of the client's
+ * text. */
 static void forward_moved_error(struct session *s, const struct diagnostic *read, size_t offset) {
     struct diagnostic diagnostic = *read;
     char position[24];
@@ -114,7 +59,8 @@ static void forward_moved_error(struct session *s, const struct diagnostic *read
     reply_flush(s);
 }
 
-static void log_error(struct session *s, const struct link *link, const struct diagnostic *diagnostic) {
+static void log_error(struct session *s, const struct link *link,
+                      const struct diagnostic *diagnostic) {
     if (!log_wants(s->worker->log, LOG_DEBUG))
         return;
     log_event(s->worker->log, LOG_DEBUG, "error from a database",
@@ -126,7 +72,8 @@ static void log_error(struct session *s, const struct link *link, const struct d
                                    {0}});
 }
 
-/* A statement of the client's does not exist then; one that was prepared again by us is only missing there. */
+/* A statement of the client's does not exist then; one that was prepared again by us is only
+ * missing there. */
 void session_parse_failed(struct session *s, struct link *link, const struct request *request) {
     if (request->audience == AUDIENCE_PROXY)
         request->prepared->prepared_on &= ~((database_set)1 << link->physical);
@@ -154,7 +101,8 @@ static void skip_requests(struct session *s, struct link *link) {
     }
     link->skipping = true;
     if (simple) {
-        /* A prelude failed in front of a simple query, which the server skipped: bring both back in step. */
+        /* A prelude failed in front of a simple query, which the server skipped: bring both back in
+         * step. */
         static const uint8_t sync[] = {'S', 0, 0, 0, 4};
         stream_send(&link->stream, sync, sizeof sync);
         answers_push(&link->answers, REQUEST_SYNC, audience)->failed = true;
@@ -168,10 +116,12 @@ static void skip_requests(struct session *s, struct link *link) {
 static void on_error(struct session *s, struct link *link, const uint8_t *message, size_t length) {
     struct diagnostic diagnostic;
     struct error error = {{0}};
-    if (!message_read_diagnostic(message + FRAME_HEADER, length - FRAME_HEADER, &diagnostic, &error))
+    if (!message_read_diagnostic(message + FRAME_HEADER, length - FRAME_HEADER, &diagnostic,
+                                 &error))
         memset(&diagnostic, 0, sizeof diagnostic);
-    const char *severity =
-        diagnostic.severity_nonlocalized != NULL ? diagnostic.severity_nonlocalized : diagnostic.severity;
+    const char *severity = diagnostic.severity_nonlocalized != NULL
+                               ? diagnostic.severity_nonlocalized
+                               : diagnostic.severity;
     if (severity != NULL && (strcmp(severity, "FATAL") == 0 || strcmp(severity, "PANIC") == 0)) {
         /* The connection ends with it; what that means for the client is said when it has ended. */
         free(link->last_words);
@@ -191,7 +141,7 @@ static void on_error(struct session *s, struct link *link, const uint8_t *messag
     bool extended = request->kind != REQUEST_QUERY && request->kind != REQUEST_SYNC &&
                     request->kind != REQUEST_FUNCTION;
     if (request->audience == AUDIENCE_PROXY && !extended) {
-        script_take_error(s, link, message, length);
+        fan_take_error(s, link, message, length);
         return;
     }
     if (request->part_offset > 0 && diagnostic.position != NULL)
@@ -205,7 +155,9 @@ static void on_error(struct session *s, struct link *link, const uint8_t *messag
         skip_requests(s, link);
 }
 
-/* -- ReadyForQuery ------------------------------------------------------------------------------------------------ */
+/* -- ReadyForQuery
+ * ------------------------------------------------------------------------------------------------
+ */
 
 /* What the database says of its transaction counts where it differs from what was thought. */
 static void reconcile(struct session *s, struct link *link, char status) {
@@ -245,7 +197,8 @@ static void reconcile(struct session *s, struct link *link, char status) {
 static bool on_ready(struct session *s, struct link *link, const uint8_t *message, size_t length) {
     struct request *request = answers_front(&link->answers);
     if (request == NULL || length != FRAME_HEADER + 1 ||
-        (request->kind != REQUEST_QUERY && request->kind != REQUEST_SYNC && request->kind != REQUEST_FUNCTION))
+        (request->kind != REQUEST_QUERY && request->kind != REQUEST_SYNC &&
+         request->kind != REQUEST_FUNCTION))
         return false;
     link->unsynced = false;
     link->wrote = false;
@@ -256,7 +209,7 @@ static bool on_ready(struct session *s, struct link *link, const uint8_t *messag
     bool failed = request->failed;
     reconcile(s, link, (char)message[FRAME_HEADER]);
     if (!client) {
-        script_part_ended(s, link, request);
+        fan_part_ended(s, link, request);
         answers_pop(&link->answers);
         return true;
     }
@@ -276,7 +229,8 @@ static bool on_ready(struct session *s, struct link *link, const uint8_t *messag
     return true;
 }
 
-/* -- ParameterStatus ---------------------------------------------------------------------------------------------- */
+/* -- ParameterStatus
+ * ---------------------------------------------------------------------------------------------- */
 
 /* Passed on where the client does not know the value yet. */
 static void on_parameter(struct session *s, const uint8_t *message, size_t length) {
@@ -292,7 +246,8 @@ static void on_parameter(struct session *s, const uint8_t *message, size_t lengt
     session_learn_parameter(s, name, value);
     stream_send(&s->client, message, length);
     if (strcmp(name, "client_encoding") == 0 && encoding_is_unsafe(value)) {
-        /* Set past the classifier (a function, set_config() with an expression): the next text could deceive it. */
+        /* Set past the classifier (a function, set_config() with an expression): the next text
+         * could deceive it. */
         reply_fatal(s, "0A000", ENCODING_REFUSED, NULL, ENCODING_HINT);
         session_end(s, "unsafe client_encoding");
     }
@@ -311,13 +266,16 @@ void session_learn_parameter(struct session *s, const char *name, const char *va
         return;
     }
     s->parameters = alloc_grow(s->parameters, s->parameter_count, sizeof s->parameters[0]);
-    s->parameters[s->parameter_count++] = (struct known_parameter){alloc_text(name), alloc_text(value)};
+    s->parameters[s->parameter_count++] =
+        (struct known_parameter){alloc_text(name), alloc_text(value)};
 }
 
-/* -- the rest ----------------------------------------------------------------------------------------------------- */
+/* -- the rest
+ * -----------------------------------------------------------------------------------------------------
+ */
 
-/* From now on the database takes copy data. A Sync that was sent behind the Execute is read as part of it and ignored:
- * the client sends another one when it is done. */
+/* From now on the database takes copy data. A Sync that was sent behind the Execute is read as part
+ * of it and ignored: the client sends another one when it is done. */
 static void begin_copy_in(struct session *s, struct link *link, const struct request *request) {
     s->copy_in = link;
     while (request->kind == REQUEST_EXECUTE && link->answers.count > 1 &&
@@ -395,7 +353,8 @@ static void stream_body(struct session *s, struct link *link) {
     link->frame_left -= length;
 }
 
-/* How many bytes at the front are whole streamed messages for the client, so that they go in one piece. */
+/* How many bytes at the front are whole streamed messages for the client, so that they go in one
+ * piece. */
 static size_t run_of_rows(struct link *link) {
     struct request *request = answers_front(&link->answers);
     if (request == NULL || request->audience == AUDIENCE_PROXY)
@@ -404,12 +363,14 @@ static size_t run_of_rows(struct link *link) {
     size_t available = stream_available(&link->stream), run = 0;
     struct frame frame;
     while (frame_read(data + run, available - run, &frame) == FRAME_OK && is_streamed(frame.type) &&
-           frame.length <= available - run && answers_table[request->kind][(unsigned char)frame.type] != ANSWER_WRONG)
+           frame.length <= available - run &&
+           answers_table[request->kind][(unsigned char)frame.type] != ANSWER_WRONG)
         run += frame.length;
     return run;
 }
 
-/* One message, or what is there of one. PROGRESS_WAIT: more bytes are needed. False: the database breaks the protocol. */
+/* One message, or what is there of one. PROGRESS_WAIT: more bytes are needed. False: the database
+ * breaks the protocol. */
 static bool read_message(struct session *s, struct link *link, enum progress *progress) {
     if (link->frame_left > 0) {
         stream_body(s, link);
@@ -449,7 +410,8 @@ static bool read_message(struct session *s, struct link *link, enum progress *pr
     return known;
 }
 
-/* Between two messages for the client, a link that nobody waits for may speak; within one it has to wait. */
+/* Between two messages for the client, a link that nobody waits for may speak; within one it has to
+ * wait. */
 static bool client_is_mid_message(const struct session *s, const struct link *link) {
     return s->active != NULL && s->active != link && s->active->frame_left > 0;
 }

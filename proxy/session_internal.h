@@ -3,18 +3,24 @@
  *     session.c           life: login, main's link, events of client and links, end
  *     session_messages.c  the one switch on a client's messages
  *     session_query.c     simple queries
- *     session_extended.c  Parse, Bind, Describe, Execute, Close, Flush, Sync
- *     session_script.c    what takes several steps: statements one by one, COMMIT and its like over several links
+ *     session_prepare.c   Parse, Bind, Describe, Close
+ *     session_extended.c  Execute, Flush, Sync, and what all of the extended protocol shares
+ *     session_script.c    what takes several steps: statements one by one
+ *     session_verbs.c     BEGIN, COMMIT, SAVEPOINT …, DISCARD: what the proxy runs itself
+ *     session_fan.c       a command for several links in turn
  *     session_links.c     making a link ready for a statement; losing one
+ *     session_effects.c   what a completed statement or transaction means
  *     session_settings.c  SET and its kin, to be repeated on other links
  *     session_answers.c   the databases' messages, to the client
  *     session_reply.c     what the proxy says itself
  *
- * One link at a time has requests outstanding (the active one); before another is used, all of them are answered. So
- * answers keep the order of requests, and what is known of the transaction is true whenever it is asked for.
+ * One link at a time has requests outstanding (the active one); before another is used, all of them
+ * are answered. So answers keep the order of requests, and what is known of the transaction is true
+ * whenever it is asked for.
  *
- * Handlers of a client's message can be called again: one that has to wait (for a connection, for answers) leaves the
- * message where it is and returns PROGRESS_WAIT; when something happened, it runs again from its start. */
+ * Handlers of a client's message can be called again: one that has to wait (for a connection, for
+ * answers) leaves the message where it is and returns PROGRESS_WAIT; when something happened, it
+ * runs again from its start. */
 #ifndef PGINTERLOCK_SESSION_INTERNAL_H
 #define PGINTERLOCK_SESSION_INTERNAL_H
 
@@ -39,26 +45,36 @@ enum session_phase { PHASE_LOGIN, PHASE_LINKING, PHASE_READY, PHASE_CLOSING };
 
 enum progress { PROGRESS_DONE, PROGRESS_WAIT };
 
+enum use {
+    USE_READY,
+    USE_WAIT,
+    USE_FAILED,   /* the client has got the error */
+    USE_ANSWERED, /* the message has gone where its answer comes from */
+};
+
 /* Where the rest of a client's message goes whose beginning was seen. */
 enum body_fate { BODY_NONE, BODY_FORWARD, BODY_DROP };
 
 /* A command that goes to several links in turn, or to the only one. */
 struct fan {
     bool active;
-    bool sync;             /* it is Sync, not `sql` */
-    bool several;          /* not exactly one link: answers are gathered, and the proxy gives the tag itself */
-    bool commits;          /* COMMIT, or the end of an implicit transaction: after a failure the rest is rolled back */
-    bool failed;           /* the client has got an error */
-    const char *sql;       /* borrowed from the script's query, or a constant */
+    bool sync;    /* it is Sync, not `sql` */
+    bool several; /* not exactly one link: answers are gathered, and the proxy gives the tag itself
+                   */
+    bool commits; /* COMMIT, or the end of an implicit transaction: after a failure the rest is
+                     rolled back */
+    bool failed;  /* the client has got an error */
+    const char *sql; /* borrowed from the script's query, or a constant */
     size_t sql_length;
     database_set left;     /* physical databases still to be asked */
     database_set modified; /* those of them that were modified */
     database_set succeeded;
-    const struct statement *statement; /* whose effect it has when done; NULL: end of an implicit transaction */
+    const struct statement
+        *statement; /* whose effect it has when done; NULL: end of an implicit transaction */
 };
 
-/* A simple query that is run statement by statement, or one statement of the extended protocol that the proxy runs,
- * or the end of a pipeline over several links. */
+/* A simple query that is run statement by statement, or one statement of the extended protocol that
+ * the proxy runs, or the end of a pipeline over several links. */
 struct script {
     bool active;
     bool extended; /* no ReadyForQuery at its end */
@@ -70,7 +86,9 @@ struct script {
     struct fan fan;
 };
 
-struct known_parameter { char *name, *value; };
+struct known_parameter {
+    char *name, *value;
+};
 
 struct session {
     struct stream client;
@@ -86,102 +104,156 @@ struct session {
     uint32_t pid, key;
     struct session_state *routing;
     struct link *links[DATABASES_MAX]; /* by physical database; NULL: none */
-    char *lost[DATABASES_MAX];         /* a link was lost while nobody asked it: why, to be told once */
-    int block_lost;                    /* …and it was in the open transaction: its physical database, or -1 */
-    char *settings_error;              /* a setting could not be repeated on a link: why */
-    struct link *active;               /* the link that was last sent something */
-    struct link *connecting;           /* waited for */
+    char *lost[DATABASES_MAX]; /* a link was lost while nobody asked it: why, to be told once */
+    int block_lost;       /* …and it was in the open transaction: its physical database, or -1 */
+    char *settings_error; /* a setting could not be repeated on a link: why */
+    struct link *active;  /* the link that was last sent something */
+    struct link *connecting; /* waited for */
 
     struct prepared *prepared; /* by name, the unnamed one too */
     struct portal *portals;
     struct setting_log settings;
     struct block_log block;
 
-    struct query *query;    /* of the message that is being handled, across waits */
+    struct query *query; /* of the message that is being handled, across waits */
     struct script script;
-    bool skip_until_sync;   /* after an error in the extended protocol */
-    bool implicit_failed;   /* in a pipeline's implicit transaction: undo it at Sync */
-    bool barrier;           /* the last Execute's effect is known only when it is answered: wait before the next */
-    bool noted_late;        /* this pipeline has, or had, such an Execute */
-    struct link *copy_in;   /* takes CopyData now */
+    bool skip_until_sync; /* after an error in the extended protocol */
+    bool implicit_failed; /* in a pipeline's implicit transaction: undo it at Sync */
+    bool barrier;    /* the last Execute's effect is known only when it is answered: wait before the
+                        next */
+    bool noted_late; /* this pipeline has, or had, such an Execute */
+    struct link *copy_in; /* takes CopyData now */
     enum body_fate body_fate;
     struct link *body_link;
     size_t body_left;
-    bool body_is_bind;            /* the rest is a Bind's, and held against bind_check */
+    bool body_is_bind; /* the rest is a Bind's, and held against bind_check */
     struct bind_check bind_check;
 
     struct wire_buffer out; /* messages of our own, on their way to the client's stream */
-    char message[128];    /* of a refusal, until the next */
-    struct lexing lexing; /* how the server reads the client's text */
+    char message[128];      /* of a refusal, until the next */
+    struct lexing lexing;   /* how the server reads the client's text */
     bool utf8;
     struct known_parameter *parameters;
     size_t parameter_count;
     bool processing, again;
 };
 
-enum { CLIENT_UNSENT_HIGH = 256 * 1024, LINK_UNSENT_HIGH = 256 * 1024, CLIENT_WAITING_HIGH = 1024 * 1024 };
+enum {
+    CLIENT_UNSENT_HIGH = 256 * 1024,
+    LINK_UNSENT_HIGH = 256 * 1024,
+    CLIENT_WAITING_HIGH = 1024 * 1024
+};
 
-/* -- session.c ---------------------------------------------------------------------------------------------------- */
+/* -- session.c
+ * ----------------------------------------------------------------------------------------------------
+ */
 void session_process(struct session *s);
 void session_end(struct session *s, const char *reason); /* closes all; frees later */
 const struct settings *session_settings(const struct session *s);
 bool session_drained(const struct session *s); /* nothing is outstanding */
 
-/* -- session_messages.c ------------------------------------------------------------------------------------------- */
-/* Handles the next message of the client, whole or its beginning. PROGRESS_WAIT: nothing more can be done now. */
+/* -- session_messages.c
+ * ------------------------------------------------------------------------------------------- */
+/* Handles the next message of the client, whole or its beginning. PROGRESS_WAIT: nothing more can
+ * be done now. */
 enum progress session_handle_message(struct session *s);
 /* Asks the active link for its answers (Flush) where they could be held back. */
 enum progress session_wait_drained(struct session *s);
-/* Passes the message at the front of the client's stream on to a link, whole or as far as it is there. */
+/* Passes the message at the front of the client's stream on to a link, whole or as far as it is
+ * there. */
 void session_forward_message(struct session *s, struct link *link, size_t length);
 
-/* -- session_query.c ---------------------------------------------------------------------------------------------- */
-enum progress session_on_query(struct session *s, const uint8_t *body, size_t body_length, size_t length);
+/* -- session_query.c
+ * ---------------------------------------------------------------------------------------------- */
+enum progress session_on_query(struct session *s, const uint8_t *body, size_t body_length,
+                               size_t length);
 bool statement_is_scripted(const struct statement *statement); /* the proxy runs it itself */
-bool statement_leaves_failed_block(const struct statement *statement); /* runs although the block failed */
-/* Where a statement goes. EXECUTE and DEALLOCATE of what Parse prepared go where that is; *effective is the statement
- * whose tables count. */
+bool statement_leaves_failed_block(
+    const struct statement *statement); /* runs although the block failed */
+/* Where a statement goes. EXECUTE and DEALLOCATE of what Parse prepared go where that is;
+ * *effective is the statement whose tables count. */
 void session_route(struct session *s, const struct statement *statement, struct decision *decision,
                    const struct statement **effective);
-/* Text of a message into s->query, once. False: the client has got the error. `shape`: a query of the text's shape will
- * do, since the message is passed on as it is. */
+/* Text of a message into s->query, once. False: the client has got the error. `shape`: a query of
+ * the text's shape will do, since the message is passed on as it is. */
 bool session_take_query(struct session *s, const char *text, size_t length, bool shape);
 struct query *session_give_query(struct session *s); /* the reference, and s->query is NULL */
 bool encoding_is_unsafe(const char *name);
-#define ENCODING_REFUSED "this client_encoding is not supported: its characters can hide a quote from the proxy"
+#define ENCODING_REFUSED                                                                           \
+    "this client_encoding is not supported: its characters can hide a quote from the proxy"
 #define ENCODING_HINT "Use UTF8; the server converts."
-/* Tells a loss within the open transaction, once. True: it was told as an error, the transaction failed. */
+/* Tells a loss within the open transaction, once. True: it was told as an error, the transaction
+ * failed. */
 bool session_tell_block_lost(struct session *s);
 
-/* -- session_extended.c ------------------------------------------------------------------------------------------- */
-enum progress session_on_parse(struct session *s, const uint8_t *body, size_t body_length, size_t length);
+/* -- session_prepare.c, session_extended.c
+ * ------------------------------------------------------------------------- */
+enum progress session_on_parse(struct session *s, const uint8_t *body, size_t body_length,
+                               size_t length);
 enum progress session_on_bind(struct session *s, const struct bind_message *bind, size_t length);
-enum progress session_on_describe(struct session *s, const uint8_t *body, size_t body_length, size_t length);
-enum progress session_on_execute(struct session *s, const uint8_t *body, size_t body_length, size_t length);
-enum progress session_on_close(struct session *s, const uint8_t *body, size_t body_length, size_t length);
+enum progress session_on_describe(struct session *s, const uint8_t *body, size_t body_length,
+                                  size_t length);
+enum progress session_on_execute(struct session *s, const uint8_t *body, size_t body_length,
+                                 size_t length);
+enum progress session_on_close(struct session *s, const uint8_t *body, size_t body_length,
+                               size_t length);
 enum progress session_on_flush(struct session *s, size_t length);
 enum progress session_on_sync(struct session *s, size_t length);
-void session_fail_pipeline(struct session *s); /* after an error told to the client: skip until Sync */
+void session_fail_pipeline(
+    struct session *s); /* after an error told to the client: skip until Sync */
+/* Ends of a message's handling: done with a whole one; with one whose rest may not have arrived;
+ * that it was refused (the client has got the error); that it was malformed, which ends the
+ * session. */
+enum progress extended_consumed(struct session *s, size_t length);
+enum progress extended_dropped(struct session *s, size_t length);
+enum progress extended_refused(struct session *s, size_t length);
+enum progress extended_malformed(struct session *s, const struct error *error);
+/* Effects of an Execute that are known only with its answer: what comes next has to wait for it. */
+bool extended_behind_barrier(struct session *s);
+struct request *extended_forward(struct session *s, struct link *link, enum request_kind kind,
+                                 size_t length);
+/* 25P02, or the loss of a link within the transaction. USE_FAILED: the client has got the error;
+ * USE_ANSWERED: the message went to a database that will refuse it in its own words. */
+enum use extended_check_transaction(struct session *s, const struct statement *statement,
+                                    enum request_kind kind, size_t length);
 
-/* -- session_script.c --------------------------------------------------------------------------------------------- */
+/* -- session_script.c
+ * --------------------------------------------------------------------------------------------- */
 void script_start(struct session *s, struct query *query_take, bool extended);
 void script_start_sync(struct session *s, database_set unsynced, bool commit);
 enum progress script_run(struct session *s);
-/* A request of the script was answered (ReadyForQuery); `error`: its ErrorResponse's body where it failed. */
-void script_part_ended(struct session *s, struct link *link, const struct request *request);
-void script_take_error(struct session *s, struct link *link, const uint8_t *body, size_t length);
-/* The link was lost while the script waited for it. True: that is no error for the client. */
-bool script_tolerates_loss(struct session *s, const struct link *link);
+void script_fail(struct session *s, const char *sqlstate,
+                 const char *message); /* error, and no statement after it */
 
-/* -- session_links.c ---------------------------------------------------------------------------------------------- */
-enum use {
-    USE_READY,
-    USE_WAIT,
-    USE_FAILED,   /* the client has got the error */
-    USE_ANSWERED, /* the message has gone where its answer comes from */
-};
-/* Makes the link to a database (logical index) ready for a statement: connected, in turn, with the session's settings
- * and within the open block. */
+/* -- session_verbs.c
+ * ---------------------------------------------------------------------------------------------- */
+/* True: the statement is answered, or its fan was started. False: a server runs it, as any other.
+ */
+bool script_run_verb(struct session *s, const struct statement *statement, enum progress *progress);
+const char *statement_text(const struct query *query, const struct statement *statement,
+                           size_t *length);
+
+/* -- session_fan.c
+ * ------------------------------------------------------------------------------------------------
+ */
+static inline database_set database_bit(int physical) {
+    return (database_set)1 << physical;
+}
+/* Starts a command for these links (physical); script_run() goes on with it. `commits`: once one
+ * fails the rest is rolled back. */
+void fan_start(struct session *s, database_set links, const char *sql, size_t length, bool commits,
+               const struct statement *statement);
+enum progress fan_run(struct session *s);
+/* One of its requests was answered (ReadyForQuery), or failed with this ErrorResponse. */
+void fan_part_ended(struct session *s, struct link *link, const struct request *request);
+void fan_take_error(struct session *s, struct link *link, const uint8_t *message, size_t length);
+/* The link was lost while the fan waited for it. True: that is no error for the client. */
+bool fan_tolerates_loss(struct session *s, const struct link *link);
+
+/* -- session_links.c
+ * ---------------------------------------------------------------------------------------------- */
+/* Makes the link to a database (logical index) ready for a statement: connected, in turn, with the
+ * session's settings and within the open block. */
 enum use session_use_link(struct session *s, int database, struct link **out);
 void session_connect(struct session *s, int physical);
 void session_link_connected(struct link *link);
@@ -189,7 +261,8 @@ void session_link_lost(struct session *s, struct link *link);
 database_set session_links_in_block(const struct session *s);
 int session_physical(const struct session *s, int database);
 bool request_writes(const struct request *request); /* what it runs may change data */
-/* A link whose server holds the failed block, and so refuses statements in its own words; or NULL. */
+/* A link whose server holds the failed block, and so refuses statements in its own words; or NULL.
+ */
 struct link *session_failed_link(const struct session *s);
 void session_drop_link(struct session *s, struct link *link);
 /* One command in front of the next statement; if it fails the server skips that too. */
@@ -198,10 +271,14 @@ void session_send_prelude(struct link *link, const char *sql);
 void link_send_query(struct link *link, const char *sql, size_t length);
 void session_flush_link(struct link *link);
 
-/* -- session_answers.c -------------------------------------------------------------------------------------------- */
+/* -- session_answers.c
+ * -------------------------------------------------------------------------------------------- */
 void session_read_link(struct session *s, struct link *link);
 void session_parse_failed(struct session *s, struct link *link, const struct request *request);
-/* The transaction is over on all links: settings made in it stay (committed) or are forgotten; AND CHAIN keeps BEGIN. */
+
+/* -- session_effects.c ---------------------------------------------------------------------- */
+/* The transaction is over on all links: settings made in it stay (committed) or are forgotten; AND
+ * CHAIN keeps BEGIN. */
 void session_block_finished(struct session *s, bool committed, bool chain);
 /* The next statement of a request was completed. */
 void session_statement_done(struct session *s, struct link *link, struct request *request);
@@ -209,31 +286,39 @@ void session_statement_done(struct session *s, struct link *link, struct request
 void session_note_settings(struct session *s, struct link *link, const struct query *query,
                            const struct statement *statement);
 
-/* -- session_settings.c ------------------------------------------------------------------------------------------- */
+/* -- session_settings.c
+ * ------------------------------------------------------------------------------------------- */
 /* Asks for a value that set_config() gave, once everything else on the link is answered. */
-void session_unalign_links(struct session *s); /* their servers' defaults are in force again: see link->aligned */
+void session_unalign_links(
+    struct session *s); /* their servers' defaults are in force again: see link->aligned */
 void session_ask_setting(struct session *s, struct link *link);
-void session_capture_setting(struct session *s, struct link *link, const struct request *request, const uint8_t *row,
-                             size_t length);
+void session_capture_setting(struct session *s, struct link *link, const struct request *request,
+                             const uint8_t *row, size_t length);
 
 void session_learn_parameter(struct session *s, const char *name, const char *value);
 
-/* -- session_reply.c ---------------------------------------------------------------------------------------------- */
+/* -- session_reply.c
+ * ---------------------------------------------------------------------------------------------- */
 char session_status(const struct session *s); /* 'I', 'T' or 'E' */
 void reply_flush(struct session *s);          /* moves `out` to the client's stream */
 void reply_ready(struct session *s);
 void reply_command_complete(struct session *s, const char *tag);
 void reply_empty(struct session *s, char type);
 /* ERROR with these fields; the block fails with it. NULL fields are left out. */
-void reply_error(struct session *s, const char *sqlstate, const char *message, const char *detail, const char *hint);
-void reply_notice(struct session *s, const char *severity, const char *sqlstate, const char *message);
-void reply_fatal(struct session *s, const char *sqlstate, const char *message, const char *detail, const char *hint);
-void reply_violation(struct session *s, const struct query *query, const struct statement *statement,
-                     const struct violation *violation);
+void reply_error(struct session *s, const char *sqlstate, const char *message, const char *detail,
+                 const char *hint);
+void reply_notice(struct session *s, const char *severity, const char *sqlstate,
+                  const char *message);
+void reply_fatal(struct session *s, const char *sqlstate, const char *message, const char *detail,
+                 const char *hint);
+void reply_violation(struct session *s, const struct query *query,
+                     const struct statement *statement, const struct violation *violation);
 void reply_aborted(struct session *s); /* 25P02 */
 /* Own settings and transaction verbs that need no database. */
-void reply_local_statement(struct session *s, const struct query *query, const struct statement *statement,
-                           const struct decision *decision, bool describe);
-void session_note_observations(struct session *s, const struct statement *statement, const struct decision *decision);
+void reply_local_statement(struct session *s, const struct query *query,
+                           const struct statement *statement, const struct decision *decision,
+                           bool describe);
+void session_note_observations(struct session *s, const struct statement *statement,
+                               const struct decision *decision);
 
 #endif

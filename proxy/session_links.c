@@ -41,7 +41,9 @@ struct link *session_failed_link(const struct session *s) {
     return NULL;
 }
 
-/* -- connecting --------------------------------------------------------------------------------------------------- */
+/* -- connecting
+ * ---------------------------------------------------------------------------------------------------
+ */
 
 static const char *user_password(const struct session *s) {
     const struct user *user = settings_find_user(s->config->settings, s->login->startup.user);
@@ -64,8 +66,8 @@ void session_connect(struct session *s, int physical) {
                                      .password = user_password(s),
                                      .parameters = s->login->startup.parameters,
                                      .parameter_count = s->login->startup.parameter_count};
-    s->links[physical] = link_open(&s->worker->loop, s->worker->buffers, database->conninfo, physical,
-                                   database->name, &identity, settings->connect_timeout,
+    s->links[physical] = link_open(&s->worker->loop, s->worker->buffers, database->conninfo,
+                                   physical, database->name, &identity, settings->connect_timeout,
                                    session_link_connected, on_link_event, s);
     s->connecting = s->links[physical];
 }
@@ -89,21 +91,26 @@ void session_drop_link(struct session *s, struct link *link) {
 static void reply_unreachable(struct session *s, const struct link *link) {
     const struct link_failure *failure = &link->failure;
     char message[1400];
-    snprintf(message, sizeof message, "cannot connect to database \"%s\": %s", link->name, failure->message);
+    snprintf(message, sizeof message, "cannot connect to database \"%s\": %s", link->name,
+             failure->message);
     reply_error(s, failure->sqlstate, message, failure->detail[0] != '\0' ? failure->detail : NULL,
-                failure->hint[0] != '\0' ? failure->hint
-                                         : "The session goes on; statements for other databases still run.");
+                failure->hint[0] != '\0'
+                    ? failure->hint
+                    : "The session goes on; statements for other databases still run.");
 }
 
 static bool tell_lost_once(struct session *s, int physical);
 
-/* -- readiness ---------------------------------------------------------------------------------------------------- */
+/* -- readiness
+ * ----------------------------------------------------------------------------------------------------
+ */
 
 static enum use use_connection(struct session *s, int database, struct link **out) {
     int physical = session_physical(s, database);
     bool bad = s->lost[physical] != NULL ||
                (s->links[physical] != NULL && s->links[physical]->state == LINK_FAILED);
-    if (bad && session_wait_drained(s) == PROGRESS_WAIT) /* errors keep their place among the answers */
+    if (bad &&
+        session_wait_drained(s) == PROGRESS_WAIT) /* errors keep their place among the answers */
         return USE_WAIT;
     if (tell_lost_once(s, physical))
         return USE_FAILED;
@@ -138,8 +145,8 @@ static void append_set(struct wire_buffer *sql, const char *name, const char *va
     wire_append(sql, "';", 2);
 }
 
-/* What the client was told of how values and texts are written must hold on every link, whatever its server's own
- * defaults are: the client reads dates by it, and the classifier strings. */
+/* What the client was told of how values and texts are written must hold on every link, whatever
+ * its server's own defaults are: the client reads dates by it, and the classifier strings. */
 static void append_differences(struct session *s, struct link *link, struct wire_buffer *sql) {
     static const char *const names[] = {"client_encoding", "DateStyle", "IntervalStyle", "TimeZone",
                                         "standard_conforming_strings"};
@@ -154,8 +161,8 @@ static void append_differences(struct session *s, struct link *link, struct wire
     link->aligned = true;
 }
 
-/* Sends the session's settings that the link has not had; waits for their success, since a statement must not run
- * without them. */
+/* Sends the session's settings that the link has not had; waits for their success, since a
+ * statement must not run without them. */
 static enum use use_settings(struct session *s, struct link *link) {
     if ((link->settings_applied == s->settings.last && link->aligned) || link->in_block)
         return USE_READY;
@@ -165,7 +172,8 @@ static enum use use_settings(struct session *s, struct link *link) {
     if (session_wait_drained(s) == PROGRESS_WAIT)
         return USE_WAIT;
     if (s->settings_error != NULL) {
-        reply_error(s, "55000", s->settings_error, "A setting of this session could not be made there.",
+        reply_error(s, "55000", s->settings_error,
+                    "A setting of this session could not be made there.",
                     "Change the setting back, or make it possible on every database.");
         free(s->settings_error);
         s->settings_error = NULL;
@@ -192,10 +200,12 @@ static enum use use_settings(struct session *s, struct link *link) {
     return link->answers.count > 0 ? USE_WAIT : USE_READY;
 }
 
-/* One command of the block's log by Parse, Bind, Execute without Sync, right in front of the statement: if it fails,
- * the server skips the statement too, and nothing runs outside the block that should have run inside. */
+/* One command of the block's log by Parse, Bind, Execute without Sync, right in front of the
+ * statement: if it fails, the server skips the statement too, and nothing runs outside the block
+ * that should have run inside. */
 void session_send_prelude(struct link *link, const char *sql) {
-    static const char name[] = "pginterlock_prelude"; /* a name of its own: the unnamed statement is the client's */
+    static const char name[] =
+        "pginterlock_prelude"; /* a name of its own: the unnamed statement is the client's */
     struct wire_buffer out = {0};
     message_put_parse(&out, name, sql);
     message_put_bind(&out, name, name);
@@ -235,7 +245,9 @@ enum use session_use_link(struct session *s, int database, struct link **out) {
     return USE_READY;
 }
 
-/* -- loss --------------------------------------------------------------------------------------------------------- */
+/* -- loss
+ * ---------------------------------------------------------------------------------------------------------
+ */
 
 static void forget_names(struct session *s, const struct link *link) {
     const struct settings *settings = session_settings(s);
@@ -274,7 +286,8 @@ bool request_writes(const struct request *request) {
     for (size_t i = request->next; request->query != NULL && i < request->query->count; i++) {
         const struct statement *statement = &request->query->statements[i];
         enum statement_kind kind = statement->facts->kind;
-        bool reads = kind == KIND_SELECT || kind == KIND_SHOW || kind == KIND_SET || kind == KIND_FETCH;
+        bool reads =
+            kind == KIND_SELECT || kind == KIND_SHOW || kind == KIND_SET || kind == KIND_FETCH;
         if (statement->writes || !reads)
             return true;
     }
@@ -284,12 +297,14 @@ bool request_writes(const struct request *request) {
 /* Whether what was asked of the link may have been committed although no answer came. */
 static bool outcome_unknown(const struct session *s, struct link *link, bool block_open) {
     if (s->script.fan.active && s->script.fan.commits)
-        return (s->script.fan.modified >> link->physical & 1) != 0 || request_commits(answers_front(&link->answers));
+        return (s->script.fan.modified >> link->physical & 1) != 0 ||
+               request_commits(answers_front(&link->answers));
     for (size_t i = 0; i < link->answers.count; i++) {
         const struct request *request = answers_at(&link->answers, i);
         if (request_commits(request))
             return true;
-        if (!block_open && (request_writes(request) || (request->kind == REQUEST_SYNC && link->wrote)))
+        if (!block_open &&
+            (request_writes(request) || (request->kind == REQUEST_SYNC && link->wrote)))
             return true; /* a Sync commits what the pipeline did before it */
     }
     return false;
@@ -298,10 +313,12 @@ static bool outcome_unknown(const struct session *s, struct link *link, bool blo
 static void tell_lost(struct session *s, struct link *link, bool unknown) {
     char host[300], message[1600];
     link_host(link, host, sizeof host);
-    snprintf(message, sizeof message, "connection to database \"%s\" (%s) was lost%s%s", link->name, host,
-             link->last_words != NULL ? ": " : "", link->last_words != NULL ? link->last_words : "");
+    snprintf(message, sizeof message, "connection to database \"%s\" (%s) was lost%s%s", link->name,
+             host, link->last_words != NULL ? ": " : "",
+             link->last_words != NULL ? link->last_words : "");
     if (unknown)
-        reply_error(s, "08007", message, "Whether the transaction was committed there is not known.",
+        reply_error(s, "08007", message,
+                    "Whether the transaction was committed there is not known.",
                     "Look at the data before you repeat it.");
     else
         reply_error(s, "08006", message, NULL,
@@ -331,7 +348,7 @@ static void end_requests(struct session *s, struct link *link) {
 
 static void lost_while_asked(struct session *s, struct link *link, bool block_open) {
     struct request *front = answers_front(&link->answers);
-    bool tolerated = script_tolerates_loss(s, link);
+    bool tolerated = fan_tolerates_loss(s, link);
     bool commits = request_commits(front) && !s->script.fan.active;
     if (!front->failed && !tolerated)
         tell_lost(s, link, outcome_unknown(s, link, block_open));
@@ -356,7 +373,8 @@ static void lost_while_asked(struct session *s, struct link *link, bool block_op
     }
 }
 
-/* On an entrypoint that is pinned to one database the session ends with its connection, as it would on a direct one. */
+/* On an entrypoint that is pinned to one database the session ends with its connection, as it would
+ * on a direct one. */
 static bool session_ends_with(const struct session *s, const struct link *link) {
     int pinned = session_settings(s)->entrypoints[s->entrypoint].database;
     return pinned != ENTRYPOINT_ROUTED && session_physical(s, pinned) == link->physical;
@@ -409,9 +427,10 @@ static bool tell_lost_once(struct session *s, int physical) {
              session_settings(s)->databases[physical].name, why[0] != '\0' ? ": " : "", why);
     free(s->lost[physical]);
     s->lost[physical] = NULL;
-    reply_error(s, "08006", message,
-                "Temporary tables, cursors, locks and statements of PREPARE that lived there are gone.",
-                "The next statement for it connects anew.");
+    reply_error(
+        s, "08006", message,
+        "Temporary tables, cursors, locks and statements of PREPARE that lived there are gone.",
+        "The next statement for it connects anew.");
     return true;
 }
 

@@ -5,7 +5,9 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { NAMES_MAX = 16 * 1024 }; /* of a Bind's portal and statement, which are looked for in its beginning */
+enum {
+    NAMES_MAX = 16 * 1024
+}; /* of a Bind's portal and statement, which are looked for in its beginning */
 
 bool session_drained(const struct session *s) {
     return s->active == NULL || s->active->answers.count == 0;
@@ -16,7 +18,8 @@ enum progress session_wait_drained(struct session *s) {
         return PROGRESS_DONE;
     struct link *link = s->active;
     struct request *last = answers_at(&link->answers, link->answers.count - 1);
-    bool held_back = last->kind != REQUEST_QUERY && last->kind != REQUEST_SYNC && last->kind != REQUEST_FUNCTION;
+    bool held_back =
+        last->kind != REQUEST_QUERY && last->kind != REQUEST_SYNC && last->kind != REQUEST_FUNCTION;
     if (held_back && !last->flushed) {
         static const uint8_t flush[] = {'H', 0, 0, 0, 4};
         stream_send(&link->stream, flush, sizeof flush);
@@ -52,8 +55,8 @@ static enum progress continue_body(struct session *s) {
         return PROGRESS_WAIT;
     size_t here = available < s->body_left ? available : s->body_left;
     struct error error;
-    if (s->body_is_bind &&
-        bind_check_feed(&s->bind_check, stream_peek(&s->client), here, &error) == BIND_CHECK_MALFORMED)
+    if (s->body_is_bind && bind_check_feed(&s->bind_check, stream_peek(&s->client), here, &error) ==
+                               BIND_CHECK_MALFORMED)
         return protocol_violation(s, error.text);
     if (s->body_fate == BODY_FORWARD)
         stream_send(&s->body_link->stream, stream_peek(&s->client), here);
@@ -77,7 +80,8 @@ static void drop_message(struct session *s, size_t length) {
     }
 }
 
-/* CopyData, CopyDone, CopyFail: to the link that takes them; ignored where none does, as the server does. */
+/* CopyData, CopyDone, CopyFail: to the link that takes them; ignored where none does, as the server
+ * does. */
 static enum progress on_copy(struct session *s, char type, size_t length) {
     if (s->copy_in == NULL && !session_drained(s) && !s->skip_until_sync)
         return session_wait_drained(s) == PROGRESS_WAIT ? PROGRESS_WAIT : PROGRESS_DONE;
@@ -96,9 +100,11 @@ static enum progress on_copy(struct session *s, char type, size_t length) {
 
 enum { FIRST_USER_OID = 16384 }; /* FirstNormalObjectId: functions below are PostgreSQL's own */
 
-static enum progress on_function_call(struct session *s, const uint8_t *body, size_t available, size_t length) {
+static enum progress on_function_call(struct session *s, const uint8_t *body, size_t available,
+                                      size_t length) {
     if (available < 4)
-        return length - FRAME_HEADER < 4 ? protocol_violation(s, "invalid message format") : PROGRESS_WAIT;
+        return length - FRAME_HEADER < 4 ? protocol_violation(s, "invalid message format")
+                                         : PROGRESS_WAIT;
     if (session_wait_drained(s) == PROGRESS_WAIT)
         return PROGRESS_WAIT;
     bool routed = session_settings(s)->entrypoints[s->entrypoint].database == ENTRYPOINT_ROUTED;
@@ -109,9 +115,10 @@ static enum progress on_function_call(struct session *s, const uint8_t *body, si
         return PROGRESS_DONE;
     }
     if (routed && wire_get_u32(body) >= FIRST_USER_OID) {
-        reply_error(s, rule_sqlstate(RULE_UNROUTABLE), "a function call by number cannot be routed",
-                    "The function may touch tables of any database.",
-                    "Call it in a SELECT, or connect to an entrypoint that is pinned to one database.");
+        reply_error(
+            s, rule_sqlstate(RULE_UNROUTABLE), "a function call by number cannot be routed",
+            "The function may touch tables of any database.",
+            "Call it in a SELECT, or connect to an entrypoint that is pinned to one database.");
         drop_message(s, length);
         reply_ready(s);
         return PROGRESS_DONE;
@@ -133,9 +140,10 @@ static enum progress on_function_call(struct session *s, const uint8_t *body, si
     return PROGRESS_DONE;
 }
 
-/* A Bind may carry a gigabyte: its names, which come first, are enough. What is there of it must be well formed before
- * any of it is passed on; the rest is checked as it comes. */
-static enum progress on_bind(struct session *s, const uint8_t *body, size_t available, size_t length) {
+/* A Bind may carry a gigabyte: its names, which come first, are enough. What is there of it must be
+ * well formed before any of it is passed on; the rest is checked as it comes. */
+static enum progress on_bind(struct session *s, const uint8_t *body, size_t available,
+                             size_t length) {
     size_t whole = length - FRAME_HEADER;
     size_t seen = available < whole ? available : whole;
     bool need_more = false;
@@ -158,8 +166,8 @@ static enum progress on_bind(struct session *s, const uint8_t *body, size_t avai
     return protocol_violation(s, need_more ? "invalid message format" : error.text);
 }
 
-static enum progress on_whole_message(struct session *s, char type, const uint8_t *body, size_t body_length,
-                                      size_t length) {
+static enum progress on_whole_message(struct session *s, char type, const uint8_t *body,
+                                      size_t body_length, size_t length) {
     switch (type) {
     case 'Q':
         if (s->skip_until_sync) {
@@ -176,9 +184,11 @@ static enum progress on_whole_message(struct session *s, char type, const uint8_
     case 'E':
         return session_on_execute(s, body, body_length, length);
     case 'H':
-        return body_length > 0 ? protocol_violation(s, "invalid message format") : session_on_flush(s, length);
+        return body_length > 0 ? protocol_violation(s, "invalid message format")
+                               : session_on_flush(s, length);
     case 'S':
-        return body_length > 0 ? protocol_violation(s, "invalid message format") : session_on_sync(s, length);
+        return body_length > 0 ? protocol_violation(s, "invalid message format")
+                               : session_on_sync(s, length);
     case 'X':
         if (session_wait_drained(s) == PROGRESS_WAIT) /* what was asked before is still done */
             return PROGRESS_WAIT;
@@ -206,14 +216,16 @@ enum progress session_handle_message(struct session *s) {
     }
     if (frame_frontend_class(frame.type) == FRONTEND_UNKNOWN) {
         char message[64];
-        snprintf(message, sizeof message, "invalid frontend message type %d", (unsigned char)frame.type);
+        snprintf(message, sizeof message, "invalid frontend message type %d",
+                 (unsigned char)frame.type);
         return protocol_violation(s, message);
     }
     if (!frame_frontend_fits(&frame))
         return protocol_violation(s, "invalid message length");
     size_t available = stream_available(&s->client);
     const uint8_t *body = stream_peek(&s->client) + FRAME_HEADER;
-    /* Between CopyInResponse and its end the server ignores Flush and Sync, and objects to anything else. */
+    /* Between CopyInResponse and its end the server ignores Flush and Sync, and objects to anything
+     * else. */
     if (s->copy_in != NULL && strchr("dcfHSX", frame.type) == NULL)
         return protocol_violation(s, "unexpected message during COPY from stdin");
     switch (frame.type) {

@@ -2,8 +2,8 @@
 #include "proxy/session_internal.h"
 
 #include <assert.h>
-#include <stdio.h>
 #include <ctype.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -41,8 +41,8 @@ bool session_take_query(struct session *s, const char *text, size_t length, bool
     if (s->query != NULL)
         return true;
     struct error error = {{0}};
-    bool (*look_up)(struct router *, const char *, size_t, const struct lexing *, bool, struct query **,
-                    struct error *) = shape ? router_query_shape : router_query;
+    bool (*look_up)(struct router *, const char *, size_t, const struct lexing *, bool,
+                    struct query **, struct error *) = shape ? router_query_shape : router_query;
     if (look_up(s->config->router, text, length, &s->lexing, s->utf8, &s->query, &error))
         return true;
     s->query = NULL;
@@ -56,12 +56,13 @@ struct query *session_give_query(struct session *s) {
     return query;
 }
 
-/* Encodings in which the second byte of a character can look like a quote or a backslash: what the proxy reads and what
- * the server reads could differ. */
+/* Encodings in which the second byte of a character can look like a quote or a backslash: what the
+ * proxy reads and what the server reads could differ. */
 bool encoding_is_unsafe(const char *name) {
-    static const char *const unsafe[] = {"sjis", "shiftjis", "mskanji", "win932", "windows932", "shiftjis2004", "big5",
-                                         "win950", "windows950", "gbk", "win936", "windows936", "uhc", "win949",
-                                         "windows949", "gb18030", "johab"};
+    static const char *const unsafe[] = {
+        "sjis", "shiftjis", "mskanji",    "win932",  "windows932", "shiftjis2004",
+        "big5", "win950",   "windows950", "gbk",     "win936",     "windows936",
+        "uhc",  "win949",   "windows949", "gb18030", "johab"};
     char plain[32];
     size_t length = 0;
     for (; *name != '\0' && length < sizeof plain - 1; name++)
@@ -75,17 +76,21 @@ bool encoding_is_unsafe(const char *name) {
 }
 
 static bool sets_unsafe_encoding(const struct statement_facts *facts) {
-    return facts->name != NULL && facts->value != NULL && strcasecmp(facts->name, "client_encoding") == 0 &&
-           encoding_is_unsafe(facts->value);
+    return facts->name != NULL && facts->value != NULL &&
+           strcasecmp(facts->name, "client_encoding") == 0 && encoding_is_unsafe(facts->value);
 }
 
-static void refuse(struct decision *decision, const char *sqlstate, const char *message, const char *hint) {
+static void refuse(struct decision *decision, const char *sqlstate, const char *message,
+                   const char *hint) {
     memset(decision, 0, sizeof *decision);
     decision->destination = DESTINATION_NONE;
     decision->database = -1;
     decision->violated = true;
-    decision->violation = (struct violation){
-        .rule = RULE_UNROUTABLE, .sqlstate = sqlstate, .message = message, .hint = hint, .position = -1};
+    decision->violation = (struct violation){.rule = RULE_UNROUTABLE,
+                                             .sqlstate = sqlstate,
+                                             .message = message,
+                                             .hint = hint,
+                                             .position = -1};
 }
 
 /* Where the name that a PREPARE or DECLARE wants to give is taken already, or -1. */
@@ -97,14 +102,16 @@ static int name_taken_on(struct session *s, const struct statement_facts *facts)
     if (facts->kind != KIND_PREPARE)
         return -1;
     struct prepared *prepared = prepared_find(s->prepared, facts->name);
-    return prepared != NULL ? prepared->database : session_prepared_database(s->routing, facts->name);
+    return prepared != NULL ? prepared->database
+                            : session_prepared_database(s->routing, facts->name);
 }
 
 /* Names are one space to the client, whatever the database: the server's own words. */
-static void refuse_taken_name(struct session *s, const struct statement_facts *facts, struct decision *decision) {
+static void refuse_taken_name(struct session *s, const struct statement_facts *facts,
+                              struct decision *decision) {
     bool cursor = facts->kind == KIND_DECLARE;
-    snprintf(s->message, sizeof s->message, "%s \"%s\" already exists", cursor ? "cursor" : "prepared statement",
-             facts->name);
+    snprintf(s->message, sizeof s->message, "%s \"%s\" already exists",
+             cursor ? "cursor" : "prepared statement", facts->name);
     refuse(decision, cursor ? "42P03" : "42P05", s->message, NULL);
 }
 
@@ -167,8 +174,8 @@ static bool whole_query_goes_to(struct session *s, const struct query *query, in
     return *database >= 0;
 }
 
-/* In a failed block the server refuses whatever does not end it, and finds errors of syntax first: in its own words,
- * where it holds the block. */
+/* In a failed block the server refuses whatever does not end it, and finds errors of syntax first:
+ * in its own words, where it holds the block. */
 static bool refuse_in_failed_block(struct session *s, const struct query *query, size_t length) {
     struct link *link = session_failed_link(s);
     if (link == NULL || s->block_lost >= 0)
@@ -183,7 +190,8 @@ static bool refuse_in_failed_block(struct session *s, const struct query *query,
     return true;
 }
 
-enum progress session_on_query(struct session *s, const uint8_t *body, size_t body_length, size_t length) {
+enum progress session_on_query(struct session *s, const uint8_t *body, size_t body_length,
+                               size_t length) {
     const char *text;
     size_t text_length;
     struct error error = {{0}};
@@ -200,10 +208,12 @@ enum progress session_on_query(struct session *s, const uint8_t *body, size_t bo
         return PROGRESS_DONE;
     }
     struct query *query = s->query;
-    if (session_block_status(s->routing) == BLOCK_FAILED && refuse_in_failed_block(s, query, length))
+    if (session_block_status(s->routing) == BLOCK_FAILED &&
+        refuse_in_failed_block(s, query, length))
         return PROGRESS_DONE;
     int database = -1;
-    bool usable = query->count > 0 && s->block_lost < 0 && session_block_status(s->routing) != BLOCK_FAILED;
+    bool usable =
+        query->count > 0 && s->block_lost < 0 && session_block_status(s->routing) != BLOCK_FAILED;
     if (!usable || !whole_query_goes_to(s, query, &database)) {
         if (query->is_shape) { /* from here on the text itself is needed */
             query_unref(session_give_query(s));

@@ -1,4 +1,5 @@
-/* What the proxy says itself: errors, notices, and the answers to statements that need no database. */
+/* What the proxy says itself: errors, notices, and the answers to statements that need no database.
+ */
 #include "proxy/session_internal.h"
 
 #include <stdio.h>
@@ -42,8 +43,8 @@ static void put(struct session *s, char type, const struct diagnostic *diagnosti
     reply_flush(s);
 }
 
-static void log_reply(struct session *s, enum log_level level, const char *what, const char *sqlstate,
-                      const char *message) {
+static void log_reply(struct session *s, enum log_level level, const char *what,
+                      const char *sqlstate, const char *message) {
     log_event(s->worker->log, level, what,
               (struct log_field[]){{"client", s->peer, 0},
                                    {"pid", NULL, (int64_t)s->pid},
@@ -77,7 +78,8 @@ void reply_fatal(struct session *s, const char *sqlstate, const char *message, c
     log_reply(s, LOG_WARNING, "session ended by an error", sqlstate, message);
 }
 
-void reply_notice(struct session *s, const char *severity, const char *sqlstate, const char *message) {
+void reply_notice(struct session *s, const char *severity, const char *sqlstate,
+                  const char *message) {
     struct diagnostic diagnostic = {.severity = severity, .sqlstate = sqlstate, .message = message};
     put(s, 'N', &diagnostic);
 }
@@ -86,12 +88,13 @@ void reply_aborted(struct session *s) {
     struct diagnostic diagnostic = {
         .severity = "ERROR",
         .sqlstate = "25P02",
-        .message = "current transaction is aborted, commands ignored until end of transaction block"};
+        .message =
+            "current transaction is aborted, commands ignored until end of transaction block"};
     put(s, 'E', &diagnostic);
 }
 
-void reply_violation(struct session *s, const struct query *query, const struct statement *statement,
-                     const struct violation *violation) {
+void reply_violation(struct session *s, const struct query *query,
+                     const struct statement *statement, const struct violation *violation) {
     (void)statement;
     char position[16], routine[64];
     snprintf(position, sizeof position, "%d",
@@ -138,8 +141,9 @@ void session_note_observations(struct session *s, const struct statement *statem
 }
 
 /* SET, RESET and SHOW of the proxy's own settings; the caller has checked a SET's value. */
-void reply_local_statement(struct session *s, const struct query *query, const struct statement *statement,
-                           const struct decision *decision, bool describe) {
+void reply_local_statement(struct session *s, const struct query *query,
+                           const struct statement *statement, const struct decision *decision,
+                           bool describe) {
     (void)query;
     const struct statement_facts *facts = statement->facts;
     if (facts->kind == KIND_SHOW) {

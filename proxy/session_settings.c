@@ -1,5 +1,6 @@
-/* SET, RESET and set_config() take effect on one link; here they are noted, so that session_use_link() repeats them on
- * any other. Where the value is not in the text (set_config() with an expression), the database is asked for it. */
+/* SET, RESET and set_config() take effect on one link; here they are noted, so that
+ * session_use_link() repeats them on any other. Where the value is not in the text (set_config()
+ * with an expression), the database is asked for it. */
 #include "proxy/session_internal.h"
 
 #include "config/alloc.h"
@@ -20,8 +21,8 @@ void session_unalign_links(struct session *s) {
             s->links[i]->aligned = s->links[i]->home;
 }
 
-static void note(struct session *s, struct link *link, const char *name, const char *sql, size_t length, bool local,
-                 bool reset_all) {
+static void note(struct session *s, struct link *link, const char *name, const char *sql,
+                 size_t length, bool local, bool reset_all) {
     if (in_transaction(s)) {
         bool current = link->log_applied == s->block.count;
         block_log_add(&s->block, ENTRY_SETTING, name, sql, length);
@@ -60,7 +61,8 @@ static void append_literal(struct wire_buffer *sql, const char *text) {
     append(sql, "'");
 }
 
-static void note_set_config(struct session *s, struct link *link, const char *name, const char *value, bool local) {
+static void note_set_config(struct session *s, struct link *link, const char *name,
+                            const char *value, bool local) {
     struct wire_buffer sql = {0};
     append(&sql, "SELECT pg_catalog.set_config(");
     append_literal(&sql, name);
@@ -114,7 +116,8 @@ void session_note_settings(struct session *s, struct link *link, const struct qu
     bool local = (facts->flags & STATEMENT_LOCAL) != 0;
     switch (facts->kind) {
     case KIND_SET:
-        note(s, link, facts->name != NULL ? facts->name : "session characteristics", sql, facts->length, local, false);
+        note(s, link, facts->name != NULL ? facts->name : "session characteristics", sql,
+             facts->length, local, false);
         return;
     case KIND_RESET_ALL:
         note(s, link, "", sql, facts->length, false, true);
@@ -148,8 +151,8 @@ void session_ask_setting(struct session *s, struct link *link) {
 }
 
 /* A DataRow of two text columns. */
-void session_capture_setting(struct session *s, struct link *link, const struct request *request, const uint8_t *row,
-                             size_t length) {
+void session_capture_setting(struct session *s, struct link *link, const struct request *request,
+                             const uint8_t *row, size_t length) {
     if (length < 6 || wire_get_u16(row) != 2)
         return;
     char *columns[2] = {NULL, NULL};

@@ -56,7 +56,8 @@ static bool is_own(char *setting) {
     return session_is_own_setting(setting);
 }
 
-bool startup_options_read(const char *options, bool (*own)(void *context, const char *name, const char *value),
+bool startup_options_read(const char *options,
+                          bool (*own)(void *context, const char *name, const char *value),
                           void *context, struct wire_buffer *rest) {
     bool ok = true;
     const char *at = options;

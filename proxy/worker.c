@@ -9,7 +9,8 @@
 #include <unistd.h>
 
 enum {
-    WORKER_STACK = 256 * 1024 * 1024, /* address space, not memory: touched only by deep statements */
+    WORKER_STACK =
+        256 * 1024 * 1024, /* address space, not memory: touched only by deep statements */
     CACHE_BYTES = 32 * 1024 * 1024,
     BUFFER_SIZE = 16 * 1024,
     BUFFERS_KEPT = 256,
@@ -29,7 +30,9 @@ struct worker_message {
     unsigned seconds;  /* MESSAGE_DRAIN */
 };
 
-/* -- configuration ------------------------------------------------------------------------------------------------ */
+/* -- configuration
+ * ------------------------------------------------------------------------------------------------
+ */
 
 /* Takes over the references on `settings` and `tls`. */
 static struct worker_config *config_new_take(const struct settings *settings, SSL_CTX *tls) {
@@ -55,7 +58,9 @@ void worker_config_unref(struct worker_config *config) {
     free(config);
 }
 
-/* -- mailbox ------------------------------------------------------------------------------------------------------ */
+/* -- mailbox
+ * ------------------------------------------------------------------------------------------------------
+ */
 
 static void mailbox_post(struct worker *worker, struct worker_message *message) {
     message->next = NULL;
@@ -114,8 +119,9 @@ static void adopt(struct worker *worker, struct worker_message *message) {
     }
     struct error error = {{0}};
     if (!session_open(worker, message->fd, message->is_unix, message->peer, &error)) {
-        log_event(worker->log, LOG_ERROR, "cannot serve a client",
-                  (struct log_field[]){{"client", message->peer, 0}, {"error", error.text, 0}, {0}});
+        log_event(
+            worker->log, LOG_ERROR, "cannot serve a client",
+            (struct log_field[]){{"client", message->peer, 0}, {"error", error.text, 0}, {0}});
         atomic_fetch_sub(&worker->client_count, 1);
     }
 }
@@ -162,7 +168,9 @@ static void on_wake(uv_async_t *async) {
     }
 }
 
-/* -- life --------------------------------------------------------------------------------------------------------- */
+/* -- life
+ * ---------------------------------------------------------------------------------------------------------
+ */
 
 static void close_handle(uv_handle_t *handle, void *argument) {
     (void)argument;
@@ -175,7 +183,9 @@ static void *run(void *argument) {
     while (!worker->stopping)
         uv_run(&worker->loop, UV_RUN_DEFAULT);
     /* Let closing handles call back; whatever is left then is closed too. */
-    for (int round = 0; round < 100 && uv_run(&worker->loop, UV_RUN_NOWAIT) != 0 && worker->sessions != NULL; round++)
+    for (int round = 0;
+         round < 100 && uv_run(&worker->loop, UV_RUN_NOWAIT) != 0 && worker->sessions != NULL;
+         round++)
         ;
     uv_walk(&worker->loop, close_handle, NULL);
     while (uv_run(&worker->loop, UV_RUN_NOWAIT) != 0)
@@ -183,8 +193,8 @@ static void *run(void *argument) {
     return NULL;
 }
 
-static bool worker_start(struct workers *workers, unsigned index, const struct settings *settings, SSL_CTX *tls,
-                         struct error *error) {
+static bool worker_start(struct workers *workers, unsigned index, const struct settings *settings,
+                         SSL_CTX *tls, struct error *error) {
     struct worker *worker = alloc_new(sizeof *worker);
     workers->list[index] = worker;
     worker->index = index;
@@ -216,8 +226,8 @@ static bool worker_start(struct workers *workers, unsigned index, const struct s
     return true;
 }
 
-bool workers_start(struct workers *workers, size_t count, struct log *log, const struct settings *settings,
-                   SSL_CTX *tls, struct error *error) {
+bool workers_start(struct workers *workers, size_t count, struct log *log,
+                   const struct settings *settings, SSL_CTX *tls, struct error *error) {
     workers->list = alloc_new(count * sizeof workers->list[0]);
     workers->count = count;
     workers->log = log;
@@ -243,7 +253,8 @@ void workers_join(struct workers *workers) {
     workers->count = 0;
 }
 
-/* -- what other threads ask of a worker ----------------------------------------------------------------------------- */
+/* -- what other threads ask of a worker
+ * ----------------------------------------------------------------------------- */
 
 void worker_adopt_client(struct worker *worker, int fd, bool is_unix, const char *peer) {
     struct worker_message *message = message_new(MESSAGE_CLIENT);

@@ -1,8 +1,10 @@
-/* A worker: one event loop on a thread of its own, with the clients that were given to it for life, their links and a
- * router. Nothing on the way of a statement is shared between workers; what crosses them (a new client, a reload, a
- * cancel request, the order to stop) goes through the worker's mailbox, which only these functions touch.
+/* A worker: one event loop on a thread of its own, with the clients that were given to it for life,
+ * their links and a router. Nothing on the way of a statement is shared between workers; what
+ * crosses them (a new client, a reload, a cancel request, the order to stop) goes through the
+ * worker's mailbox, which only these functions touch.
  *
- * Functions marked [any thread] may be called from everywhere, the others only on the worker's own thread. */
+ * Functions marked [any thread] may be called from everywhere, the others only on the worker's own
+ * thread. */
 #ifndef PGINTERLOCK_WORKER_H
 #define PGINTERLOCK_WORKER_H
 
@@ -28,8 +30,8 @@ struct workers {
     struct log *log;
 };
 
-/* A settings snapshot with what is derived from it: a TLS context and, on each worker, a router. Reference counted within one thread;
- * sessions keep the one they run under. */
+/* A settings snapshot with what is derived from it: a TLS context and, on each worker, a router.
+ * Reference counted within one thread; sessions keep the one they run under. */
 struct worker_config {
     const struct settings *settings; /* one reference */
     SSL_CTX *tls;                    /* one reference; NULL: no TLS */
@@ -57,18 +59,20 @@ struct worker {
 };
 
 /* Starts `count` workers on threads with 256 MiB stacks (parsing is recursive). [any thread] */
-bool workers_start(struct workers *workers, size_t count, struct log *log, const struct settings *settings,
-                   SSL_CTX *tls, struct error *error) __attribute__((warn_unused_result));
+bool workers_start(struct workers *workers, size_t count, struct log *log,
+                   const struct settings *settings, SSL_CTX *tls, struct error *error)
+    __attribute__((warn_unused_result));
 
-/* Gives an accepted, non-blocking socket to the worker. `peer` is for the log ("127.0.0.1:5000", "unix"); copied.
- * `is_unix`: a Unix socket, where TLS is not offered. [any thread] */
+/* Gives an accepted, non-blocking socket to the worker. `peer` is for the log ("127.0.0.1:5000",
+ * "unix"); copied. `is_unix`: a Unix socket, where TLS is not offered. [any thread] */
 void worker_adopt_client(struct worker *worker, int fd, bool is_unix, const char *peer);
 size_t worker_client_count(const struct worker *worker); /* [any thread] */
 
 /* A new snapshot for every worker; takes references of its own on both. [any thread] */
 void workers_set_settings(struct workers *workers, const struct settings *settings, SSL_CTX *tls);
 
-/* Cancels what the session with this process id and key runs; nothing happens where there is none. [any thread] */
+/* Cancels what the session with this process id and key runs; nothing happens where there is none.
+ * [any thread] */
 void workers_cancel(struct workers *workers, uint32_t pid, uint32_t key);
 
 /* Idle sessions end now, others when their transaction ends, all after `seconds`. [any thread] */

@@ -1,0 +1,79 @@
+/* What it means for the session that a statement was completed, or that a transaction is over. */
+#include "proxy/session_internal.h"
+
+#include "config/alloc.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+void session_block_finished(struct session *s, bool committed, bool chain) {
+    char *begin = chain && s->block.count > 0 ? alloc_text(s->block.entries[0].sql) : NULL;
+    for (int i = 0; i < DATABASES_MAX; i++) {
+        struct link *link = s->links[i];
+        if (link == NULL)
+            continue;
+        bool current =
+            link->log_applied == s->block.count && link->settings_applied == s->settings.last;
+        link->in_block = false;
+        link->log_applied = 0;
+        if (!current || !committed)
+            continue;
+        /* Counted below: what the block's settings add, this link has had already. */
+        link->settings_applied = UINT64_MAX;
+    }
+    if (committed)
+        block_log_commit(&s->block, &s->settings);
+    else
+        block_log_clear(&s->block);
+    for (int i = 0; i < DATABASES_MAX; i++)
+        if (s->links[i] != NULL && s->links[i]->settings_applied == UINT64_MAX)
+            s->links[i]->settings_applied = s->settings.last;
+    if (begin != NULL)
+        block_log_add(&s->block, ENTRY_BEGIN, NULL, begin, strlen(begin));
+    free(begin);
+    if (s->portals != NULL)
+        portal_clear(&s->portals);
+    s->block_lost = -1;
+}
+
+static void forget_all_statements(struct session *s, struct link *link,
+                                  const struct statement_facts *facts) {
+    bool all =
+        facts->kind == KIND_DISCARD && facts->name != NULL && strcmp(facts->name, "all") == 0;
+    if (all || (facts->kind == KIND_DEALLOCATE && facts->name == NULL)) {
+        prepared_clear(&s->prepared);
+        return;
+    }
+    (void)link;
+    if (facts->kind == KIND_DEALLOCATE) {
+        struct prepared *prepared = prepared_find(s->prepared, facts->name);
+        if (prepared != NULL)
+            prepared_remove(&s->prepared, prepared);
+    }
+}
+
+void session_statement_done(struct session *s, struct link *link, struct request *request) {
+    if (request->query == NULL || request->next >= request->query->count)
+        return;
+    const struct statement *statement = &request->query->statements[request->next++];
+    if (request->apply) {
+        /* Decided again rather than kept: nothing has changed since, and a decision is large. */
+        struct decision decision;
+        const struct statement *effective;
+        session_route(s, statement, &decision, &effective);
+        decision.database = request->database;
+        session_executed(s->routing, effective, &decision);
+    }
+    const struct statement_facts *facts = statement->facts;
+    switch (facts->kind) {
+    case KIND_DISCARD:
+    case KIND_DEALLOCATE:
+        forget_all_statements(s, link, facts);
+        break;
+    case KIND_PREPARE_TRANSACTION:
+        session_block_finished(s, true, false);
+        break;
+    default:
+        session_note_settings(s, link, request->query, statement);
+    }
+}

@@ -1,0 +1,263 @@
+/* Commands that go to several links in turn: COMMIT and its like, the modified one first, and the
+ * Sync of a pipeline that used several. With one link its answers are passed on; with several the
+ * proxy gathers them and answers itself. */
+#include "proxy/session_internal.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static database_set modified_links(const struct session *s) {
+    database_set set = 0, logical = session_modified(s->routing);
+    for (int i = 0; i < DATABASES_MAX; i++)
+        if (logical >> i & 1)
+            set |= database_bit(session_physical(s, i));
+    return set;
+}
+
+void fan_start(struct session *s, database_set links, const char *sql, size_t length, bool commits,
+               const struct statement *statement) {
+    struct fan *fan = &s->script.fan;
+    *fan = (struct fan){.active = true,
+                        .several = links == 0 || (links & (links - 1)) != 0,
+                        .commits = commits,
+                        .sql = sql,
+                        .sql_length = length,
+                        .left = links,
+                        .modified = modified_links(s) & links,
+                        .statement = statement};
+}
+
+static int fan_next(const struct fan *fan) {
+    database_set first = fan->left & fan->modified ? fan->left & fan->modified : fan->left;
+    return __builtin_ctz(first);
+}
+
+/* "COMMIT succeeded on main; it failed on ci" */
+static void describe_commits(const struct session *s, const struct link *failed, char *out,
+                             size_t size) {
+    size_t at = 0;
+    for (int i = 0; i < DATABASES_MAX; i++)
+        if (s->script.fan.succeeded & s->script.fan.modified & database_bit(i)) {
+            int wrote = snprintf(out + at, size - at, "%s\"%s\"", at == 0 ? "Committed on " : ", ",
+                                 session_settings(s)->databases[i].name);
+            at += wrote > 0 && (size_t)wrote < size - at ? (size_t)wrote : 0;
+        }
+    snprintf(out + at, size - at, "; not committed on \"%s\".", failed->name);
+}
+
+/* An error of one of several links: the first is told. That of a link that was only read, after
+ * others committed, changes nothing. */
+void fan_take_error(struct session *s, struct link *link, const uint8_t *body, size_t length) {
+    struct fan *fan = &s->script.fan;
+    struct diagnostic diagnostic;
+    struct error error = {{0}};
+    if (!message_read_diagnostic(body + FRAME_HEADER, length - FRAME_HEADER, &diagnostic, &error))
+        return;
+    if (!fan->active) { /* settings of the session, repeated there */
+        char text[1200];
+        snprintf(text, sizeof text, "cannot repeat the session's settings on database \"%s\": %s",
+                 link->name, diagnostic.message != NULL ? diagnostic.message : "");
+        free(s->settings_error);
+        s->settings_error = strdup(text);
+        link->settings_applied = 0;
+        link->aligned = false;
+        return;
+    }
+    if (fan->failed ||
+        (fan->commits && fan->succeeded != 0 && !(fan->modified & database_bit(link->physical))))
+        return;
+    char detail[1200];
+    if (fan->commits && (fan->succeeded & fan->modified) != 0) {
+        describe_commits(s, link, detail, sizeof detail);
+        diagnostic.detail = detail;
+    }
+    message_put_diagnostic(&s->out, 'E', &diagnostic);
+    reply_flush(s);
+    fan->failed = true;
+}
+
+static bool fan_rolls_back(const struct fan *fan) {
+    return fan->statement != NULL && fan->statement->facts->kind == KIND_ROLLBACK;
+}
+
+bool fan_tolerates_loss(struct session *s, const struct link *link) {
+    struct fan *fan = &s->script.fan;
+    if (!fan->active)
+        return false;
+    bool only_read =
+        fan->commits && fan->succeeded != 0 && !(fan->modified & database_bit(link->physical));
+    bool undone = fan_rolls_back(fan) || fan->failed || (fan->statement == NULL && !fan->commits);
+    if (only_read || undone) {
+        fan->several = true; /* the tag is ours to give */
+        return true;
+    }
+    return false;
+}
+
+void fan_part_ended(struct session *s, struct link *link, const struct request *request) {
+    struct fan *fan = &s->script.fan;
+    if (!fan->active)
+        return;
+    if (!request->failed)
+        fan->succeeded |= database_bit(link->physical);
+    else if (request->audience == AUDIENCE_PART)
+        fan->failed = true;
+}
+
+static void fan_send(struct session *s, struct link *link) {
+    struct fan *fan = &s->script.fan;
+    enum audience audience =
+        fan->several || fan->statement == NULL ? AUDIENCE_PROXY : AUDIENCE_PART;
+    enum request_kind kind = REQUEST_QUERY;
+    if (fan->sync && (link->skipping || !fan->failed)) {
+        static const uint8_t sync[] = {'S', 0, 0, 0, 4};
+        stream_send(&link->stream, sync, sizeof sync);
+        kind = REQUEST_SYNC;
+    } else if (fan->failed && (fan->commits || fan->sync)) {
+        link_send_query(link, "ROLLBACK", 8);
+    } else {
+        link_send_query(link, fan->sql, fan->sql_length);
+    }
+    struct request *request = answers_push(&link->answers, kind, audience);
+    if (fan->statement != NULL) {
+        request->query = query_ref(s->script.query);
+        request->next = s->script.next;
+    }
+    s->active = link;
+    session_flush_link(link);
+}
+
+static void local_tag(struct session *s, const struct statement_facts *facts, bool was_failed) {
+    switch (facts->kind) {
+    case KIND_COMMIT:
+    case KIND_PREPARE_TRANSACTION: /* only of a failed block: else it is no fan */
+        reply_command_complete(s, was_failed ? "ROLLBACK" : "COMMIT");
+        break;
+    case KIND_ROLLBACK:
+    case KIND_ROLLBACK_TO:
+        reply_command_complete(s, "ROLLBACK");
+        break;
+    case KIND_RELEASE:
+        reply_command_complete(s, "RELEASE");
+        break;
+    case KIND_DEALLOCATE:
+        reply_command_complete(s, "DEALLOCATE ALL");
+        break;
+    case KIND_CLOSE:
+        reply_command_complete(s, "CLOSE CURSOR ALL");
+        break;
+    case KIND_DISCARD: {
+        bool all = facts->name != NULL && strcmp(facts->name, "all") == 0;
+        char tag[32];
+        snprintf(tag, sizeof tag, "DISCARD %s", facts->name != NULL ? facts->name : "all");
+        for (char *c = tag; *c != '\0'; c++)
+            *c = (char)(*c >= 'a' && *c <= 'z' ? *c - 32 : *c);
+        reply_command_complete(s, all ? "DISCARD ALL" : tag);
+        break;
+    }
+    default:
+        assert(!"a statement that does not fan out");
+    }
+}
+
+static void savepoint_done(struct session *s, const struct statement_facts *facts) {
+    long index = block_log_find_savepoint(&s->block, facts->name);
+    if (index < 0)
+        return;
+    size_t *applied[DATABASES_MAX];
+    size_t count = 0;
+    for (int i = 0; i < DATABASES_MAX; i++)
+        if (s->links[i] != NULL)
+            applied[count++] = &s->links[i]->log_applied;
+    if (facts->kind == KIND_RELEASE) {
+        block_log_release(&s->block, (size_t)index, applied, count);
+        return;
+    }
+    block_log_truncate(&s->block, (size_t)index);
+    for (size_t i = 0; i < count; i++)
+        if (*applied[i] > s->block.count)
+            *applied[i] = s->block.count;
+}
+
+static void discard_done(struct session *s, const struct statement_facts *facts) {
+    bool all =
+        facts->kind == KIND_DISCARD && facts->name != NULL && strcmp(facts->name, "all") == 0;
+    if (all || facts->kind == KIND_DEALLOCATE)
+        prepared_clear(&s->prepared);
+    if (all || facts->kind == KIND_CLOSE)
+        portal_clear(&s->portals);
+    if (all) {
+        setting_log_forget(&s->settings);
+        session_unalign_links(s);
+    }
+}
+
+/* The command went to all of its links: what that means. */
+static void fan_finish(struct session *s) {
+    struct fan fan = s->script.fan;
+    s->script.fan.active = false;
+    const struct statement *statement = fan.statement;
+    if (statement == NULL) {
+        s->script.failed = s->script.failed || fan.failed;
+        if (session_block_status(s->routing) != BLOCK_IMPLICIT)
+            return; /* a Sync within a block ends nothing */
+        bool committed = fan.commits && !fan.failed;
+        session_end_implicit(s->routing, committed);
+        session_block_finished(s, committed, false);
+        return;
+    }
+    const struct statement_facts *facts = statement->facts;
+    enum statement_kind kind = facts->kind;
+    bool ends = kind == KIND_COMMIT || kind == KIND_ROLLBACK || kind == KIND_PREPARE_TRANSACTION;
+    if (fan.failed) {
+        s->script.failed = true;
+        if (ends) {
+            session_rolled_back(s->routing);
+            session_block_finished(s, false, false);
+        } else {
+            session_failed(s->routing);
+        }
+        return;
+    }
+    bool was_failed = session_block_status(s->routing) == BLOCK_FAILED;
+    bool chain = (facts->flags & STATEMENT_CHAIN) != 0;
+    struct decision decision = {.destination = DESTINATION_ALL,
+                                .database = session_default_database(s->routing)};
+    if (ends && session_block_status(s->routing) == BLOCK_IMPLICIT)
+        session_end_implicit(s->routing, kind == KIND_COMMIT);
+    else
+        session_executed(s->routing, statement, &decision);
+    if (ends) {
+        session_block_finished(s, kind == KIND_COMMIT && !was_failed, chain);
+        for (int i = 0; chain && i < DATABASES_MAX; i++)
+            if ((fan.succeeded & database_bit(i)) && s->links[i] != NULL) {
+                s->links[i]->in_block = true;
+                s->links[i]->log_applied = s->block.count;
+            }
+    } else if (kind == KIND_RELEASE || kind == KIND_ROLLBACK_TO) {
+        savepoint_done(s, facts);
+    } else if (kind != KIND_BEGIN) {
+        discard_done(s, facts);
+    }
+    if (fan.several)
+        local_tag(s, facts, was_failed);
+}
+
+enum progress fan_run(struct session *s) {
+    struct fan *fan = &s->script.fan;
+    if (session_wait_drained(s) == PROGRESS_WAIT)
+        return PROGRESS_WAIT;
+    while (fan->left != 0) {
+        int physical = fan_next(fan);
+        fan->left &= ~database_bit(physical);
+        struct link *link = s->links[physical];
+        if (link == NULL || link->state != LINK_READY)
+            continue;
+        fan_send(s, link);
+        return PROGRESS_WAIT;
+    }
+    fan_finish(s);
+    return PROGRESS_DONE;
+}

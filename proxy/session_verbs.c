@@ -1,0 +1,208 @@
+/* Transaction verbs and other commands that the proxy runs itself: BEGIN, COMMIT, SAVEPOINT …,
+ * DISCARD. Many need no database, the others are started as a fan (session_fan.c). */
+#include "proxy/session_internal.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+
+const char *statement_text(const struct query *query, const struct statement *statement,
+                           size_t *length) {
+    *length = statement->facts->length;
+    return query->text + statement->facts->start;
+}
+
+static void executed_here(struct session *s, const struct statement *statement, const char *tag) {
+    struct decision decision = {.destination = DESTINATION_ALL,
+                                .database = session_default_database(s->routing)};
+    session_executed(s->routing, statement, &decision);
+    reply_command_complete(s, tag);
+}
+
+/* What a pipeline did before BEGIN becomes part of the block: its links get BEGIN at once. */
+static enum progress begin_on_pipeline(struct session *s) {
+    for (int i = 0; i < DATABASES_MAX; i++) {
+        struct link *link = s->links[i];
+        if (link == NULL || !link->unsynced || link->in_block)
+            continue;
+        if (session_wait_drained(s) == PROGRESS_WAIT)
+            return PROGRESS_WAIT;
+        session_send_prelude(link, s->block.entries[0].sql);
+        link->in_block = true;
+        link->log_applied++; /* settings that it made in the pipeline stand behind BEGIN in the log
+                              */
+        s->active = link;
+    }
+    return PROGRESS_DONE;
+}
+
+/* BEGIN reaches a database together with the first statement that goes there. */
+static enum progress run_begin(struct session *s, const struct statement *statement) {
+    size_t length;
+    const char *sql = statement_text(s->script.query, statement, &length);
+    if (session_block_status(s->routing) == BLOCK_OPEN) {
+        database_set links = session_links_in_block(s);
+        if (links != 0) { /* the server has the warning, and more to say where there are options */
+            fan_start(s, links & (~links + 1), sql, length, false, statement);
+            return PROGRESS_DONE;
+        }
+        reply_notice(s, "WARNING", "25001", "there is already a transaction in progress");
+    } else {
+        if (s->block.count == 0 || s->block.entries[0].kind != ENTRY_BEGIN)
+            block_log_begin(&s->block, sql, length);
+        if (begin_on_pipeline(s) == PROGRESS_WAIT)
+            return PROGRESS_WAIT;
+    }
+    bool start = length >= 5 && strncasecmp(sql, "START", 5) == 0;
+    executed_here(s, statement, start ? "START TRANSACTION" : "BEGIN");
+    return PROGRESS_DONE;
+}
+
+static database_set links_past(const struct session *s, size_t index) {
+    database_set set = 0;
+    for (int i = 0; i < DATABASES_MAX; i++)
+        if (s->links[i] != NULL && s->links[i]->in_block && s->links[i]->log_applied > index)
+            set |= database_bit(i);
+    return set;
+}
+
+void script_fail(struct session *s, const char *sqlstate, const char *message) {
+    reply_error(s, sqlstate, message, NULL, NULL);
+    s->script.failed = true;
+}
+
+/* RELEASE and ROLLBACK TO go where the savepoint was made. */
+static void run_savepoint_end(struct session *s, const struct statement *statement) {
+    const struct statement_facts *facts = statement->facts;
+    long index = block_log_find_savepoint(&s->block, facts->name);
+    if (index < 0) {
+        char message[200];
+        snprintf(message, sizeof message, "savepoint \"%s\" does not exist", facts->name);
+        script_fail(s, "3B001", message);
+        return;
+    }
+    size_t length;
+    const char *sql = statement_text(s->script.query, statement, &length);
+    fan_start(s, links_past(s, (size_t)index), sql, length, false, statement);
+}
+
+static void run_end(struct session *s, const struct statement *statement) {
+    bool failed = session_block_status(s->routing) == BLOCK_FAILED;
+    size_t length;
+    const char *sql = statement_text(s->script.query, statement, &length);
+    bool commits = statement->facts->kind == KIND_COMMIT && !failed;
+    if (failed && statement->facts->kind != KIND_ROLLBACK) {
+        /* The links need not have failed: a rejection never reached them. */
+        sql = statement->facts->flags & STATEMENT_CHAIN ? "ROLLBACK AND CHAIN" : "ROLLBACK";
+        length = strlen(sql);
+    }
+    fan_start(s, session_links_in_block(s), sql, length, commits, statement);
+}
+
+static database_set links_unsynced(const struct session *s) {
+    database_set set = 0;
+    for (int i = 0; i < DATABASES_MAX; i++)
+        if (s->links[i] != NULL && s->links[i]->unsynced)
+            set |= database_bit(i);
+    return set;
+}
+
+/* COMMIT and ROLLBACK in the implicit transaction of a query with several statements, or of a
+ * pipeline. */
+static void run_implicit_end(struct session *s, const struct statement *statement) {
+    if (statement->facts->flags & STATEMENT_CHAIN) {
+        script_fail(s, "25P01",
+                    statement->facts->kind == KIND_COMMIT
+                        ? "COMMIT AND CHAIN can only be used in transaction blocks"
+                        : "ROLLBACK AND CHAIN can only be used in transaction blocks");
+        return;
+    }
+    reply_notice(s, "WARNING", "25P01", "there is no transaction in progress");
+    bool commits = statement->facts->kind == KIND_COMMIT;
+    fan_start(s, session_links_in_block(s) | links_unsynced(s), commits ? "COMMIT" : "ROLLBACK",
+              commits ? 6 : 8, commits, statement);
+    s->script.fan.several = true;
+}
+
+static void run_discard(struct session *s, const struct statement *statement) {
+    database_set links = 0;
+    for (int i = 0; i < DATABASES_MAX; i++)
+        if (s->links[i] != NULL && s->links[i]->state == LINK_READY)
+            links |= database_bit(i);
+    size_t length;
+    const char *sql = statement_text(s->script.query, statement, &length);
+    fan_start(s, links, sql, length, false, statement);
+}
+
+/* COMMIT or ROLLBACK outside a transaction: the server has the warning; where it is not connected
+ * we have it. */
+static bool end_outside_block(struct session *s, const struct statement *statement) {
+    struct link *link = s->links[session_physical(s, session_default_database(s->routing))];
+    if (link != NULL && link->state == LINK_READY)
+        return false;
+    reply_notice(s, "WARNING", "25P01", "there is no transaction in progress");
+    reply_command_complete(s, statement->facts->kind == KIND_COMMIT ? "COMMIT" : "ROLLBACK");
+    return true;
+}
+
+/* True: the statement is answered, or its fan was started. */
+bool script_run_verb(struct session *s, const struct statement *statement,
+                     enum progress *progress) {
+    enum block_status status = session_block_status(s->routing);
+    const struct statement_facts *facts = statement->facts;
+    switch (facts->kind) {
+    case KIND_BEGIN:
+        *progress = run_begin(s, statement);
+        return true;
+    case KIND_SAVEPOINT:
+        if (status == BLOCK_IDLE)
+            return false; /* the server has the error */
+        if (status == BLOCK_IMPLICIT) {
+            script_fail(s, "25P01", "SAVEPOINT can only be used in transaction blocks");
+            return true;
+        }
+        {
+            size_t length;
+            const char *sql = statement_text(s->script.query, statement, &length);
+            block_log_add(&s->block, ENTRY_SAVEPOINT, facts->name, sql, length);
+        }
+        executed_here(s, statement, "SAVEPOINT");
+        return true;
+    case KIND_RELEASE:
+    case KIND_ROLLBACK_TO:
+        if (status == BLOCK_IDLE)
+            return false;
+        if (status == BLOCK_IMPLICIT)
+            script_fail(s, "25P01",
+                        facts->kind == KIND_RELEASE
+                            ? "RELEASE SAVEPOINT can only be used in transaction blocks"
+                            : "ROLLBACK TO SAVEPOINT can only be used in transaction blocks");
+        else
+            run_savepoint_end(s, statement);
+        return true;
+    case KIND_PREPARE_TRANSACTION:
+        if (status != BLOCK_FAILED)
+            return false;
+        run_end(s, statement);
+        return true;
+    case KIND_COMMIT:
+    case KIND_ROLLBACK:
+        if (status == BLOCK_IDLE)
+            return end_outside_block(s, statement);
+        if (status == BLOCK_IMPLICIT)
+            run_implicit_end(s, statement);
+        else
+            run_end(s, statement);
+        return true;
+    case KIND_DISCARD:
+    case KIND_DEALLOCATE:
+    case KIND_CLOSE:
+        if (session_block_status(s->routing) == BLOCK_IDLE || facts->kind != KIND_DISCARD)
+            run_discard(s, statement);
+        else
+            return false; /* not allowed within a transaction: the server has the error */
+        return true;
+    default:
+        return false;
+    }
+}
