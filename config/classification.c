@@ -9,9 +9,7 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
-/* -- names
- * --------------------------------------------------------------------------------------------------------
- */
+/* -- names ------------------------------------------------------------------------------------- */
 
 static struct name_entry *name_table_slot(const struct name_table *table, const char *name,
                                           size_t length) {
@@ -62,9 +60,7 @@ static void name_table_close(struct name_table *table) {
     free(table->slots);
 }
 
-/* -- building
- * -----------------------------------------------------------------------------------------------------
- */
+/* -- building ---------------------------------------------------------------------------------- */
 
 struct classification *classification_new(void) {
     static const char *const known[] = {"gitlab_main", "gitlab_ci", "gitlab_sec", "gitlab_pm"};
@@ -110,9 +106,7 @@ int classification_add_schema(struct classification *c, const char *name) {
     return c->schema_count++;
 }
 
-/* -- looking up
- * ---------------------------------------------------------------------------------------------------
- */
+/* -- looking up -------------------------------------------------------------------------------- */
 
 /* The length without a trailing `_[0-9]+`: partitions carry a number. */
 static size_t length_without_number(const char *name, size_t length) {
@@ -231,4 +225,15 @@ size_t classification_schema_table_count(const struct classification *c, int sch
         if (c->tables.slots[i].name != NULL && c->tables.slots[i].live == schema)
             count++;
     return count;
+}
+
+const char *classification_next_table(const struct classification *c, size_t *cursor, int *schema) {
+    while (c->tables.slots != NULL && *cursor <= c->tables.mask) {
+        const struct name_entry *entry = &c->tables.slots[(*cursor)++];
+        if (entry->name != NULL && entry->live >= 0) {
+            *schema = entry->live;
+            return entry->name;
+        }
+    }
+    return NULL;
 }

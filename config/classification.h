@@ -51,4 +51,7 @@ size_t classification_table_count(const struct classification *c);
 /* Tables and views of one schema, without removed ones. Walks over all: for reports. */
 size_t classification_schema_table_count(const struct classification *c, int schema);
 
+/* Walks over the tables and views, without removed ones, in no order: set *cursor to 0 first. NULL: there are no more. */
+const char *classification_next_table(const struct classification *c, size_t *cursor, int *schema);
+
 #endif

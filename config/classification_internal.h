@@ -78,8 +78,7 @@ bool classification_knows_database(const struct classification *c, const char *n
 /* Works out databases, locks and prefixes. `names` are the configured databases, `main` first. */
 void classification_finish(struct classification *c, const char *const *names, size_t count);
 
-/* -- files (classification_load.c); errors read `FILE:LINE: …`
- * ---------------------------------------------------- */
+/* -- files (classification_load.c); errors read `FILE:LINE: …` --------------------------------- */
 
 /* Call in this order. `node` names the path in the settings file. */
 bool classification_load_schemas(struct classification *c, const struct tree_node *node,

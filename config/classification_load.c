@@ -137,9 +137,7 @@ static bool load_filled_folder(struct classification *c, const struct tree_node 
     return ok;
 }
 
-/* -- schemas
- * ------------------------------------------------------------------------------------------------------
- */
+/* -- schemas ----------------------------------------------------------------------------------- */
 
 static bool read_schema_name(struct classification *c, const struct tree_node *root,
                              struct error *error) {
@@ -181,9 +179,7 @@ bool classification_load_schemas(struct classification *c, const struct tree_nod
     return load_filled_folder(c, node, what, read_schema_permissions, error);
 }
 
-/* -- connections
- * --------------------------------------------------------------------------------------------------
- */
+/* -- connections ------------------------------------------------------------------------------- */
 
 static bool read_connection(struct classification *c, const struct tree_node *root,
                             struct error *error) {
@@ -236,9 +232,7 @@ bool classification_load_connections(struct classification *c, const struct tree
            load_filled_folder(c, node, what, check_fallback, error);
 }
 
-/* -- tables
- * -------------------------------------------------------------------------------------------------------
- */
+/* -- tables ------------------------------------------------------------------------------------ */
 
 static bool add_table(struct classification *c, const struct tree_node *name,
                       const struct tree_node *schema_node, bool deleted, struct error *error) {

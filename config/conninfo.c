@@ -36,9 +36,7 @@ static const char *value_of(const PQconninfoOption *options, const char *keyword
     return NULL;
 }
 
-/* -- checking
- * -----------------------------------------------------------------------------------------------------
- */
+/* -- checking ---------------------------------------------------------------------------------- */
 
 static bool check_ports(const char *ports, struct error *error) {
     for (const char *at = ports;; at++) {
@@ -108,9 +106,7 @@ bool conninfo_check(const char *conninfo, struct error *error) {
     return ok;
 }
 
-/* -- comparing
- * ----------------------------------------------------------------------------------------------------
- */
+/* -- comparing --------------------------------------------------------------------------------- */
 
 static const char *or_environment(const char *value, const char *variable, const char *other) {
     if (value == NULL)
@@ -149,9 +145,7 @@ char *conninfo_dbname(const char *conninfo) {
     return copy;
 }
 
-/* -- composing
- * ----------------------------------------------------------------------------------------------------
- */
+/* -- composing --------------------------------------------------------------------------------- */
 
 bool conninfo_has_keyword(const char *keyword) {
     bool found = false;

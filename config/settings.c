@@ -19,9 +19,7 @@ struct snapshot {
     atomic_uint references;
 };
 
-/* -- helpers
- * ------------------------------------------------------------------------------------------------------
- */
+/* -- helpers ----------------------------------------------------------------------------------- */
 
 void settings_notice(struct settings *settings, const char *format, ...) {
     struct error text; /* for its bound and its single line */
@@ -97,8 +95,7 @@ bool settings_read_map(struct loader *loader, const struct tree_node *node, cons
     return true;
 }
 
-/* -- keys with a value of their own
- * --------------------------------------------------------------------------------- */
+/* -- keys with a value of their own ------------------------------------------------------------ */
 
 static bool read_rules(struct loader *loader, const struct tree_node *node, struct error *error) {
     static const char *const modes[] = {"enforce", "report", "off"};
@@ -174,9 +171,7 @@ static bool read_connect_timeout(struct loader *loader, const struct tree_node *
                          error);
 }
 
-/* -- loading
- * ------------------------------------------------------------------------------------------------------
- */
+/* -- loading ----------------------------------------------------------------------------------- */
 
 static bool read_all(struct loader *loader, struct error *error) {
     /* Those without a reader depend on each other and are read below. */
@@ -261,9 +256,7 @@ bool settings_load(const char *path, struct settings **out, struct error *error)
     return ok;
 }
 
-/* -- snapshots
- * ----------------------------------------------------------------------------------------------------
- */
+/* -- snapshots --------------------------------------------------------------------------------- */
 
 struct settings *settings_ref(const struct settings *settings) {
     struct snapshot *snapshot = (struct snapshot *)settings;

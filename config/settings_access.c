@@ -12,9 +12,7 @@
 #include <sys/stat.h>
 #include <sys/un.h>
 
-/* -- listen
- * -------------------------------------------------------------------------------------------------------
- */
+/* -- listen ------------------------------------------------------------------------------------ */
 
 static bool read_port(const struct tree_node *node, const char *text, uint16_t *port,
                       struct error *error) {
@@ -139,9 +137,7 @@ static bool is_loopback(const struct listen_address *address) {
     return inet_pton(AF_INET6, address->host, &v6) == 1 && IN6_IS_ADDR_LOOPBACK(&v6);
 }
 
-/* -- auth
- * ---------------------------------------------------------------------------------------------------------
- */
+/* -- auth -------------------------------------------------------------------------------------- */
 
 static const char *const auth_methods[] = {"trust", "password", "md5", "scram-sha-256", "cert"};
 
@@ -193,9 +189,7 @@ bool settings_read_auth(struct loader *loader, const struct tree_node *node, str
     return settings_read_map(loader, node, "auth", keys, 3, error);
 }
 
-/* -- tls
- * ----------------------------------------------------------------------------------------------------------
- */
+/* -- tls --------------------------------------------------------------------------------------- */
 
 static bool read_tls_mode(struct loader *loader, const struct tree_node *node,
                           struct error *error) {
@@ -248,8 +242,7 @@ bool settings_read_tls(struct loader *loader, const struct tree_node *node, stru
     return true;
 }
 
-/* -- all of them together
- * ----------------------------------------------------------------------------------------- */
+/* -- all of them together ---------------------------------------------------------------------- */
 
 /* The most exact place for an error about authentication. */
 static const struct tree_node *auth_node(const struct loader *loader) {

@@ -10,9 +10,7 @@
 
 enum { NAME_BYTES_MAX = 63 }; /* what PostgreSQL keeps of an identifier */
 
-/* -- databases
- * ----------------------------------------------------------------------------------------------------
- */
+/* -- databases --------------------------------------------------------------------------------- */
 
 static bool check_name(const struct tree_node *name, const char *what, struct error *error) {
     if (name->text[0] == '\0' || strlen(name->text) > NAME_BYTES_MAX)
@@ -171,9 +169,7 @@ bool settings_read_databases(struct loader *loader, struct error *error) {
     return true;
 }
 
-/* -- classification
- * -----------------------------------------------------------------------------------------------
- */
+/* -- classification ---------------------------------------------------------------------------- */
 
 /* GitLab's rule for database.yml, and for ours where `connections` says which databases there are.
  */
@@ -227,9 +223,7 @@ bool settings_read_classification(struct loader *loader, struct error *error) {
     return true;
 }
 
-/* -- entrypoints
- * --------------------------------------------------------------------------------------------------
- */
+/* -- entrypoints ------------------------------------------------------------------------------- */
 
 static void add_entrypoint(struct settings *s, const char *name, int database) {
     s->entrypoints = alloc_grow(s->entrypoints, s->entrypoint_count, sizeof *s->entrypoints);

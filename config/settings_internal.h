@@ -39,9 +39,7 @@ bool settings_wrap_error(const struct tree_node *node, const char *what, const c
 bool settings_read_path(const struct tree_node *node, const char *what, char **out,
                         struct error *error) __attribute__((warn_unused_result));
 
-/* -- sections
- * ------------------------------------------------------------------------------------------------------
- */
+/* -- sections ---------------------------------------------------------------------------------- */
 
 bool settings_read_databases(struct loader *loader, struct error *error)
     __attribute__((warn_unused_result)); /* databases or databases_from */

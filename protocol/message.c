@@ -5,8 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* -- reading ------------------------------------------------------------------------------------
- */
+/* -- reading ----------------------------------------------------------------------------------- */
 
 /* What is left of a body. Readers move `at` forward and never past `end`. */
 struct cursor {
@@ -169,8 +168,7 @@ bool message_read_diagnostic(const uint8_t *body, size_t length, struct diagnost
     return cursor_finish(&cursor, error);
 }
 
-/* -- writing ------------------------------------------------------------------------------------
- */
+/* -- writing ----------------------------------------------------------------------------------- */
 
 enum { BUFFER_FIRST = 256 };
 

@@ -109,8 +109,7 @@ static enum scram_result scram_end(struct scram *scram) {
                : SCRAM_FAILED;
 }
 
-/* -- attributes: `at` is the cursor, and the text is cut into strings at its commas --------------
- */
+/* -- attributes: `at` is the cursor, and the text is cut into strings at its commas ------------ */
 
 /* A printable form of the character at `at`, for messages. */
 struct shown {
@@ -180,8 +179,7 @@ static bool take_input(const uint8_t *data, size_t length, char out[SCRAM_INPUT_
     return true;
 }
 
-/* -- client-first-message -----------------------------------------------------------------------
- */
+/* -- client-first-message ---------------------------------------------------------------------- */
 
 static bool select_mechanism(struct scram *scram, const char *mechanism, struct error *error) {
     scram->plus = scram->has_tls && strcmp(mechanism, "SCRAM-SHA-256-PLUS") == 0;
@@ -321,8 +319,7 @@ enum scram_result scram_first(struct scram *scram, const char *mechanism, const 
     return SCRAM_CONTINUE;
 }
 
-/* -- client-final-message -----------------------------------------------------------------------
- */
+/* -- client-final-message ---------------------------------------------------------------------- */
 
 /* c=: base64 of the gs2-header again, followed by the certificate's hash where it is bound. */
 static bool check_binding(struct scram *scram, const char *value, struct error *error) {

@@ -13,9 +13,7 @@
 #include <string.h>
 #include <strings.h>
 
-/* -- keywords
- * -----------------------------------------------------------------------------------------------------
- */
+/* -- keywords ---------------------------------------------------------------------------------- */
 
 static char *get(const struct conninfo *info, const char *keyword) {
     for (size_t i = 0; i < info->count; i++)
@@ -38,8 +36,7 @@ static void set(struct conninfo *info, const char *keyword, const char *value) {
     info->count++;
 }
 
-/* -- startup parameters as command-line options of the backend
- * ------------------------------------------------------ */
+/* -- startup parameters as command-line options of the backend --------------------------------- */
 
 static void append_char(struct wire_buffer *text, char c) {
     wire_append(text, &c, 1);
@@ -75,9 +72,7 @@ static void add_parameters(struct conninfo *info, const struct link_identity *id
     wire_buffer_close(&options);
 }
 
-/* -- hosts
- * --------------------------------------------------------------------------------------------------------
- */
+/* -- hosts ------------------------------------------------------------------------------------- */
 
 static bool is_address(const char *host) {
     unsigned char ignored[sizeof(struct in6_addr)];
@@ -183,9 +178,7 @@ bool conninfo_finish_hosts(struct conninfo *info) {
     return any;
 }
 
-/* -- the whole
- * ----------------------------------------------------------------------------------------------------
- */
+/* -- the whole --------------------------------------------------------------------------------- */
 
 void conninfo_init(struct conninfo *info, const char *text, const struct link_identity *identity,
                    unsigned timeout_seconds) {
@@ -242,9 +235,7 @@ const char *const *conninfo_values(const struct conninfo *info) {
     return (const char *const *)info->values;
 }
 
-/* -- failures
- * -----------------------------------------------------------------------------------------------------
- */
+/* -- failures ---------------------------------------------------------------------------------- */
 
 static void copy_line(char *out, size_t size, const char *from) {
     snprintf(out, size, "%.*s", (int)strcspn(from, "\n"), from);

@@ -1,9 +1,11 @@
 /* What `explain` found out about one statement, between explain.c, which finds it out, and
- * explain_print.c. */
+ * explain_print.c; `lint` tells tables likewise. */
 #ifndef PGINTERLOCK_EXPLAIN_INTERNAL_H
 #define PGINTERLOCK_EXPLAIN_INTERNAL_H
 
 #include "routing/session_state.h"
+
+#include <jansson.h>
 
 struct explained {
     const struct settings *settings;
@@ -19,6 +21,9 @@ const char *explained_database(const struct explained *e);
 
 /* Where in the statement, in characters from 1; 0: unknown. */
 int explained_position(const struct explained *e, int offset);
+
+/* The tables that count, as `--json` tells them; the caller's reference. */
+json_t *explained_tables_json(const struct explained *e);
 
 void explain_print_json(const struct explained *e);
 void explain_print_text(const struct explained *e);

@@ -60,7 +60,7 @@ static json_t *text_or_null(const char *text) {
     return text != NULL ? json_string(text) : json_null();
 }
 
-static json_t *tables_json(const struct explained *e) {
+json_t *explained_tables_json(const struct explained *e) {
     const struct statement *subject = e->decision->subject;
     json_t *tables = json_array();
     for (size_t i = 0; i < subject->facts->table_count; i++) {
@@ -105,7 +105,7 @@ void explain_print_json(const struct explained *e) {
     json_object_set_new(object, "statement",
                         json_stringn(e->statement->query->text + facts->start, facts->length));
     json_object_set_new(object, "kind", json_string(statement_kind_name(facts->kind)));
-    json_object_set_new(object, "tables", tables_json(e));
+    json_object_set_new(object, "tables", explained_tables_json(e));
     json_object_set_new(object, "database", json_string(explained_database(e)));
     json_object_set_new(object, "parsed", json_boolean(facts->kind != KIND_UNPARSED));
     json_object_set_new(object, "violation", violation_json(e));

@@ -27,9 +27,7 @@ struct link_connect {
     bool timer_closed;
 };
 
-/* -- ending
- * -------------------------------------------------------------------------------------------------------
- */
+/* -- ending ------------------------------------------------------------------------------------ */
 
 static void free_handle(uv_handle_t *handle) {
     free(handle);
@@ -84,9 +82,7 @@ static void fail_with(struct link *link, const char *what) {
     fail(link);
 }
 
-/* -- connecting
- * ---------------------------------------------------------------------------------------------------
- */
+/* -- connecting -------------------------------------------------------------------------------- */
 
 static void step(struct link *link);
 
@@ -179,8 +175,7 @@ static void start(struct link *link) {
         fail_with(link, "cannot watch the connection's socket");
 }
 
-/* -- names to addresses, since libpq would block on them
- * ---------------------------------------------------------- */
+/* -- names to addresses, since libpq would block on them --------------------------------------- */
 
 static void resolve_next(struct link *link);
 
@@ -241,9 +236,7 @@ static void resolve_next(struct link *link) {
     start(link);
 }
 
-/* -- the link
- * -----------------------------------------------------------------------------------------------------
- */
+/* -- the link ---------------------------------------------------------------------------------- */
 
 static void on_deadline(uv_timer_t *timer) {
     struct link_connect *connect = timer->data;
@@ -321,9 +314,7 @@ void link_host(const struct link *link, char *out, size_t size) {
         snprintf(out, size, "%s:%s", host, port != NULL ? port : "");
 }
 
-/* -- cancel
- * -------------------------------------------------------------------------------------------------------
- */
+/* -- cancel ------------------------------------------------------------------------------------ */
 
 struct cancel_work {
     uv_work_t work;

@@ -45,8 +45,7 @@ struct listeners {
     size_t next_worker; /* where the search for the least loaded one starts */
 };
 
-/* -- accepting ------------------------------------------------------------------------------------
- */
+/* -- accepting --------------------------------------------------------------------------------- */
 
 static void describe_peer(const struct sockaddr_storage *address, socklen_t length, char *out,
                           size_t size) {
@@ -143,8 +142,7 @@ static void on_acceptable(uv_poll_t *poll, int status, int events) {
     }
 }
 
-/* -- opening and closing --------------------------------------------------------------------------
- */
+/* -- opening and closing ----------------------------------------------------------------------- */
 
 static bool open_address(const struct settings *settings, const struct listen_address *address,
                          bool beside, struct bound_address *out, struct error *error) {

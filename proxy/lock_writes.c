@@ -35,9 +35,7 @@ struct work {
     bool progress; /* standard error is a terminal */
 };
 
-/* -- each database
- * -------------------------------------------------------------------------------------------------
- */
+/* -- each database ----------------------------------------------------------------------------- */
 
 static int worse(int a, int b) {
     return a > b ? a : b;
@@ -86,8 +84,7 @@ int lock_visit_databases(const struct lock_options *options, lock_visit *visit, 
     return status;
 }
 
-/* -- what is to be done
- * ---------------------------------------------------------------------------------------------- */
+/* -- what is to be done ------------------------------------------------------------------------ */
 
 static void add_change(struct work *work, const struct lock_table *table, bool locks) {
     work->changes = alloc_grow(work->changes, work->count, sizeof *work->changes);
@@ -137,9 +134,7 @@ static void print_sql(const struct work *work, bool with_function) {
     }
 }
 
-/* -- doing it
- * --------------------------------------------------------------------------------------------------------
- */
+/* -- doing it ---------------------------------------------------------------------------------- */
 
 static void show_progress(const struct work *work, const char *more) {
     if (work->progress)

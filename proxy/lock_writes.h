@@ -23,8 +23,7 @@ int lock_writes_command(const struct lock_options *options);
 int unlock_writes_command(const struct lock_options *options);
 int lock_status_command(const struct lock_options *options);
 
-/* -- shared by the files of these commands
- * ------------------------------------------------------------------------- */
+/* -- shared by the files of these commands ----------------------------------------------------- */
 
 struct database_client;
 

@@ -8,9 +8,7 @@
 /* pg_trigger.tgtype: TRIGGER_TYPE_BEFORE | INSERT | DELETE | UPDATE | TRUNCATE, without ROW. */
 enum { TRIGGER_TYPE_WRITES = 2 | 4 | 8 | 16 | 32 };
 
-/* -- what should be
- * ------------------------------------------------------------------------------------------------
- */
+/* -- what should be ---------------------------------------------------------------------------- */
 
 int lock_table_schema(const struct classification *c, const char *schema, const char *name,
                       const char *root) {
@@ -71,9 +69,7 @@ const char *lock_trigger_fault(int type, const char *enabled, bool conditional, 
     return right_name ? NULL : "its trigger has another table's name";
 }
 
-/* -- what there is
- * -------------------------------------------------------------------------------------------------
- */
+/* -- what there is ----------------------------------------------------------------------------- */
 
 static const char tables_sql[] =
     "SELECT n.nspname, c.relname, root.relname, t.tgname, t.tgtype, t.tgenabled,"
@@ -208,9 +204,7 @@ const struct lock_table *lock_survey_find(const struct lock_survey *survey, cons
     return NULL;
 }
 
-/* -- the SQL
- * -------------------------------------------------------------------------------------------------------
- */
+/* -- the SQL ----------------------------------------------------------------------------------- */
 
 char *lock_function_sql(const struct lock_survey *survey) {
     char *schema = database_client_quote(survey->function_schema);

@@ -31,8 +31,7 @@ struct packet {
     size_t consume; /* bytes of the stream that the packet takes up, still in the buffer */
 };
 
-/* -- telling the client ---------------------------------------------------------------------------
- */
+/* -- telling the client ------------------------------------------------------------------------ */
 
 static const char *text_or(const char *text, const char *otherwise) {
     return text != NULL ? text : otherwise;
@@ -64,8 +63,7 @@ static enum login_state note_lost(struct login *login, enum log_level level, con
     return LOGIN_FAILED;
 }
 
-/* -- who may come in ------------------------------------------------------------------------------
- */
+/* -- who may come in --------------------------------------------------------------------------- */
 
 static enum login_state refuse_database(struct login *login) {
     const struct settings *settings = login->config->settings;
@@ -145,8 +143,7 @@ static enum login_state on_startup_message(struct login *login, const struct pac
     return login_auth_start(login);
 }
 
-/* -- encryption -----------------------------------------------------------------------------------
- */
+/* -- encryption -------------------------------------------------------------------------------- */
 
 /* What came in plain behind the request may be an attacker's, to be taken for the encrypted
  * client's words (CVE-2021-23214). */
@@ -204,8 +201,7 @@ static enum login_state on_cancel_request(struct login *login, const struct pack
                             Progress" */
 }
 
-/* -- authentication -------------------------------------------------------------------------------
- */
+/* -- authentication ---------------------------------------------------------------------------- */
 
 static enum login_state on_password(struct login *login, const struct packet *packet) {
     return login_auth_password(login, packet->body, packet->length);
@@ -223,8 +219,7 @@ static enum login_state on_sasl_final(struct login *login, const struct packet *
     return login_auth_sasl_final(login, packet->body, packet->length);
 }
 
-/* -- the machine ----------------------------------------------------------------------------------
- */
+/* -- the machine ------------------------------------------------------------------------------- */
 
 struct transition {
     enum login_state (*handle)(struct login *login, const struct packet *packet);
@@ -276,8 +271,7 @@ static void dispatch(struct login *login, enum login_event event, const struct p
     move(login, next);
 }
 
-/* -- events from bytes ----------------------------------------------------------------------------
- */
+/* -- events from bytes ------------------------------------------------------------------------- */
 
 /* True: an event is there. False: wait, or the state is FAILED now. */
 static bool next_startup_event(struct login *login, enum login_event *event) {
@@ -393,8 +387,7 @@ void login_on_event(struct login *login) {
         finish(login);
 }
 
-/* -- life -----------------------------------------------------------------------------------------
- */
+/* -- life -------------------------------------------------------------------------------------- */
 
 /* Before the startup message the server says nothing either: who is there may not speak its
  * language. */

@@ -36,8 +36,7 @@ struct process {
     enum process_state state;
 };
 
-/* -- end ------------------------------------------------------------------------------------------
- */
+/* -- end --------------------------------------------------------------------------------------- */
 
 static void close_handle(uv_handle_t *handle, void *argument) {
     (void)argument;
@@ -87,8 +86,7 @@ static void on_terminate(uv_signal_t *handle, int number) {
     _exit(EXIT_SUCCESS);
 }
 
-/* -- reload ---------------------------------------------------------------------------------------
- */
+/* -- reload ------------------------------------------------------------------------------------ */
 
 static void log_notices(struct process *process) {
     for (size_t i = 0; i < process->settings->notice_count; i++)
@@ -178,8 +176,7 @@ static void on_reload(uv_signal_t *handle, int number) {
     sd_notify(0, "READY=1");
 }
 
-/* -- start ----------------------------------------------------------------------------------------
- */
+/* -- start ------------------------------------------------------------------------------------- */
 
 static bool start_signal(struct process *process, uv_signal_t *handle, int number,
                          void (*on_signal)(uv_signal_t *handle, int number), struct error *error) {

@@ -6,9 +6,7 @@
 #include <string.h>
 #include <strings.h>
 
-/* -- settings
- * -----------------------------------------------------------------------------------------------------
- */
+/* -- settings ---------------------------------------------------------------------------------- */
 
 static void change_free(struct setting_change *change) {
     free(change->name);
@@ -58,9 +56,7 @@ void setting_log_close(struct setting_log *log) {
     memset(log, 0, sizeof *log);
 }
 
-/* -- block
- * --------------------------------------------------------------------------------------------------------
- */
+/* -- block ------------------------------------------------------------------------------------- */
 
 void block_log_add(struct block_log *log, enum block_entry_kind kind, const char *name,
                    const char *sql, size_t sql_length) {

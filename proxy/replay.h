@@ -8,8 +8,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* -- settings of the session: the last change of each, in order
- * ------------------------------------------------------ */
+/* -- settings of the session: the last change of each, in order -------------------------------- */
 
 struct setting_change {
     char *name; /* lower case; "" for one that stands for all (RESET ALL) */
@@ -29,9 +28,7 @@ void setting_log_reset_all(struct setting_log *log, const char *sql,
 void setting_log_forget(struct setting_log *log); /* after DISCARD ALL on every connection */
 void setting_log_close(struct setting_log *log);
 
-/* -- the open block
- * --------------------------------------------------------------------------------------------------
- */
+/* -- the open block ---------------------------------------------------------------------------- */
 
 enum block_entry_kind { ENTRY_BEGIN, ENTRY_SAVEPOINT, ENTRY_SETTING };
 

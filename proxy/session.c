@@ -20,9 +20,7 @@ struct session *session_next(struct session *session) {
     return session->next;
 }
 
-/* -- end
- * ----------------------------------------------------------------------------------------------------------
- */
+/* -- end --------------------------------------------------------------------------------------- */
 
 static void session_free(struct session *s) {
     for (int i = 0; i < DATABASES_MAX; i++)
@@ -99,9 +97,7 @@ void session_drain(struct session *s) {
         session_terminate(s);
 }
 
-/* -- cancel
- * -------------------------------------------------------------------------------------------------------
- */
+/* -- cancel ------------------------------------------------------------------------------------ */
 
 bool session_has_key(const struct session *s, uint32_t pid, uint32_t key) {
     return s->phase == PHASE_READY && s->pid == pid &&
@@ -113,9 +109,7 @@ void session_cancel(struct session *s) {
         link_cancel(s->active, &s->worker->loop);
 }
 
-/* -- work
- * ---------------------------------------------------------------------------------------------------------
- */
+/* -- work -------------------------------------------------------------------------------------- */
 
 /* After a reload an idle session goes on under the new settings, where its databases are still the
  * same. */
@@ -210,9 +204,7 @@ void session_process(struct session *s) {
     s->processing = false;
 }
 
-/* -- the first link
- * -----------------------------------------------------------------------------------------------
- */
+/* -- the first link ---------------------------------------------------------------------------- */
 
 /* What a server reports at the start, in the order in which it does; libpq keeps the values. */
 static const char *const reported[] = {"application_name",
@@ -363,9 +355,7 @@ void session_link_connected(struct link *link) {
     session_process(s);
 }
 
-/* -- login
- * --------------------------------------------------------------------------------------------------------
- */
+/* -- login ------------------------------------------------------------------------------------- */
 
 static void on_login_done(struct login *login, bool ok) {
     struct session *s = login->owner;

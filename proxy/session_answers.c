@@ -44,9 +44,7 @@ static bool is_streamed(char type) {
     return type == 'D' || type == 'd' || type == 'V';
 }
 
-/* -- ErrorResponse
- * ------------------------------------------------------------------------------------------------
- */
+/* -- ErrorResponse ----------------------------------------------------------------------------- */
 
 /* The same error with its position moved, since the database was sent only a part of the client's
  * text. */
@@ -155,9 +153,7 @@ static void on_error(struct session *s, struct link *link, const uint8_t *messag
         skip_requests(s, link);
 }
 
-/* -- ReadyForQuery
- * ------------------------------------------------------------------------------------------------
- */
+/* -- ReadyForQuery ----------------------------------------------------------------------------- */
 
 /* What the database says of its transaction counts where it differs from what was thought. */
 static void reconcile(struct session *s, struct link *link, char status) {
@@ -229,8 +225,7 @@ static bool on_ready(struct session *s, struct link *link, const uint8_t *messag
     return true;
 }
 
-/* -- ParameterStatus
- * ---------------------------------------------------------------------------------------------- */
+/* -- ParameterStatus --------------------------------------------------------------------------- */
 
 /* Passed on where the client does not know the value yet. */
 static void on_parameter(struct session *s, const uint8_t *message, size_t length) {
@@ -270,9 +265,7 @@ void session_learn_parameter(struct session *s, const char *name, const char *va
         (struct known_parameter){alloc_text(name), alloc_text(value)};
 }
 
-/* -- the rest
- * -----------------------------------------------------------------------------------------------------
- */
+/* -- the rest ---------------------------------------------------------------------------------- */
 
 /* From now on the database takes copy data. A Sync that was sent behind the Execute is read as part
  * of it and ignored: the client sends another one when it is done. */

@@ -88,9 +88,7 @@ enum use extended_check_transaction(struct session *s, const struct statement *s
     return USE_ANSWERED;
 }
 
-/* -- Execute
- * ------------------------------------------------------------------------------------------------------
- */
+/* -- Execute ----------------------------------------------------------------------------------- */
 
 /* Statements whose effect on the session is certain enough to be noted when they are sent: if they
  * fail, the whole transaction fails with them, and takes the note along. */
@@ -208,9 +206,7 @@ enum progress session_on_execute(struct session *s, const uint8_t *body, size_t 
     return PROGRESS_DONE;
 }
 
-/* -- Flush, Sync
- * --------------------------------------------------------------------------------------------------
- */
+/* -- Flush, Sync ------------------------------------------------------------------------------- */
 
 enum progress session_on_flush(struct session *s, size_t length) {
     struct link *link = s->active;

@@ -144,16 +144,13 @@ enum {
     CLIENT_WAITING_HIGH = 1024 * 1024
 };
 
-/* -- session.c
- * ----------------------------------------------------------------------------------------------------
- */
+/* -- session.c --------------------------------------------------------------------------------- */
 void session_process(struct session *s);
 void session_end(struct session *s, const char *reason); /* closes all; frees later */
 const struct settings *session_settings(const struct session *s);
 bool session_drained(const struct session *s); /* nothing is outstanding */
 
-/* -- session_messages.c
- * ------------------------------------------------------------------------------------------- */
+/* -- session_messages.c ------------------------------------------------------------------------ */
 /* Handles the next message of the client, whole or its beginning. PROGRESS_WAIT: nothing more can
  * be done now. */
 enum progress session_handle_message(struct session *s);
@@ -163,8 +160,7 @@ enum progress session_wait_drained(struct session *s);
  * there. */
 void session_forward_message(struct session *s, struct link *link, size_t length);
 
-/* -- session_query.c
- * ---------------------------------------------------------------------------------------------- */
+/* -- session_query.c --------------------------------------------------------------------------- */
 enum progress session_on_query(struct session *s, const uint8_t *body, size_t body_length,
                                size_t length);
 bool statement_is_scripted(const struct statement *statement); /* the proxy runs it itself */
@@ -186,8 +182,7 @@ bool encoding_is_unsafe(const char *name);
  * failed. */
 bool session_tell_block_lost(struct session *s);
 
-/* -- session_prepare.c, session_extended.c
- * ------------------------------------------------------------------------- */
+/* -- session_prepare.c, session_extended.c ----------------------------------------------------- */
 enum progress session_on_parse(struct session *s, const uint8_t *body, size_t body_length,
                                size_t length);
 enum progress session_on_bind(struct session *s, const struct bind_message *bind, size_t length);
@@ -217,25 +212,21 @@ struct request *extended_forward(struct session *s, struct link *link, enum requ
 enum use extended_check_transaction(struct session *s, const struct statement *statement,
                                     enum request_kind kind, size_t length);
 
-/* -- session_script.c
- * --------------------------------------------------------------------------------------------- */
+/* -- session_script.c -------------------------------------------------------------------------- */
 void script_start(struct session *s, struct query *query_take, bool extended);
 void script_start_sync(struct session *s, database_set unsynced, bool commit);
 enum progress script_run(struct session *s);
 void script_fail(struct session *s, const char *sqlstate,
                  const char *message); /* error, and no statement after it */
 
-/* -- session_verbs.c
- * ---------------------------------------------------------------------------------------------- */
+/* -- session_verbs.c --------------------------------------------------------------------------- */
 /* True: the statement is answered, or its fan was started. False: a server runs it, as any other.
  */
 bool script_run_verb(struct session *s, const struct statement *statement, enum progress *progress);
 const char *statement_text(const struct query *query, const struct statement *statement,
                            size_t *length);
 
-/* -- session_fan.c
- * ------------------------------------------------------------------------------------------------
- */
+/* -- session_fan.c ----------------------------------------------------------------------------- */
 static inline database_set database_bit(int physical) {
     return (database_set)1 << physical;
 }
@@ -250,8 +241,7 @@ void fan_take_error(struct session *s, struct link *link, const uint8_t *message
 /* The link was lost while the fan waited for it. True: that is no error for the client. */
 bool fan_tolerates_loss(struct session *s, const struct link *link);
 
-/* -- session_links.c
- * ---------------------------------------------------------------------------------------------- */
+/* -- session_links.c --------------------------------------------------------------------------- */
 /* Makes the link to a database (logical index) ready for a statement: connected, in turn, with the
  * session's settings and within the open block. */
 enum use session_use_link(struct session *s, int database, struct link **out);
@@ -271,12 +261,11 @@ void session_send_prelude(struct link *link, const char *sql);
 void link_send_query(struct link *link, const char *sql, size_t length);
 void session_flush_link(struct link *link);
 
-/* -- session_answers.c
- * -------------------------------------------------------------------------------------------- */
+/* -- session_answers.c ------------------------------------------------------------------------- */
 void session_read_link(struct session *s, struct link *link);
 void session_parse_failed(struct session *s, struct link *link, const struct request *request);
 
-/* -- session_effects.c ---------------------------------------------------------------------- */
+/* -- session_effects.c ------------------------------------------------------------------------- */
 /* The transaction is over on all links: settings made in it stay (committed) or are forgotten; AND
  * CHAIN keeps BEGIN. */
 void session_block_finished(struct session *s, bool committed, bool chain);
@@ -286,8 +275,7 @@ void session_statement_done(struct session *s, struct link *link, struct request
 void session_note_settings(struct session *s, struct link *link, const struct query *query,
                            const struct statement *statement);
 
-/* -- session_settings.c
- * ------------------------------------------------------------------------------------------- */
+/* -- session_settings.c ------------------------------------------------------------------------ */
 /* Asks for a value that set_config() gave, once everything else on the link is answered. */
 void session_unalign_links(
     struct session *s); /* their servers' defaults are in force again: see link->aligned */
@@ -297,8 +285,7 @@ void session_capture_setting(struct session *s, struct link *link, const struct 
 
 void session_learn_parameter(struct session *s, const char *name, const char *value);
 
-/* -- session_reply.c
- * ---------------------------------------------------------------------------------------------- */
+/* -- session_reply.c --------------------------------------------------------------------------- */
 char session_status(const struct session *s); /* 'I', 'T' or 'E' */
 void reply_flush(struct session *s);          /* moves `out` to the client's stream */
 void reply_ready(struct session *s);

@@ -41,9 +41,7 @@ struct link *session_failed_link(const struct session *s) {
     return NULL;
 }
 
-/* -- connecting
- * ---------------------------------------------------------------------------------------------------
- */
+/* -- connecting -------------------------------------------------------------------------------- */
 
 static const char *user_password(const struct session *s) {
     const struct user *user = settings_find_user(s->config->settings, s->login->startup.user);
@@ -101,9 +99,7 @@ static void reply_unreachable(struct session *s, const struct link *link) {
 
 static bool tell_lost_once(struct session *s, int physical);
 
-/* -- readiness
- * ----------------------------------------------------------------------------------------------------
- */
+/* -- readiness --------------------------------------------------------------------------------- */
 
 static enum use use_connection(struct session *s, int database, struct link **out) {
     int physical = session_physical(s, database);
@@ -245,9 +241,7 @@ enum use session_use_link(struct session *s, int database, struct link **out) {
     return USE_READY;
 }
 
-/* -- loss
- * ---------------------------------------------------------------------------------------------------------
- */
+/* -- loss -------------------------------------------------------------------------------------- */
 
 static void forget_names(struct session *s, const struct link *link) {
     const struct settings *settings = session_settings(s);

@@ -7,9 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* -- Parse
- * --------------------------------------------------------------------------------------------------------
- */
+/* -- Parse ------------------------------------------------------------------------------------- */
 
 /* The database of a statement, whether or not the open transaction would let it run now. */
 static int home_of(struct session *s, const struct statement *statement,
@@ -114,9 +112,7 @@ enum progress session_on_parse(struct session *s, const uint8_t *body, size_t bo
     return PROGRESS_DONE;
 }
 
-/* -- Bind
- * ---------------------------------------------------------------------------------------------------------
- */
+/* -- Bind -------------------------------------------------------------------------------------- */
 
 /* A statement that every database could run (shared tables, none at all) runs where the transaction
  * wants it, not where it happened to be parsed. */
@@ -199,8 +195,7 @@ enum progress session_on_bind(struct session *s, const struct bind_message *bind
     return PROGRESS_DONE;
 }
 
-/* -- Describe, Close
- * ---------------------------------------------------------------------------------------------- */
+/* -- Describe, Close --------------------------------------------------------------------------- */
 
 static void describe_local(struct session *s, char kind, const struct prepared *prepared) {
     const struct statement *statement = prepared_statement(prepared);

@@ -7,9 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
-/* -- one statement
- * ------------------------------------------------------------------------------------------------
- */
+/* -- one statement ----------------------------------------------------------------------------- */
 
 static void run_own_setting(struct session *s, const struct statement *statement,
                             const struct decision *decision) {
@@ -136,9 +134,7 @@ static enum progress run_statement(struct session *s) {
     return progress;
 }
 
-/* -- the script
- * ---------------------------------------------------------------------------------------------------
- */
+/* -- the script -------------------------------------------------------------------------------- */
 
 void script_start(struct session *s, struct query *query_take, bool extended) {
     assert(!s->script.active);

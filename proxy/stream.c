@@ -20,8 +20,7 @@ enum transfer { TRANSFER_DONE, TRANSFER_BLOCKED, TRANSFER_END, TRANSFER_FAILED }
 
 static void on_poll(uv_poll_t *handle, int status, int events);
 
-/* -- what the loop watches -----------------------------------------------------------------------
- */
+/* -- what the loop watches --------------------------------------------------------------------- */
 
 static bool is_readable_wanted(const struct stream *stream) {
     if (stream->state == STREAM_HANDSHAKE || stream->write_failed || stream->tls_wants_read)
@@ -68,8 +67,7 @@ static void set_broken(struct stream *stream) {
     update_polling(stream);
 }
 
-/* -- reading and writing --------------------------------------------------------------------------
- */
+/* -- reading and writing ----------------------------------------------------------------------- */
 
 static enum transfer fail_system(struct stream *stream, const char *what) {
     int number = errno;
@@ -293,8 +291,7 @@ static void receive_last_words(struct stream *stream) {
     stream->on_event(stream);
 }
 
-/* -- TLS ------------------------------------------------------------------------------------------
- */
+/* -- TLS --------------------------------------------------------------------------------------- */
 
 static void continue_handshake(struct stream *stream) {
     ERR_clear_error();
@@ -358,8 +355,7 @@ void stream_borrow_tls(struct stream *stream, SSL *ssl) {
     update_polling(stream);
 }
 
-/* -- events ---------------------------------------------------------------------------------------
- */
+/* -- events ------------------------------------------------------------------------------------ */
 
 /* Reads while the buffer is filled and the owner makes room, but not for ever. `drained`: on_event
  * is due anyway. */
@@ -410,8 +406,7 @@ static void on_poll(uv_poll_t *handle, int status, int events) {
     update_polling(stream);
 }
 
-/* -- the owner's calls ----------------------------------------------------------------------------
- */
+/* -- the owner's calls ------------------------------------------------------------------------- */
 
 bool stream_init(struct stream *stream, uv_loop_t *loop, struct buffer_pool *buffers, int fd,
                  void (*on_event)(struct stream *stream), void *owner, struct error *error) {

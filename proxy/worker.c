@@ -30,9 +30,7 @@ struct worker_message {
     unsigned seconds;  /* MESSAGE_DRAIN */
 };
 
-/* -- configuration
- * ------------------------------------------------------------------------------------------------
- */
+/* -- configuration ----------------------------------------------------------------------------- */
 
 /* Takes over the references on `settings` and `tls`. */
 static struct worker_config *config_new_take(const struct settings *settings, SSL_CTX *tls) {
@@ -58,9 +56,7 @@ void worker_config_unref(struct worker_config *config) {
     free(config);
 }
 
-/* -- mailbox
- * ------------------------------------------------------------------------------------------------------
- */
+/* -- mailbox ----------------------------------------------------------------------------------- */
 
 static void mailbox_post(struct worker *worker, struct worker_message *message) {
     message->next = NULL;
@@ -168,9 +164,7 @@ static void on_wake(uv_async_t *async) {
     }
 }
 
-/* -- life
- * ---------------------------------------------------------------------------------------------------------
- */
+/* -- life -------------------------------------------------------------------------------------- */
 
 static void close_handle(uv_handle_t *handle, void *argument) {
     (void)argument;
@@ -253,8 +247,7 @@ void workers_join(struct workers *workers) {
     workers->count = 0;
 }
 
-/* -- what other threads ask of a worker
- * ----------------------------------------------------------------------------- */
+/* -- what other threads ask of a worker -------------------------------------------------------- */
 
 void worker_adopt_client(struct worker *worker, int fd, bool is_unix, const char *peer) {
     struct worker_message *message = message_new(MESSAGE_CLIENT);

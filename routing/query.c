@@ -178,6 +178,18 @@ struct query *query_new(const struct query_source *source, const struct settings
     return query;
 }
 
+bool query_has_shape(const struct query_facts *facts) {
+    for (size_t i = 0; i < facts->count; i++) {
+        enum statement_kind kind = facts->statements[i].kind;
+        bool plain = kind == KIND_SELECT || kind == KIND_INSERT || kind == KIND_UPDATE || kind == KIND_DELETE ||
+                     kind == KIND_MERGE;
+        if (!plain || (facts->statements[i].flags & (STATEMENT_CONSTANTS | STATEMENT_CATALOG | STATEMENT_SET_CONFIG |
+                                                     STATEMENT_TEMPORARY)) != 0)
+            return false;
+    }
+    return facts->count > 0;
+}
+
 struct query *query_reclassify(const struct query *query, const struct settings *settings) {
     struct query_source source = {.text = query->text,
                                   .length = query->length,

@@ -16,4 +16,7 @@ struct query_source {
 /* With one reference, the caller's. */
 struct query *query_new(const struct query_source *source, const struct settings *settings);
 
+/* Whether what these facts say holds for every text of the same shape. */
+bool query_has_shape(const struct query_facts *facts);
+
 #endif

@@ -65,26 +65,13 @@ static struct reading begin_reading(struct router *router, const char *text, siz
         .text = text, .length = length, .lexing = lexing, .arena = router->facts, .scratch = router->scratch};
 }
 
-/* Whether the facts of a text are those of its shape. */
-static bool facts_have_shape(const struct query_facts *facts) {
-    for (size_t i = 0; i < facts->count; i++) {
-        enum statement_kind kind = facts->statements[i].kind;
-        bool plain = kind == KIND_SELECT || kind == KIND_INSERT || kind == KIND_UPDATE || kind == KIND_DELETE ||
-                     kind == KIND_MERGE;
-        if (!plain || (facts->statements[i].flags & (STATEMENT_CONSTANTS | STATEMENT_CATALOG | STATEMENT_SET_CONFIG |
-                                                     STATEMENT_TEMPORARY)) != 0)
-            return false;
-    }
-    return facts->count > 0;
-}
-
 /* What a scanned text says, and where it came before, into the cache: under its shape, if it has one, else under the
  * text itself. A key without a text stands for what is not to be kept. */
 static struct query *read_query(struct router *router, const struct reading *reading, struct cache_key *key,
                                 struct cache_key *shape_key, struct error *error) {
     struct query_facts facts;
     reading_parse(reading, &facts, error);
-    bool is_shape = shape_key->text != NULL && facts_have_shape(&facts);
+    bool is_shape = shape_key->text != NULL && query_has_shape(&facts);
     struct query_source source = {.text = reading->text,
                                   .length = reading->length,
                                   .facts = &facts,

@@ -281,8 +281,7 @@ static void test_any_random_bytes_give_a_printable_nonce(void **state) {
     scram_free(scram);
 }
 
-/* -- a client, for passwords that RFC 7677 has no vector for ------------------------------------
- */
+/* -- a client, for passwords that RFC 7677 has no vector for ----------------------------------- */
 
 static void client_prove(const char *password, const char *server_first, const char *auth_message,
                          uint8_t proof[CRYPTO_KEY]) {
@@ -399,8 +398,7 @@ static void test_plus_binds_to_the_servers_certificate(void **state) {
     assert_int_equal(attempt_run(&attempt, server_first), SCRAM_FAILED);
 }
 
-/* -- the other methods --------------------------------------------------------------------------
- */
+/* -- the other methods ------------------------------------------------------------------------- */
 
 static const char md5_secret[] = "md520c46e3762c864548e296b33c3406aa9";
 
