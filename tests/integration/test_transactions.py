@@ -4,6 +4,7 @@ import wire
 import psycopg
 import pytest
 
+import wire
 from harness import fails, one, rejected
 
 READ_MAIN = "SELECT count(*) FROM projects"
@@ -300,6 +301,32 @@ def test_a_simple_query_may_leave_a_block_open(db):
     db.execute("SELECT 1; BEGIN; SELECT count(*) FROM ci_builds; SELECT count(*) FROM projects")
     assert status(db) == "INTRANS"
     db.execute("ROLLBACK")
+
+
+@pytest.mark.parametrize("end", ["COMMIT", "ROLLBACK"])
+def test_a_script_is_atomic_after_a_block_that_a_script_opened(db, proxy, unique, end):
+    db.execute("SELECT 1; BEGIN")
+    with fails("22012"):
+        db.execute(f"{end}; INSERT INTO issues (title) VALUES ('{unique}'); SELECT 1/0")
+    assert issues(proxy, unique) == 0
+
+
+@pytest.mark.parametrize("verb, kept", [("ABORT", 0), ("COMMIT", 1)])
+def test_a_transaction_verb_in_a_pipeline_ends_what_the_pipeline_began(proxy, unique, verb, kept):
+    with wire.connect("127.0.0.1", proxy.port, user="app", database="app") as connection:
+        texts = [f"INSERT INTO ci_runners (description) VALUES ('{unique}')", "SELECT 1 FROM issues", verb, "SELECT 1/0"]
+        connection.exchange(*[part for text in texts for part in (wire.parse("", text), wire.bind(), wire.execute())],
+                            wire.sync())
+    assert runners(proxy, unique) == kept
+
+
+def test_begin_in_a_pipeline_makes_what_came_before_part_of_the_block(proxy, unique):
+    with wire.connect("127.0.0.1", proxy.port, user="app", database="app") as connection:
+        texts = [f"INSERT INTO ci_runners (description) VALUES ('{unique}')", "SELECT 1 FROM issues", "BEGIN"]
+        connection.exchange(*[part for text in texts for part in (wire.parse("", text), wire.bind(), wire.execute())],
+                            wire.sync())
+        connection.query("ROLLBACK")
+    assert runners(proxy, unique) == 0
 
 
 def test_a_pipeline_up_to_sync_is_atomic(db, proxy, unique):
