@@ -93,7 +93,7 @@ enum progress session_on_parse(struct session *s, const uint8_t *body, size_t bo
         prepared->local = link == NULL;
         prepared->database = database;
         prepared->prepared_on = link != NULL ? (database_set)1 << link->physical : 0;
-        prepared->types_length = 4u * parse.type_count;
+        prepared->types_length = (size_t)4 * parse.type_count;
         if (prepared->types_length > 0) {
             prepared->types = alloc_new(prepared->types_length);
             memcpy(prepared->types, parse.types, prepared->types_length);
