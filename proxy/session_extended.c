@@ -175,6 +175,11 @@ static enum progress execute_on(struct session *s, const struct portal *portal, 
     return PROGRESS_DONE;
 }
 
+int session_portal_database(struct session *s, const char *name) {
+    int database = session_cursor_database(s->routing, name);
+    return database >= 0 ? database : session_default_database(s->routing);
+}
+
 enum progress session_on_execute(struct session *s, const uint8_t *body, size_t body_length,
                                  size_t length) {
     struct execute_message execute;
@@ -195,7 +200,7 @@ enum progress session_on_execute(struct session *s, const uint8_t *body, size_t 
     /* Perhaps a cursor that was declared in SQL, or a name that the server does not know either. */
     struct link *link = NULL;
     if (use == USE_READY)
-        use = session_use_link(s, session_default_database(s->routing), &link);
+        use = session_use_link(s, session_portal_database(s, execute.portal), &link);
     if (use == USE_ANSWERED)
         return PROGRESS_DONE;
     if (use == USE_WAIT)

@@ -205,6 +205,8 @@ enum progress extended_refused(struct session *s, size_t length);
 enum progress extended_malformed(struct session *s, const struct error *error);
 /* Effects of an Execute that are known only with its answer: what comes next has to wait for it. */
 bool extended_behind_barrier(struct session *s);
+/* Where a portal that did not come by Bind may be: a cursor's database, or the default. */
+int session_portal_database(struct session *s, const char *name);
 struct request *extended_forward(struct session *s, struct link *link, enum request_kind kind,
                                  size_t length);
 /* 25P02, or the loss of a link within the transaction. USE_FAILED: the client has got the error;

@@ -149,15 +149,57 @@ static void prepare_there(struct session *s, struct link *link, struct prepared 
     (void)s;
 }
 
-enum progress session_on_bind(struct session *s, const struct bind_message *bind, size_t length) {
-    if (s->skip_until_sync)
-        return extended_dropped(s, length);
-    if (extended_behind_barrier(s))
+/* Portals are one space to the client, whatever the database: the server's own words. */
+static enum progress refuse_taken_portal(struct session *s, const struct portal *taken,
+                                         size_t length) {
+    if (session_wait_drained(s) == PROGRESS_WAIT)
         return PROGRESS_WAIT;
-    struct prepared *prepared = prepared_find(s->prepared, bind->statement);
+    snprintf(s->message, sizeof s->message, "cursor \"%s\" already exists", taken->name);
+    reply_error(s, "42P03", s->message, NULL, NULL);
+    return extended_refused(s, length);
+}
+
+/* What SQL's PREPARE made can be bound by its name too; then it counts as EXECUTE of it does. A
+ * reference, or NULL. */
+static struct prepared *find_for_bind(struct session *s, const char *name) {
+    struct prepared *found = prepared_find(s->prepared, name);
+    if (found != NULL)
+        return prepared_ref(found);
+    int database = name[0] != '\0' ? session_prepared_database(s->routing, name) : -1;
+    if (database < 0)
+        return NULL;
+    struct wire_buffer sql = {0};
+    wire_append(&sql, "EXECUTE \"", 9);
+    for (const char *c = name; *c != '\0'; c++) {
+        if (*c == '"')
+            wire_append(&sql, c, 1);
+        wire_append(&sql, c, 1);
+    }
+    wire_append(&sql, "\"", 2);
+    struct error error = {{0}};
+    struct query *query = NULL;
+    if (router_query(s->config->router, (const char *)sql.data, sql.length - 1, &s->lexing, s->utf8,
+                     &query, &error)) {
+        found = prepared_new(name, query);
+        found->database = database;
+        found->prepared_on = database_bit(session_physical(s, database));
+    }
+    wire_buffer_close(&sql);
+    return found;
+}
+
+/* `prepared` NULL: no statement of that name is known; the server says so. */
+static enum progress bind_prepared(struct session *s, const struct bind_message *bind,
+                                   struct prepared *prepared, size_t length) {
     enum use use = extended_check_transaction(
         s, prepared != NULL ? prepared_statement(prepared) : NULL, REQUEST_BIND, length);
-    if (use == USE_READY && prepared != NULL && prepared->local) {
+    if (use == USE_ANSWERED)
+        return PROGRESS_DONE;
+    if (use == USE_WAIT)
+        return PROGRESS_WAIT;
+    if (use == USE_FAILED)
+        return extended_refused(s, length);
+    if (prepared != NULL && prepared->local) {
         if (session_wait_drained(s) == PROGRESS_WAIT)
             return PROGRESS_WAIT;
         portal_enter(&s->portals, bind->portal, prepared, -1);
@@ -167,21 +209,11 @@ enum progress session_on_bind(struct session *s, const struct bind_message *bind
     }
     int database =
         prepared != NULL ? place_bind(s, prepared) : session_default_database(s->routing);
-    const struct portal *taken =
-        bind->portal[0] != '\0' ? portal_find(s->portals, bind->portal) : NULL;
-    if (use == USE_READY && taken != NULL && taken->database != database) {
-        if (session_wait_drained(s) == PROGRESS_WAIT)
-            return PROGRESS_WAIT;
-        char message[200];
-        snprintf(message, sizeof message, "cursor \"%s\" already exists", bind->portal);
-        reply_error(s, "42P03", message, NULL, NULL);
-        return extended_refused(s, length);
-    }
-    struct link *link = NULL;
-    if (use == USE_READY)
-        use = session_use_link(s, database, &link);
-    if (use == USE_ANSWERED)
-        return PROGRESS_DONE;
+    struct portal *taken = bind->portal[0] != '\0' ? portal_find(s->portals, bind->portal) : NULL;
+    if (taken != NULL && taken->database != database)
+        return refuse_taken_portal(s, taken, length);
+    struct link *link;
+    use = session_use_link(s, database, &link);
     if (use == USE_WAIT)
         return PROGRESS_WAIT;
     if (use == USE_FAILED)
@@ -193,6 +225,17 @@ enum progress session_on_bind(struct session *s, const struct bind_message *bind
     }
     extended_forward(s, link, REQUEST_BIND, length);
     return PROGRESS_DONE;
+}
+
+enum progress session_on_bind(struct session *s, const struct bind_message *bind, size_t length) {
+    if (s->skip_until_sync)
+        return extended_dropped(s, length);
+    if (extended_behind_barrier(s))
+        return PROGRESS_WAIT;
+    struct prepared *prepared = find_for_bind(s, bind->statement);
+    enum progress progress = bind_prepared(s, bind, prepared, length);
+    prepared_unref(prepared);
+    return progress;
 }
 
 /* -- Describe, Close --------------------------------------------------------------------------- */
@@ -222,7 +265,7 @@ static int find_named(struct session *s, const struct named_message *named,
     }
     struct portal *portal = portal_find(s->portals, named->name);
     if (portal == NULL)
-        return session_default_database(s->routing);
+        return session_portal_database(s, named->name);
     *prepared = portal->prepared;
     return portal->database;
 }

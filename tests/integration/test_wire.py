@@ -647,3 +647,15 @@ def test_terminate_frees_the_links(proxy):
     connection.query("SELECT 'farewell' FROM ci_builds LIMIT 1")
     connection.terminate()
     wait_until(lambda: not proxy.ci.backends("%farewell%"), "the link to close")
+
+
+def test_a_statement_of_prepare_that_is_bound_by_name_counts_as_execute_does(proxy):
+    with wire.connect("127.0.0.1", proxy.port, user="app", database="app") as connection:
+        connection.query("PREPARE p AS UPDATE issues SET title = title WHERE id = 1")
+        connection.query("BEGIN")
+        connection.query("UPDATE ci_runners SET description = description WHERE id = 1")
+        messages = connection.exchange(wire.bind("", "p"), wire.execute(), wire.sync())
+        assert wire.errors(messages)[0]["C"] == "XD002"
+        connection.query("ROLLBACK")
+        messages = connection.exchange(wire.bind("", "p"), wire.execute(), wire.sync())
+        assert wire.tags(messages) == ["UPDATE 1"]
