@@ -1,6 +1,7 @@
 /* The program: reads the command line and calls the command. */
 #include "proxy/check.h"
 #include "proxy/explain.h"
+#include "proxy/lint.h"
 #include "proxy/lock_writes.h"
 #include "proxy/process.h"
 
@@ -13,17 +14,20 @@
 
 enum {
     EXIT_USAGE = 2,
-    EXPLAIN_STACK = 256 * 1024 * 1024, /* as a worker's: parsing is recursive */
+    PARSING_STACK = 256 * 1024 * 1024, /* as a worker's: parsing is recursive */
 };
 
 #define LOCK_HELP                                                                                  \
-    "  -d, --database NAME      this database only\n"                                             \
-    "  -n, --dry-run            print the SQL, change nothing\n"                                  \
+    "  -d, --database NAME      this database only\n"                                              \
+    "  -n, --dry-run            print the SQL, change nothing\n"                                   \
     "  -r, --retries N          how often to come back to tables that are busy (default 10)\n"
 
 struct arguments {
     const char *config, *entrypoint, *file, *sql;
     const char *database, *retries; /* of lock-writes, unlock-writes and lock-status */
+    const char *format, *prefix;    /* of lint */
+    char *const *operands;          /* likewise */
+    size_t operand_count;
     bool json, live, dry_run, help;
 };
 
@@ -37,14 +41,6 @@ struct command {
 
 static int run_run(const struct arguments *arguments) {
     return run_command(arguments->config);
-}
-
-static int run_check(const struct arguments *arguments) {
-    if (arguments->live) {
-        fputs("pginterlock: check --live is not yet supported: leave --live out\n", stderr);
-        return EXIT_USAGE;
-    }
-    return check_command(arguments->config);
 }
 
 static int run_locking(const struct arguments *arguments,
@@ -79,16 +75,47 @@ static int run_lock_status(const struct arguments *arguments) {
     return run_locking(arguments, lock_status_command);
 }
 
-struct explain_call {
+/* A command that parses SQL, on a thread with a stack for that. */
+struct parsing_call {
     const struct arguments *arguments;
+    int (*run)(const struct arguments *arguments);
     int status;
 };
 
-static void *explain_on_thread(void *argument) {
-    struct explain_call *call = argument;
-    const struct arguments *a = call->arguments;
-    call->status = explain_command(a->config, a->entrypoint, a->json, a->sql, a->file);
+static void *run_on_thread(void *argument) {
+    struct parsing_call *call = argument;
+    call->status = call->run(call->arguments);
     return NULL;
+}
+
+static int run_parsing(const struct arguments *arguments, const char *name,
+                       int (*run)(const struct arguments *arguments)) {
+    struct parsing_call call = {.arguments = arguments, .run = run, .status = EXIT_USAGE};
+    pthread_attr_t attributes;
+    pthread_t thread;
+    pthread_attr_init(&attributes);
+    pthread_attr_setstacksize(&attributes, PARSING_STACK);
+    int result = pthread_create(&thread, &attributes, run_on_thread, &call);
+    pthread_attr_destroy(&attributes);
+    if (result != 0) {
+        fprintf(stderr, "pginterlock: %s can't start its thread: %s: raise the memory limit\n",
+                name, strerror(result));
+        return EXIT_USAGE;
+    }
+    pthread_join(thread, NULL);
+    return call.status;
+}
+
+static int run_check(const struct arguments *arguments) {
+    if (arguments->live) {
+        fputs("pginterlock: check --live is not yet supported: leave --live out\n", stderr);
+        return EXIT_USAGE;
+    }
+    return check_command(arguments->config);
+}
+
+static int explain_here(const struct arguments *a) {
+    return explain_command(a->config, a->entrypoint, a->json, a->sql, a->file);
 }
 
 static int run_explain(const struct arguments *arguments) {
@@ -96,20 +123,25 @@ static int run_explain(const struct arguments *arguments) {
         fputs("pginterlock: explain takes SQL or -f FILE, not both: leave one out\n", stderr);
         return EXIT_USAGE;
     }
-    struct explain_call call = {.arguments = arguments, .status = EXIT_USAGE};
-    pthread_attr_t attributes;
-    pthread_t thread;
-    pthread_attr_init(&attributes);
-    pthread_attr_setstacksize(&attributes, EXPLAIN_STACK);
-    int result = pthread_create(&thread, &attributes, explain_on_thread, &call);
-    pthread_attr_destroy(&attributes);
-    if (result != 0) {
-        fprintf(stderr, "pginterlock: explain can't start its thread: %s: raise the memory limit\n",
-                strerror(result));
+    return run_parsing(arguments, "explain", explain_here);
+}
+
+static int lint_here(const struct arguments *a) {
+    const struct lint_options options = {.config = a->config,
+                                         .entrypoint = a->entrypoint,
+                                         .format = a->format,
+                                         .prefix = a->prefix,
+                                         .files = a->operands,
+                                         .file_count = a->operand_count};
+    return lint_command(&options);
+}
+
+static int run_lint(const struct arguments *arguments) {
+    if (arguments->operand_count == 0) {
+        fputs("pginterlock: lint needs a FILE, or - for the standard input: name one\n", stderr);
         return EXIT_USAGE;
     }
-    pthread_join(thread, NULL);
-    return call.status;
+    return run_parsing(arguments, "lint", lint_here);
 }
 
 static const struct command commands[] = {
@@ -130,7 +162,16 @@ static const struct command commands[] = {
      "routed one)\n"
      "  -j, --json               one JSON object a line for each statement\n"
      "  -f, --file FILE          read the statements from FILE\n"},
-    {"lint", NULL, "", "lint", ""},
+    {"lint", run_lint, "ceFP",
+     "lint --config FILE [--format text|json|junit|sarif] [--log-line-prefix P] FILE... | -",
+     "Tell which statements of SQL files, PostgreSQL logs (stderr, csvlog, jsonlog) and CSV of "
+     "pg_stat_statements\n"
+     "break a rule, and which transactions. No server is needed. - is the standard input. Exit "
+     "status 1: some do.\n\n"
+     "  -F, --format FORMAT      text (default), json, junit or sarif\n"
+     "  -P, --log-line-prefix P  what SHOW log_line_prefix says (default: '%m [%p] ')\n"
+     "  -e, --entrypoint NAME    the database name that the sessions ask for (default: the first "
+     "routed one)\n"},
     {"lock-writes", run_lock_writes, "cdnr",
      "lock-writes --config FILE [--database NAME] [--dry-run] [--retries N]",
      "Lock, on every database, the tables that don't belong to it against writes, and unlock those "
@@ -158,6 +199,8 @@ static const struct option options[] = {
     {"database", required_argument, NULL, 'd'},
     {"dry-run", no_argument, NULL, 'n'},
     {"retries", required_argument, NULL, 'r'},
+    {"format", required_argument, NULL, 'F'},
+    {"log-line-prefix", required_argument, NULL, 'P'},
     {"help", no_argument, NULL, 'h'},
     {NULL, 0, NULL, 0},
 };
@@ -223,6 +266,12 @@ static bool take_option(const struct command *command, int letter, struct argume
     case 'r':
         arguments->retries = optarg;
         break;
+    case 'F':
+        arguments->format = optarg;
+        break;
+    case 'P':
+        arguments->prefix = optarg;
+        break;
     default:
         arguments->live = true;
     }
@@ -233,7 +282,7 @@ static int run_with_arguments(const struct command *command, int argc, char **ar
     struct arguments arguments = {0};
     int letter;
     opterr = 0;
-    while ((letter = getopt_long(argc, argv, ":c:e:f:d:r:jlnh", options, NULL)) != -1) {
+    while ((letter = getopt_long(argc, argv, ":c:e:f:d:r:F:P:jlnh", options, NULL)) != -1) {
         if (letter == ':')
             return usage_error(command, "a value is missing after ", argv[optind - 1]);
         if (letter == '?')
@@ -245,6 +294,11 @@ static int run_with_arguments(const struct command *command, int argc, char **ar
         return print_command_help(command);
     if (strchr(command->options, 'f') != NULL && optind < argc)
         arguments.sql = argv[optind++];
+    if (strchr(command->options, 'F') != NULL) {
+        arguments.operands = argv + optind;
+        arguments.operand_count = (size_t)(argc - optind);
+        optind = argc;
+    }
     if (optind < argc)
         return usage_error(command, "unexpected argument ", argv[optind]);
     if (arguments.config == NULL)
