@@ -11,7 +11,7 @@ import pytest
 import wire
 from harness import DEMO, Postgres
 
-SEEDS = range(int(os.environ.get("SEEDS", 60)))
+SEEDS = range(int(os.environ.get("SEEDS", 40)))
 STEPS = 60
 TABLES = {"issues": "title", "ci_runners": "description"}  # one of main, one of ci, with a column to write
 ERR = "SELECT 1/0"
@@ -149,3 +149,83 @@ def test_a_random_session_comes_out_the_same(proxy, reference, seed):
         cluster = proxy.main if table == "issues" else proxy.ci
         parameters = (f"seed {seed} %",)
         assert cluster.sql(text, params=parameters) == reference.sql(text, params=parameters), "\n".join(story)
+
+
+class MessageScript(Script):
+    """Makes sequences of messages of the extended protocol, up to Sync, that a client may send; writes only to ci."""
+
+    # Text and how many parameters it takes.
+    SQL = [("SELECT title FROM issues WHERE id < 4 ORDER BY id", 0), ("SELECT name FROM ci_builds WHERE id < 4 ORDER BY id", 0),
+           ("SELECT id FROM projects WHERE id = $1::int", 1), ("SELECT id FROM ci_builds WHERE id < $1::int ORDER BY id", 1),
+           ("SELECT 1", 0), ("", 0), ("SELECT 1/(id - 2) FROM ci_builds WHERE id < 4 ORDER BY id", 0), ("SELEC", 0),
+           ("SHOW work_mem", 0), ("SELECT nothing FROM ci_builds", 0), ("BEGIN", 0), ("COMMIT", 0), ("ROLLBACK", 0),
+           ("SAVEPOINT a", 0), ("ROLLBACK TO a", 0), ("SET work_mem = '3MB'", 0), ("SET LOCAL work_mem = '5MB'", 0),
+           ("COPY (SELECT id FROM ci_builds WHERE id < 3 ORDER BY id) TO STDOUT", 0)]
+
+    def __init__(self, seed):
+        super().__init__(seed)
+        self.named = {}  # what was parsed under a name, maybe in vain
+
+    def sql(self):
+        if self.random.random() < 0.15:
+            self.serial += 1
+            return f"INSERT INTO ci_runners (description) VALUES ('{self.mark}{self.serial}') RETURNING 1", 0
+        return self.random.choice(self.SQL[:4] if self.random.random() < 0.4 else self.SQL)
+
+    def cycle(self):
+        """A statement from Parse to Close, or one that was parsed before."""
+        name, portal = self.random.choice(["", "", "s", "t"]), self.random.choice(["", "", "p"])
+        if name in self.named and self.random.random() < 0.5:
+            (text, count), parts = self.named[name], []
+        else:
+            text, count = self.sql()
+            parts = [wire.close("S", name), wire.parse(name, text)]
+            if name:
+                self.named[name] = text, count
+        maybe = self.random.random
+        parts += [wire.describe("S", name)] if maybe() < 0.2 else []
+        parts += [wire.close("P", portal), wire.bind(portal, name, values=["3"] * count)]
+        parts += [wire.describe("P", portal)] if maybe() < 0.4 else []
+        parts += [wire.flush()] if maybe() < 0.2 else []
+        parts += [wire.execute(portal, self.random.choice([0, 0, 0, 1, 2]))]
+        parts += [wire.execute(portal, 1)] if maybe() < 0.2 and text.startswith("SELECT") else []
+        parts += [wire.close("P", portal)] if maybe() < 0.3 else []
+        return b"".join(parts)
+
+    def exchange(self, status, failed):
+        """`failed`: whether an error has made it unsure what was parsed."""
+        if status == b"E":
+            return wire.query(self.random.choice(["ROLLBACK", "COMMIT", "ROLLBACK TO a", "SELECT 1"]))
+        if failed:
+            self.named.clear()
+            return wire.close("S", "s") + wire.close("S", "t") + wire.sync()
+        if self.random.random() < 0.1:
+            return wire.query(self.random.choice(self.SQL)[0].replace("$1", "3"))
+        return b"".join(self.cycle() for _ in range(self.random.randint(1, 4))) + wire.sync()
+
+
+def parse_names(data):
+    """The messages in readable form, for the story."""
+    shown, at = [], 0
+    while at < len(data):
+        length = int.from_bytes(data[at + 1:at + 5], "big") + 1
+        shown.append(f"{chr(data[at])}{data[at + 5:at + length]!r}")
+        at += length
+    return " ".join(shown)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_random_messages_come_out_the_same(proxy, reference, seed):
+    script, story, status, failed = MessageScript(f"messages {seed}"), [], b"I", False
+    with wire.connect("127.0.0.1", proxy.port, user="app", database="app") as through, \
+            wire.connect("127.0.0.1", reference.port, user="app", database="app") as direct:
+        for number in range(STEPS):
+            data = script.exchange(status, failed)
+            story.append(f"{number}: {parse_names(data)}")
+            try:
+                got, expected = through.exchange(data), direct.exchange(data)
+            except (TimeoutError, wire.Closed) as problem:
+                raise AssertionError("\n".join(story)) from problem
+            assert summary(got) == summary(expected), "\n".join(story)
+            status = got[-1].body
+            failed = bool(wire.errors(got)) or failed and status == b"E"
