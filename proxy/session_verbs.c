@@ -55,6 +55,7 @@ static enum progress run_begin(struct session *s, const struct statement *statem
     }
     bool start = length >= 5 && strncasecmp(sql, "START", 5) == 0;
     executed_here(s, statement, start ? "START TRANSACTION" : "BEGIN");
+    session_end_implicit(s->routing, true); /* it has become the block: nothing else ends it */
     return PROGRESS_DONE;
 }
 
