@@ -1,6 +1,7 @@
 #include "proxy/check.h"
 
 #include "config/settings.h"
+#include "proxy/live.h"
 #include "proxy/redact.h"
 #include "proxy/tls.h"
 
@@ -88,23 +89,32 @@ static void print_summary(const struct settings *settings) {
     print_rules(settings);
     for (size_t i = 0; i < settings->notice_count; i++)
         printf("notice: %s\n", settings->notices[i]);
-    puts("fine");
 }
 
-int check_command(const char *config_path) {
+/* What is in the files is fine; is what is in the databases? */
+static int check_databases(const struct settings *settings, const struct check_options *options) {
+    if (!options->json)
+        print_summary(settings);
+    if (options->live)
+        return live_audit(settings, options->json);
+    puts("fine");
+    return 0;
+}
+
+int check_command(const struct check_options *options) {
     struct error error;
     struct settings *settings;
     SSL_CTX *tls = NULL;
-    if (!settings_load(config_path, &settings, &error)) {
+    if (!settings_load(options->config, &settings, &error)) {
         fprintf(stderr, "%s\n", error.text);
         return 2;
     }
-    bool loaded = tls_context_new(settings, &tls, &error);
-    if (loaded)
-        print_summary(settings);
+    int status = 2;
+    if (tls_context_new(settings, &tls, &error))
+        status = check_databases(settings, options);
     else
         fprintf(stderr, "%s\n", error.text);
     SSL_CTX_free(tls);
     settings_unref(settings);
-    return loaded ? 0 : 2;
+    return status;
 }

@@ -106,12 +106,18 @@ static int run_parsing(const struct arguments *arguments, const char *name,
     return call.status;
 }
 
+static int check_on_thread(const struct arguments *arguments) {
+    struct check_options check = {
+        .config = arguments->config, .live = arguments->live, .json = arguments->json};
+    return check_command(&check);
+}
+
 static int run_check(const struct arguments *arguments) {
-    if (arguments->live) {
-        fputs("pginterlock: check --live is not yet supported: leave --live out\n", stderr);
+    if (arguments->json && !arguments->live) {
+        fputs("pginterlock: --json goes with check --live: add --live\n", stderr);
         return EXIT_USAGE;
     }
-    return check_command(arguments->config);
+    return run_parsing(arguments, "check", check_on_thread);
 }
 
 static int explain_here(const struct arguments *a) {
@@ -150,9 +156,12 @@ static const struct command commands[] = {
      "SIGTERM and SIGINT let running transactions finish, a second one ends at once; SIGHUP "
      "reloads the\n"
      "configuration without dropping a connection.\n"},
-    {"check", run_check, "cl", "check --config FILE [--live]",
+    {"check", run_check, "clj", "check --config FILE [--live [--json]]",
      "Validate the configuration and the classification, and say what they amount to.\n\n"
-     "      --live               audit the databases too (not yet supported)\n"},
+     "  -l, --live               hold the databases against the classification and against each "
+     "other too;\n"
+     "                           exit status 1: something in them stands in the split's way\n"
+     "  -j, --json               with --live: one JSON object a line for what is found\n"},
     {"explain", run_explain, "cejf",
      "explain --config FILE [--entrypoint NAME] [--json] [SQL | -f FILE]",
      "Tell how each statement would be routed, and why. No server is needed. The statements are "

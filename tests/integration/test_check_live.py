@@ -11,7 +11,7 @@ from harness import DEMO, PROGRAM, Interlock, Postgres
 
 # The demo's tables and a few more, so that no name is told as missing.
 TABLES = {
-    "gitlab_main": ["users", "namespaces", "projects", "issues", "merge_requests", "audit_events", "plans", "routes"],
+    "gitlab_main": ["users", "namespaces", "projects", "issues", "merge_requests", "notes", "audit_events", "plans", "routes"],
     "gitlab_ci": ["ci_runners", "ci_pipelines", "ci_stages", "ci_builds", "ci_pending_builds"],
     "gitlab_shared": ["loose_foreign_keys_deleted_records"],
     "gitlab_internal": ["schema_migrations", "ar_internal_metadata"],
