@@ -100,6 +100,8 @@ struct query *cache_find(struct cache *cache, const struct cache_key *key) {
         entry = entry->next_in_bucket;
     }
     if (entry == NULL) {
+        /* Far away as a rule, and asked for as soon as the text has been parsed. */
+        __builtin_prefetch(&cache->seen[key->hash[1] & (cache->seen_count - 1)], 1);
         return NULL;
     }
     if (cache->newest != entry) {

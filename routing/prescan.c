@@ -54,23 +54,25 @@ static bool report_bytes(const unsigned char *s, size_t left, struct error *erro
     return error_set(error, "invalid byte sequence for encoding \"UTF8\": %s", bytes);
 }
 
+/* Eight bytes at once are fine where none is 0 (it borrows from its highest bit) or above 127. What is fine may
+ * follow what is not, and is then looked at more closely. */
+static bool eight_are_plain(const unsigned char *s) {
+    uint64_t eight;
+    memcpy(&eight, s, sizeof eight);
+    return !(((eight - UINT64_C(0x0101010101010101)) | eight) & UINT64_C(0x8080808080808080));
+}
+
 bool prescan_check_bytes(const char *text, size_t length, bool check_utf8, struct error *error) {
-    if (memchr(text, '\0', length))
-        return error_set(error, "invalid byte sequence for encoding \"UTF8\": 0x00");
-    if (!check_utf8)
-        return true;
     const unsigned char *s = (const unsigned char *)text;
     size_t i = 0;
     while (i < length) {
-        uint64_t eight;
-        if (length - i >= sizeof eight) {
-            memcpy(&eight, s + i, sizeof eight);
-            if (!(eight & UINT64_C(0x8080808080808080))) {
-                i += sizeof eight;
-                continue;
-            }
+        if (length - i >= sizeof(uint64_t) && eight_are_plain(s + i)) {
+            i += sizeof(uint64_t);
+            continue;
         }
-        size_t character = utf8_length(s + i, length - i);
+        if (s[i] == '\0')
+            return error_set(error, "invalid byte sequence for encoding \"UTF8\": 0x00");
+        size_t character = check_utf8 ? utf8_length(s + i, length - i) : 1;
         if (character == 0)
             return report_bytes(s + i, length - i, error);
         i += character;

@@ -89,7 +89,7 @@ static struct query *read_query(struct router *router, const struct reading *rea
 
 bool router_query(struct router *router, const char *text, size_t length, const struct lexing *lexing, bool check_utf8,
                   struct query **out, struct error *error) {
-    struct cache_key key = {NULL}, no_shape = {NULL};
+    struct cache_key key = {.text = NULL}, no_shape = {.text = NULL};
     if (length <= CACHED_LENGTH_MAX) {
         key = cache_key_of(router->cache, text, length, lexing_flags(lexing, check_utf8));
         struct query *found = cache_find(router->cache, &key);
@@ -119,7 +119,7 @@ bool router_query_shape(struct router *router, const char *text, size_t length, 
     if (length > SHAPED_LENGTH_MAX)
         return router_query(router, text, length, lexing, check_utf8, out, error);
     unsigned flags = lexing_flags(lexing, check_utf8);
-    struct cache_key key = {NULL}, shape_key = {NULL};
+    struct cache_key key = {.text = NULL}, shape_key = {.text = NULL};
     struct query *found = NULL;
     if (length <= CACHED_LENGTH_MAX) {
         key = cache_key_of(router->cache, text, length, flags);
