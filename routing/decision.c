@@ -162,6 +162,42 @@ static void decide_by_tables(struct deciding *d) {
     }
 }
 
+/* CREATE TABLE … AS EXECUTE: its own table and those of what it runs, as one statement. */
+static void decide_create_as(struct deciding *d) {
+    const struct named_statement *named = session_referred(d->state, d->statement);
+    if (named == NULL) {
+        decide_by_tables(d);
+        return;
+    }
+    const struct statement *own = d->statement, *run = named->statement;
+    size_t count = own->facts->table_count, more = run->facts->table_count;
+    struct scratch *scratch = &d->state->scratch;
+    struct statement *both = scratch_new(scratch, sizeof *both);
+    struct statement_facts *facts = scratch_new(scratch, sizeof *facts);
+    struct routed_table *tables = scratch_new(scratch, (count + more) * sizeof *tables);
+    struct table_facts *names = scratch_new(scratch, (count + more) * sizeof *names);
+    for (size_t i = 0; i < count + more; i++) {
+        tables[i] = i < count ? own->tables[i] : run->tables[i - count];
+        names[i] = *tables[i].facts;
+        names[i].position = i < count ? names[i].position : -1;
+        tables[i].facts = &names[i];
+    }
+    *facts = *own->facts;
+    facts->tables = names;
+    facts->table_count = count + more;
+    facts->functions = run->facts->functions;
+    facts->function_count = run->facts->function_count;
+    *both = *own;
+    both->facts = facts;
+    both->tables = tables;
+    statement_summarize(both, d->state->settings);
+    d->subject = d->out->subject = both;
+    if ((both->databases & decision_bit(named->database)) != 0) {
+        d->bound_to = named->database;
+    }
+    decide_by_tables(d);
+}
+
 static void decide_named(struct deciding *d) {
     const struct named_statement *named = session_referred(d->state, d->statement);
     if (named == NULL) { /* the server's own error comes back from there */
@@ -262,12 +298,12 @@ void session_decide(struct session_state *state, const struct statement *stateme
         decide_named(&d);
         return;
     default:
-        /* CREATE TABLE … AS EXECUTE names a table of its own besides. */
-        if (statement->facts->inner_kind == KIND_EXECUTE && statement->facts->name != NULL &&
-            (statement->unknown < 0 || state->settings->rules[RULE_UNCLASSIFIED] != RULE_ENFORCE)) {
-            decide_named(&d);
-        } else {
+        if (statement->facts->inner_kind != KIND_EXECUTE || statement->facts->name == NULL) {
             decide_by_tables(&d);
+        } else if (statement->facts->kind == KIND_DDL) {
+            decide_create_as(&d);
+        } else {
+            decide_named(&d);
         }
     }
 }

@@ -196,7 +196,8 @@ static void note_modification(struct session_state *state, const struct statemen
                 (decision->modified_schemas & ~state->now.modified_schemas) != 0;
     if (news) {
         const struct named_statement *named = session_referred(state, statement);
-        const struct statement *subject = named != NULL ? named->statement : statement;
+        bool by_name = named != NULL && statement->facts->kind != KIND_DDL;
+        const struct statement *subject = by_name ? named->statement : statement;
         state->modifications = array_grow(state->modifications, state->now.modification_count,
                                           &state->modification_room, sizeof *state->modifications);
         state->modifications[state->now.modification_count++] = (struct modification){

@@ -168,6 +168,10 @@ void violation_cross_join(const struct violation_case *v, bool impossible, struc
     struct text message = {0}, detail = {0}, hint = {0};
     const struct statement *statement = v->statement;
     database_set databases = 0;
+    for (schema_set rest = statement->schemas; rest != 0; rest &= rest - 1) { /* of functions too */
+        databases |= classification_schema_databases(case_settings(v)->classification,
+                                                     __builtin_ctzll(rest));
+    }
     for (size_t i = 0; i < statement->facts->table_count; i++) {
         const struct routed_table *table = &statement->tables[i];
         bool neutral =

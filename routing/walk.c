@@ -76,6 +76,12 @@ int walk_position(const struct walk *walk, int location) {
     return location < 0 ? -1 : location + walk->position_base;
 }
 
+/* As one that is created. */
+bool walk_is_temporary(const RangeVar *relation) {
+    return relation->relpersistence == 't' ||
+           (relation->schemaname && strcmp(relation->schemaname, "pg_temp") == 0);
+}
+
 bool walk_is_sequence_name(const char *name) {
     size_t length = strlen(name);
     return length > 4 && memcmp(name + length - 4, "_seq", 4) == 0;

@@ -77,6 +77,7 @@ int walk_add_name(struct walk *walk, const List *names, int length, enum access 
                   unsigned flags);
 void walk_add_type(struct walk *walk, const TypeName *type, int location);
 bool walk_is_sequence_name(const char *name);
+bool walk_is_temporary(const RangeVar *relation);
 
 /* walk_query.c: SELECT, INSERT, UPDATE, DELETE, MERGE and what stands in FROM; false: not one of
  * them */

@@ -112,8 +112,7 @@ void walk_ddl_list(struct walk *walk, const List *nodes, const RangeVar *table, 
 }
 
 static void note_temporary(struct walk *walk, const RangeVar *relation) {
-    if (relation->relpersistence == 't' ||
-        (relation->schemaname && strcmp(relation->schemaname, "pg_temp") == 0))
+    if (walk_is_temporary(relation))
         walk->statement->flags |= STATEMENT_TEMPORARY;
 }
 

@@ -158,7 +158,7 @@ static void visit_create_as(struct walk *walk, const CreateTableAsStmt *create) 
     struct statement_facts *out = walk->statement;
     out->kind = KIND_DDL;
     visit_inner(walk, create->query);
-    if (create->into->rel->relpersistence == 't')
+    if (walk_is_temporary(create->into->rel))
         out->flags |= STATEMENT_TEMPORARY;
     (void)walk_add_relation(walk, create->into->rel, ACCESS_DDL, TABLE_CREATED);
 }
@@ -345,7 +345,7 @@ static void visit_query(struct walk *walk, const Node *node) {
         if (into) {
             out->kind = KIND_DDL;
             out->inner_kind = KIND_SELECT;
-            if (into->rel->relpersistence == 't')
+            if (walk_is_temporary(into->rel))
                 out->flags |= STATEMENT_TEMPORARY;
         }
     }
