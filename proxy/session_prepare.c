@@ -21,23 +21,36 @@ static int home_of(struct session *s, const struct statement *statement,
                : session_default_database(s->routing);
 }
 
+/* Whether the database has all that the statement names. */
+static bool may_run_on(const struct statement *statement, int database) {
+    return statement == NULL ||
+           (!statement_is_scripted(statement) && (statement->databases >> database & 1) != 0);
+}
+
 /* *database -1: the proxy runs it itself. */
 static enum use place_parse(struct session *s, const char *name, const struct prepared *existing,
                             size_t length, int *database) {
     const struct query *query = s->query;
-    if (existing != NULL) { /* its name is taken: the server that has it says so */
-        *database = existing->local ? session_default_database(s->routing) : existing->database;
-        return USE_READY;
-    }
     const struct statement *statement = query->count == 1 ? &query->statements[0] : NULL,
                            *effective;
     enum use use = extended_check_transaction(s, statement, REQUEST_PARSE, length);
     if (use != USE_READY)
         return use;
-    int taken = name[0] != '\0' ? session_prepared_database(s->routing, name) : -1;
-    if (taken >= 0) { /* by PREPARE: the server that has it says so */
+    int taken = -1;
+    if (existing != NULL && !existing->local)
+        taken = existing->database;
+    else if (existing == NULL && name[0] != '\0')
+        taken = session_prepared_database(s->routing, name);
+    if (taken >= 0 && may_run_on(statement, taken)) { /* the server that has it says so */
         *database = taken;
         return USE_READY;
+    }
+    if (taken >= 0 || existing != NULL) {
+        if (session_wait_drained(s) == PROGRESS_WAIT)
+            return USE_WAIT;
+        snprintf(s->message, sizeof s->message, "prepared statement \"%s\" already exists", name);
+        reply_error(s, "42P05", s->message, NULL, NULL);
+        return USE_FAILED;
     }
     if (statement == NULL) { /* empty, or several commands, which the server refuses */
         *database = session_default_database(s->routing);
@@ -188,7 +201,54 @@ static struct prepared *find_for_bind(struct session *s, const char *name) {
     return found;
 }
 
-/* `prepared` NULL: no statement of that name is known; the server says so. */
+/* How many parameters a Bind gives that is all there; its counts have been checked. */
+static unsigned bind_parameters(const struct session *s, const struct bind_message *bind,
+                                size_t length) {
+    if (stream_available(&s->client) < length)
+        return 1; /* so long a Bind has some */
+    const uint8_t *formats = (const uint8_t *)bind->statement + strlen(bind->statement) + 1;
+    return wire_get_u16(formats + 2 + 2 * (size_t)wire_get_u16(formats));
+}
+
+/* Bind of a statement that nobody knows: the server has the words, and must not have the statement,
+ * which nobody would count. */
+static enum progress bind_unknown(struct session *s, const struct bind_message *bind,
+                                  size_t length) {
+    struct link *link;
+    enum use use = session_use_link(s, session_default_database(s->routing), &link);
+    if (use == USE_WAIT)
+        return PROGRESS_WAIT;
+    if (use == USE_FAILED)
+        return extended_refused(s, length);
+    struct wire_buffer out = {0};
+    message_put_close(&out, 'S', bind->statement);
+    stream_send(&link->stream, out.data, out.length);
+    wire_buffer_close(&out);
+    answers_push(&link->answers, REQUEST_CLOSE, AUDIENCE_PROXY);
+    extended_forward(s, link, REQUEST_BIND, length);
+    return PROGRESS_DONE;
+}
+
+/* Bind of what the proxy runs itself. */
+static enum progress bind_here(struct session *s, const struct bind_message *bind,
+                               struct prepared *prepared, size_t length) {
+    if (session_wait_drained(s) == PROGRESS_WAIT)
+        return PROGRESS_WAIT;
+    unsigned parameters = bind_parameters(s, bind, length);
+    if (parameters > 0) {
+        snprintf(s->message, sizeof s->message,
+                 "bind message supplies %u parameters, but prepared statement \"%s\" requires 0",
+                 parameters, bind->statement);
+        reply_error(s, "08P01", s->message, NULL, NULL);
+        return extended_refused(s, length);
+    }
+    portal_enter(&s->portals, bind->portal, prepared, -1);
+    extended_dropped(s, length);
+    reply_empty(s, '2');
+    return PROGRESS_DONE;
+}
+
+/* `prepared` NULL: no statement of that name is known. */
 static enum progress bind_prepared(struct session *s, const struct bind_message *bind,
                                    struct prepared *prepared, size_t length) {
     enum use use = extended_check_transaction(
@@ -199,16 +259,11 @@ static enum progress bind_prepared(struct session *s, const struct bind_message 
         return PROGRESS_WAIT;
     if (use == USE_FAILED)
         return extended_refused(s, length);
-    if (prepared != NULL && prepared->local) {
-        if (session_wait_drained(s) == PROGRESS_WAIT)
-            return PROGRESS_WAIT;
-        portal_enter(&s->portals, bind->portal, prepared, -1);
-        extended_dropped(s, length);
-        reply_empty(s, '2');
-        return PROGRESS_DONE;
-    }
-    int database =
-        prepared != NULL ? place_bind(s, prepared) : session_default_database(s->routing);
+    if (prepared == NULL)
+        return bind_unknown(s, bind, length);
+    if (prepared->local)
+        return bind_here(s, bind, prepared, length);
+    int database = place_bind(s, prepared);
     struct portal *taken = bind->portal[0] != '\0' ? portal_find(s->portals, bind->portal) : NULL;
     if (taken != NULL && taken->database != database)
         return refuse_taken_portal(s, taken, length);
@@ -218,11 +273,9 @@ static enum progress bind_prepared(struct session *s, const struct bind_message 
         return PROGRESS_WAIT;
     if (use == USE_FAILED)
         return extended_refused(s, length);
-    if (prepared != NULL) {
-        if (!(prepared->prepared_on >> link->physical & 1))
-            prepare_there(s, link, prepared);
-        portal_enter(&s->portals, bind->portal, prepared, database);
-    }
+    if (!(prepared->prepared_on >> link->physical & 1))
+        prepare_there(s, link, prepared);
+    portal_enter(&s->portals, bind->portal, prepared, database);
     extended_forward(s, link, REQUEST_BIND, length);
     return PROGRESS_DONE;
 }

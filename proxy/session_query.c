@@ -190,6 +190,13 @@ static bool refuse_in_failed_block(struct session *s, const struct query *query,
     return true;
 }
 
+/* A simple query ends the unnamed statement, whichever database runs it. */
+static void forget_unnamed(struct session *s) {
+    struct prepared *unnamed = prepared_find(s->prepared, "");
+    if (unnamed != NULL)
+        prepared_remove(&s->prepared, unnamed);
+}
+
 enum progress session_on_query(struct session *s, const uint8_t *body, size_t body_length,
                                size_t length) {
     const char *text;
@@ -202,6 +209,8 @@ enum progress session_on_query(struct session *s, const uint8_t *body, size_t bo
     }
     if (session_wait_drained(s) == PROGRESS_WAIT)
         return PROGRESS_WAIT;
+    if (s->prepared != NULL)
+        forget_unnamed(s);
     if (!session_take_query(s, text, text_length, true)) {
         stream_consume(&s->client, length);
         reply_ready(s);
