@@ -59,14 +59,14 @@ static int first_apart(const struct statement *statement, const struct classific
     for (size_t i = 0; i < statement->facts->table_count; i++) {
         const struct routed_table *table = &statement->tables[i];
         bool counts =
-            table->role == ROLE_TEMPORARY ||
+            table->role == ROLE_TEMPORARY || table->role == ROLE_UNKNOWN ||
             (table->role == ROLE_COUNTS && !classification_schema_is_neutral(c, table->schema));
         if (!counts) {
             continue;
         }
         if (first == NULL) {
             first = table;
-        } else if ((first->databases & table->databases) == 0) {
+        } else if ((routed_table_databases(first) & routed_table_databases(table)) == 0) {
             return (int)i;
         } else if (other_schema < 0 && table->schema != first->schema) {
             other_schema = (int)i;
@@ -161,13 +161,14 @@ static bool passes_pin(const struct deciding *d, const struct table_facts *table
 
 static bool breaks_pin(const struct deciding *d, const struct routed_table *table, bool written) {
     const struct classification *c = d->state->settings->classification;
-    database_set own = table->role == ROLE_UNKNOWN ? 1 : table->databases;
-    if (table->role == ROLE_IGNORED || (own & decision_bit(d->pin)) != 0 ||
+    if (table->role == ROLE_IGNORED ||
+        (routed_table_databases(table) & decision_bit(d->pin)) != 0 ||
         passes_pin(d, table->facts)) {
         return false;
     }
-    bool locked = table->role == ROLE_COUNTS && table->facts->access == ACCESS_WRITE &&
-                  (classification_locked_schemas(c, d->pin) >> table->schema & 1) != 0;
+    int schema = routed_table_schema(table, c);
+    bool locked = table->facts->access == ACCESS_WRITE && schema >= 0 &&
+                  (classification_locked_schemas(c, d->pin) >> schema & 1) != 0;
     return locked == written;
 }
 

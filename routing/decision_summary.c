@@ -25,6 +25,16 @@ database_set settings_physical_databases(const struct settings *settings, databa
     return physical;
 }
 
+int routed_table_schema(const struct routed_table *table, const struct classification *c) {
+    return table->role == ROLE_COUNTS    ? table->schema
+           : table->role == ROLE_UNKNOWN ? classification_schema_by_name(c, "gitlab_main")
+                                         : -1;
+}
+
+database_set routed_table_databases(const struct routed_table *table) {
+    return table->role == ROLE_UNKNOWN ? 1 : table->databases;
+}
+
 static schema_set schema_bit(int schema) {
     return (schema_set)1 << schema;
 }
@@ -86,13 +96,15 @@ static void sum_unknown(struct summing *s, int index, bool modifies) {
     if (statement->unknown < 0) {
         statement->unknown = index;
     }
-    int schema = classification_schema_by_name(s->settings->classification, "gitlab_main");
+    const struct routed_table *table = &statement->tables[index];
+    bool referenced = (table->facts->flags & TABLE_REFERENCED) != 0;
+    int schema = routed_table_schema(table, s->settings->classification);
     if (schema >= 0) {
-        sum_schema(s, schema, 1, modifies, false);
+        sum_schema(s, schema, 1, modifies, referenced);
     } else {
         statement->bound = true;
         statement->databases &= 1;
-        s->joined &= 1;
+        s->joined &= referenced ? s->joined : 1;
         statement->modifies_neutral |= modifies;
     }
 }
@@ -173,15 +185,16 @@ static bool joins_allowed(const struct classification *c, schema_set schemas) {
 static bool foreign_key_allowed(const struct settings *settings, const struct routed_table *from,
                                 const struct routed_table *to) {
     const struct classification *c = settings->classification;
-    if (from->role != ROLE_COUNTS || to->role != ROLE_COUNTS || from->schema == to->schema) {
+    int child = routed_table_schema(from, c), parent = routed_table_schema(to, c);
+    if (child < 0 || parent < 0 || child == parent) {
         return true;
     }
-    if ((from->databases & to->databases) == 0) {
+    if ((routed_table_databases(from) & routed_table_databases(to)) == 0) {
         return false;
     }
     return !classification_has_permissions(c) ||
-           (classification_allowed_foreign_keys(c, from->schema) & schema_bit(to->schema)) != 0 ||
-           (classification_allowed_foreign_keys(c, to->schema) & schema_bit(from->schema)) != 0;
+           (classification_allowed_foreign_keys(c, child) & schema_bit(parent)) != 0 ||
+           (classification_allowed_foreign_keys(c, parent) & schema_bit(child)) != 0;
 }
 
 static int first_bad_foreign_key(const struct statement *statement,

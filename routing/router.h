@@ -26,6 +26,11 @@ struct routed_table {
     database_set databases; /* that hold it; 0 when unclassified */
 };
 
+/* The same where a table without a class is let pass: it counts as main's. The schema is -1 where
+ * the table counts for nothing or is temporary. */
+int routed_table_schema(const struct routed_table *table, const struct classification *c);
+database_set routed_table_databases(const struct routed_table *table);
+
 /* One statement of a query, classified. `facts` and all arrays belong to the query. What depends on
  * nothing but text and classification is worked out here once, so that session_decide() only looks
  * at the session. */

@@ -145,7 +145,7 @@ void violation_cross_foreign_key(const struct violation_case *v, struct violatio
     append_table(&message, v, from);
     text_append(&message, " to ");
     append_table(&message, v, to);
-    bool apart = (from->databases & to->databases) == 0;
+    bool apart = (routed_table_databases(from) & routed_table_databases(to)) == 0;
     text_append(&message, apart ? " crosses databases" : " crosses gitlab_schemas");
     append_tables(&detail, v);
     if (apart) {
@@ -159,7 +159,8 @@ void violation_cross_foreign_key(const struct violation_case *v, struct violatio
             &hint,
             "Neither %s nor %s lists the other in allow_cross_foreign_keys: use a loose foreign "
             "key, or add it to the list.",
-            schema_name(v, from->schema), schema_name(v, to->schema));
+            schema_name(v, routed_table_schema(from, case_settings(v)->classification)),
+            schema_name(v, routed_table_schema(to, case_settings(v)->classification)));
     }
     finish(v, RULE_CROSS_FOREIGN_KEY, &message, &detail, &hint, out);
 }
