@@ -57,6 +57,7 @@ struct link {
     bool unsynced;          /* extended messages went out since the last Sync */
     bool wrote;             /* …that may have changed something */
     bool skipping;          /* it skips extended messages until Sync, after an error */
+    bool prelude_left;      /* a command of ours failed: its statement's name is still taken */
     bool sends_copy;        /* COPY IN: it takes CopyData now */
     bool home;    /* the session's first: its server's parameters are what the client is told */
     bool aligned; /* its server's defaults were made to agree with what the client was told */

@@ -149,8 +149,10 @@ static void on_error(struct session *s, struct link *link, const uint8_t *messag
     if (request->audience == AUDIENCE_PART)
         s->script.failed = true;
     session_failed(s->routing);
-    if (extended)
+    if (extended) {
+        link->prelude_left = link->prelude_left || request->audience == AUDIENCE_PROXY;
         skip_requests(s, link);
+    }
 }
 
 /* -- ReadyForQuery ----------------------------------------------------------------------------- */
@@ -190,14 +192,23 @@ static void reconcile(struct session *s, struct link *link, char status) {
         session_failed(s->routing);
 }
 
+/* Whether a pipeline is open behind the Sync or Query that was just answered: the client may have
+ * gone on meanwhile. */
+static bool pipeline_follows(struct link *link) {
+    if (link->answers.count < 2)
+        return false;
+    enum request_kind last = answers_at(&link->answers, link->answers.count - 1)->kind;
+    return last != REQUEST_QUERY && last != REQUEST_SYNC && last != REQUEST_FUNCTION;
+}
+
 static bool on_ready(struct session *s, struct link *link, const uint8_t *message, size_t length) {
     struct request *request = answers_front(&link->answers);
     if (request == NULL || length != FRAME_HEADER + 1 ||
         (request->kind != REQUEST_QUERY && request->kind != REQUEST_SYNC &&
          request->kind != REQUEST_FUNCTION))
         return false;
-    link->unsynced = false;
-    link->wrote = false;
+    link->unsynced = pipeline_follows(link);
+    link->wrote = link->wrote && link->unsynced;
     link->skipping = false;
     if (s->copy_in == link)
         s->copy_in = NULL;
@@ -302,6 +313,17 @@ static bool on_answer(struct session *s, struct link *link, const uint8_t *messa
     return true;
 }
 
+/* Of settings that the proxy repeats, only the first server's values are for the client: the
+ * others' own defaults may differ. What a transaction's end makes or brings back is for it,
+ * wherever it was set. */
+static bool parameter_is_for_client(const struct session *s, const struct link *link,
+                                    const struct request *request) {
+    if (request == NULL || request->audience != AUDIENCE_PROXY || link->home)
+        return true;
+    const struct fan *fan = &s->script.fan;
+    return fan->active && (fan->statement == NULL || fan->statement->facts->kind != KIND_DISCARD);
+}
+
 static bool handle(struct session *s, struct link *link, const uint8_t *message, size_t length) {
     struct request *request = answers_front(&link->answers);
     switch (message[0]) {
@@ -318,8 +340,7 @@ static bool handle(struct session *s, struct link *link, const uint8_t *message,
         stream_send(&s->client, message, length);
         return true;
     case 'S':
-        /* Of commands that the client does not see, only its first server's values are for it. */
-        if (request == NULL || request->audience != AUDIENCE_PROXY || link->home)
+        if (parameter_is_for_client(s, link, request))
             on_parameter(s, message, length);
         return true;
     default:

@@ -129,8 +129,12 @@ static void fan_send(struct session *s, struct link *link) {
     session_flush_link(link);
 }
 
-static void local_tag(struct session *s, const struct statement_facts *facts, bool was_failed) {
+static void local_tag(struct session *s, const struct statement *statement, bool was_failed) {
+    const struct statement_facts *facts = statement->facts;
     switch (facts->kind) {
+    case KIND_BEGIN:
+        reply_command_complete(s, begin_tag(s->script.query, statement));
+        break;
     case KIND_COMMIT:
     case KIND_PREPARE_TRANSACTION: /* only of a failed block: else it is no fan */
         reply_command_complete(s, was_failed ? "ROLLBACK" : "COMMIT");
@@ -194,6 +198,17 @@ static void discard_done(struct session *s, const struct statement_facts *facts)
     }
 }
 
+/* BEGIN within the block changed its characteristics: links that join later get it too. */
+static void begin_again_done(struct session *s, const struct fan *fan) {
+    session_end_implicit(s->routing, true); /* where it was one, it has become the block */
+    if (!fan->several)
+        return;
+    block_log_add(&s->block, ENTRY_SETTING, "", fan->sql, fan->sql_length);
+    for (int i = 0; i < DATABASES_MAX; i++)
+        if (fan->succeeded & database_bit(i) && s->links[i] != NULL)
+            s->links[i]->log_applied = s->block.count;
+}
+
 /* The command went to all of its links: what that means. */
 static void fan_finish(struct session *s) {
     struct fan fan = s->script.fan;
@@ -238,11 +253,13 @@ static void fan_finish(struct session *s) {
             }
     } else if (kind == KIND_RELEASE || kind == KIND_ROLLBACK_TO) {
         savepoint_done(s, facts);
-    } else if (kind != KIND_BEGIN) {
+    } else if (kind == KIND_BEGIN) {
+        begin_again_done(s, &fan);
+    } else {
         discard_done(s, facts);
     }
     if (fan.several)
-        local_tag(s, facts, was_failed);
+        local_tag(s, statement, was_failed);
 }
 
 enum progress fan_run(struct session *s) {

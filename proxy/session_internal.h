@@ -80,6 +80,7 @@ struct script {
     bool extended; /* no ReadyForQuery at its end */
     bool failed;
     bool implicit; /* the statements run in an implicit transaction */
+    bool begun;    /* BEGIN went to links that a pipeline had used before it; they may refuse */
     bool describe; /* SHOW: send a RowDescription */
     struct query *query;
     size_t next; /* statement */
@@ -225,6 +226,7 @@ void script_fail(struct session *s, const char *sqlstate,
 /* True: the statement is answered, or its fan was started. False: a server runs it, as any other.
  */
 bool script_run_verb(struct session *s, const struct statement *statement, enum progress *progress);
+const char *begin_tag(const struct query *query, const struct statement *statement);
 const char *statement_text(const struct query *query, const struct statement *statement,
                            size_t *length);
 

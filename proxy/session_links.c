@@ -203,6 +203,11 @@ void session_send_prelude(struct link *link, const char *sql) {
     static const char name[] =
         "pginterlock_prelude"; /* a name of its own: the unnamed statement is the client's */
     struct wire_buffer out = {0};
+    if (link->prelude_left) {
+        message_put_close(&out, 'S', name);
+        answers_push(&link->answers, REQUEST_CLOSE, AUDIENCE_PROXY);
+        link->prelude_left = false;
+    }
     message_put_parse(&out, name, sql);
     message_put_bind(&out, name, name);
     message_put_execute(&out, name);

@@ -19,42 +19,84 @@ static void executed_here(struct session *s, const struct statement *statement, 
     reply_command_complete(s, tag);
 }
 
-/* What a pipeline did before BEGIN becomes part of the block: its links get BEGIN at once. */
+const char *begin_tag(const struct query *query, const struct statement *statement) {
+    size_t length;
+    const char *sql = statement_text(query, statement, &length);
+    return length >= 5 && strncasecmp(sql, "START", 5) == 0 ? "START TRANSACTION" : "BEGIN";
+}
+
+/* Whether BEGIN may come with characteristics of the transaction; wrong only where a comment names
+ * them. */
+static bool begins_with_characteristics(const char *sql, size_t length) {
+    static const char *const words[] = {"isolation", "read", "deferrable"};
+    for (size_t i = 0; i < sizeof words / sizeof words[0]; i++)
+        for (size_t at = 0, size = strlen(words[i]); at + size <= length; at++)
+            if (strncasecmp(sql + at, words[i], size) == 0)
+                return true;
+    return false;
+}
+
+/* BEGIN within a transaction: the server has the warning, and with characteristics each that is in
+ * it changes them, or says that it is too late. True: the fan was started. */
+static bool begin_again(struct session *s, const struct statement *statement, const char *sql,
+                        size_t length) {
+    database_set links = session_links_in_block(s);
+    bool open = session_block_status(s->routing) == BLOCK_OPEN;
+    if (begins_with_characteristics(sql, length)) {
+        if (open)
+            reply_notice(s, "WARNING", "25001", "there is already a transaction in progress");
+        fan_start(s, links, sql, length, false, statement);
+        s->script.fan.several = true;
+        return true;
+    }
+    if (open && links != 0) {
+        fan_start(s, links & (~links + 1), sql, length, false, statement);
+        return true;
+    }
+    if (open)
+        reply_notice(s, "WARNING", "25001", "there is already a transaction in progress");
+    return false;
+}
+
+/* What a pipeline did before BEGIN becomes part of the block: its links get BEGIN at once, and may
+ * refuse it. */
 static enum progress begin_on_pipeline(struct session *s) {
-    for (int i = 0; i < DATABASES_MAX; i++) {
+    for (int i = 0; i < DATABASES_MAX && !s->skip_until_sync; i++) {
         struct link *link = s->links[i];
         if (link == NULL || !link->unsynced || link->in_block)
             continue;
         if (session_wait_drained(s) == PROGRESS_WAIT)
             return PROGRESS_WAIT;
+        if (s->skip_until_sync)
+            break;
         session_send_prelude(link, s->block.entries[0].sql);
         link->in_block = true;
         link->log_applied++; /* settings that it made in the pipeline stand behind BEGIN in the log
                               */
         s->active = link;
     }
-    return PROGRESS_DONE;
+    return session_wait_drained(s);
 }
 
 /* BEGIN reaches a database together with the first statement that goes there. */
 static enum progress run_begin(struct session *s, const struct statement *statement) {
     size_t length;
     const char *sql = statement_text(s->script.query, statement, &length);
-    if (session_block_status(s->routing) == BLOCK_OPEN) {
-        database_set links = session_links_in_block(s);
-        if (links != 0) { /* the server has the warning, and more to say where there are options */
-            fan_start(s, links & (~links + 1), sql, length, false, statement);
-            return PROGRESS_DONE;
-        }
-        reply_notice(s, "WARNING", "25001", "there is already a transaction in progress");
-    } else {
-        if (s->block.count == 0 || s->block.entries[0].kind != ENTRY_BEGIN)
-            block_log_begin(&s->block, sql, length);
-        if (begin_on_pipeline(s) == PROGRESS_WAIT)
-            return PROGRESS_WAIT;
+    bool within = s->block.count > 0 && s->block.entries[0].kind == ENTRY_BEGIN;
+    if (within && !s->script.begun && begin_again(s, statement, sql, length))
+        return PROGRESS_DONE;
+    if (!within)
+        block_log_begin(&s->block, sql, length);
+    s->script.begun = true;
+    if (session_block_status(s->routing) != BLOCK_OPEN && begin_on_pipeline(s) == PROGRESS_WAIT)
+        return PROGRESS_WAIT;
+    s->script.begun = false;
+    if (s->skip_until_sync) { /* a server would not begin like that, and has said why */
+        session_block_finished(s, false, false);
+        s->script.failed = true;
+        return PROGRESS_DONE;
     }
-    bool start = length >= 5 && strncasecmp(sql, "START", 5) == 0;
-    executed_here(s, statement, start ? "START TRANSACTION" : "BEGIN");
+    executed_here(s, statement, begin_tag(s->script.query, statement));
     session_end_implicit(s->routing, true); /* it has become the block: nothing else ends it */
     return PROGRESS_DONE;
 }
