@@ -21,7 +21,7 @@ static void one_line(const char *message, char *out, size_t size) {
     for (const char *c = message; *c != '\0' && length + 1 < size; c++) {
         bool space = *c == ' ' || *c == '\n' || *c == '\t' || *c == '\r';
         if (!space)
-            out[length++] = *c;
+            out[length++] = (char)((unsigned char)*c < ' ' || *c == '\x7f' ? '?' : *c);
         else if (length > 0 && out[length - 1] != ' ')
             out[length++] = ' ';
     }
@@ -139,4 +139,12 @@ char *database_client_quote(const char *name) {
     quoted[at++] = '"';
     quoted[at] = '\0';
     return quoted;
+}
+
+char *database_client_plain(const char *name) {
+    char *plain = alloc_text(name);
+    for (char *c = plain; *c != '\0'; c++)
+        if ((unsigned char)*c < ' ' || *c == '\x7f')
+            *c = '?';
+    return plain;
 }

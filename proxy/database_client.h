@@ -41,4 +41,8 @@ bool database_client_run(struct database_client *client, const char *sql,
 /* `name` as a quoted SQL identifier; the caller frees. */
 char *database_client_quote(const char *name);
 
+/* A copy of a name from a catalog that is safe to show: a line stays a line, a terminal what it is.
+ * The caller frees. */
+char *database_client_plain(const char *name);
+
 #endif

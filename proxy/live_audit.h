@@ -67,8 +67,7 @@ struct live_audit {
     size_t finding_count;
 };
 
-/* -- findings (live_report.c)
- * -------------------------------------------------------------------------------------- */
+/* -- findings (live_report.c) ------------------------------------------------------------------ */
 
 /* Takes over `object` and `message`. */
 void live_find(struct live_audit *audit, enum live_check check, bool problem, int database,
@@ -77,8 +76,7 @@ void live_report(struct live_audit *audit, bool json); /* sorts them */
 size_t live_problem_count(const struct live_audit *audit);
 void live_findings_close(struct live_audit *audit);
 
-/* -- tables together (live_crossing.c)
- * ----------------------------------------------------------------------------- */
+/* -- tables together (live_crossing.c) --------------------------------------------------------- */
 
 /* The tables that something uses. Zeroed but for what live_crossing_start() sets. */
 struct live_crossing {
@@ -110,9 +108,7 @@ const char *live_value(const PGresult *rows, int row, int column);
     " NOT EXISTS (SELECT FROM pg_catalog.pg_depend e WHERE e.deptype = 'e'"                        \
     " AND e.classid = 'pg_catalog." catalog "'::pg_catalog.regclass AND e.objid = " oid ") "
 
-/* -- the parts
- * -----------------------------------------------------------------------------------------------------
- */
+/* -- the parts --------------------------------------------------------------------------------- */
 
 bool live_relations_read(struct live_database *database, struct error *error);
 void live_relations_close(struct live_database *database);

@@ -9,9 +9,7 @@
 
 enum { TABLES_TOLD = 8 };
 
-/* -- tables together
- * -----------------------------------------------------------------------------------------------
- */
+/* -- tables together --------------------------------------------------------------------------- */
 
 void live_crossing_start(struct live_crossing *crossing) {
     *crossing = (struct live_crossing){.databases = ~(database_set)0};
@@ -67,8 +65,7 @@ static int schema_at(const struct classification *c, const PGresult *rows, int r
     "(SELECT r.relname FROM pg_catalog.pg_class r WHERE " c ".relispartition"                      \
     " AND r.oid = pg_catalog.pg_partition_root(" c ".oid))"
 
-/* -- foreign keys and inheritance: two tables each
- * ----------------------------------------------------------------- */
+/* -- foreign keys and inheritance: two tables each --------------------------------------------- */
 
 static const char foreign_keys_sql[] =
     "SELECT n.nspname, c.relname, " ROOT_OF("c") ", fn.nspname, f.relname, " ROOT_OF(
@@ -143,8 +140,7 @@ static bool check_inheritance(struct live_audit *audit, struct live_database *da
     return true;
 }
 
-/* -- views, rules and policies: any number
- * ------------------------------------------------------------------------- */
+/* -- views, rules and policies: any number ----------------------------------------------------- */
 
 /* One row for each relation that something depends on, what depends first: its kind, schema,
  * relation and root, its own name, its oid. */

@@ -41,9 +41,7 @@ static const char triggers_sql[] =
     "  WHERE c.relispartition AND i.inhrelid = c.oid AND pt.tgname = t.tgname"
     "  AND pt.tgfoid = t.tgfoid) ORDER BY 1, 2, 4";
 
-/* -- reading bodies
- * ------------------------------------------------------------------------------------------------
- */
+/* -- reading bodies ---------------------------------------------------------------------------- */
 
 static void add_statement(struct function *function, const struct classification *c,
                           const struct statement_facts *facts) {
@@ -107,9 +105,7 @@ static void functions_close(struct functions *functions) {
     PQclear(functions->rows);
 }
 
-/* -- judging
- * -------------------------------------------------------------------------------------------------------
- */
+/* -- judging ----------------------------------------------------------------------------------- */
 
 static char *object_of(const struct function *function) {
     return alloc_format("%s.%s(%s)", function->schema, function->name, function->arguments);

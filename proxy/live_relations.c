@@ -66,9 +66,7 @@ static void check_classified(struct live_audit *audit, const struct live_databas
     }
 }
 
-/* -- one side only
- * -------------------------------------------------------------------------------------------------
- */
+/* -- one side only ----------------------------------------------------------------------------- */
 
 static bool has_relation(const struct live_database *database, const struct live_relation *r) {
     char *key = key_of(r->schema, r->name);
@@ -134,8 +132,7 @@ static void check_sides(struct live_audit *audit, size_t at) {
     }
 }
 
-/* -- names without a table
- * ----------------------------------------------------------------------------------------- */
+/* -- names without a table --------------------------------------------------------------------- */
 
 static int compare_names(const void *a, const void *b) {
     return strcmp(*(const char *const *)a, *(const char *const *)b);
@@ -168,9 +165,7 @@ static void check_missing(struct live_audit *audit) {
     names_clear(&present);
 }
 
-/* -- locks
- * ---------------------------------------------------------------------------------------------------------
- */
+/* -- locks ------------------------------------------------------------------------------------- */
 
 static void check_locks(struct live_audit *audit, const struct live_database *database) {
     const struct lock_survey *locks = &database->locks;

@@ -85,20 +85,15 @@ static void print_json(const struct live_audit *audit, const struct live_finding
     json_decref(line);
 }
 
-/* A name may hold anything but NUL; a line stays a line. */
-static void print_plain(const char *text) {
-    for (; *text != '\0'; text++)
-        putchar((unsigned char)*text < ' ' || *text == '\x7f' ? '?' : *text);
-}
-
 static void print_text(const struct live_audit *audit, const struct live_finding *finding) {
     const char *database = database_name(audit, finding);
+    char *object = database_client_plain(finding->object);
+    char *message = database_client_plain(finding->message);
     printf("  %-8s %-10s ", finding->problem ? "problem" : "note",
            database != NULL ? database : "all");
-    print_plain(finding->object);
-    fputs(": ", stdout);
-    print_plain(finding->message);
-    printf(": %s\n", finding->advice);
+    printf("%s: %s: %s\n", object, message, finding->advice);
+    free(object);
+    free(message);
 }
 
 void live_report(struct live_audit *audit, bool json) {

@@ -7,9 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* -- settings
- * ------------------------------------------------------------------------------------------------------
- */
+/* -- settings ---------------------------------------------------------------------------------- */
 
 /* What changes what a statement means or gives stands in the way; the rest is good to know.
  * search_path is what it was when the connection was made. */
@@ -91,9 +89,7 @@ static void compare_settings(struct live_audit *audit, size_t other, const PGres
                  "set it alike in both: names mean other tables");
 }
 
-/* -- roles
- * ---------------------------------------------------------------------------------------------------------
- */
+/* -- roles ------------------------------------------------------------------------------------- */
 
 /* With whether a role owns something or has been granted something in this database, and its
  * settings there. */
@@ -174,9 +170,7 @@ static void compare_roles(struct live_audit *audit, size_t other, const PGresult
     }
 }
 
-/* -- both
- * ----------------------------------------------------------------------------------------------------------
- */
+/* -- both -------------------------------------------------------------------------------------- */
 
 /* Holds what a query gives in the first database against what it gives in each other. */
 static bool compare_all(struct live_audit *audit, const char *sql,

@@ -183,10 +183,10 @@ static int try_change(struct work *work, struct change *change) {
 
 /* One try at each table that is still to be changed. */
 static int run_pass(struct work *work, unsigned pass) {
-    char sql[64], sqlstate[SQLSTATE_LENGTH + 1];
+    char sql[80], sqlstate[SQLSTATE_LENGTH + 1];
     struct error error;
     unsigned timeout = LOCK_TIMEOUT_FIRST_MS * (pass + 1);
-    snprintf(sql, sizeof sql, "SET lock_timeout = %u",
+    snprintf(sql, sizeof sql, "SET lock_timeout = %u; SET statement_timeout = 0",
              timeout < LOCK_TIMEOUT_LAST_MS ? timeout : LOCK_TIMEOUT_LAST_MS);
     if (!database_client_run(work->client, sql, sqlstate, &error))
         return complain(work, &error, "try again");
@@ -225,11 +225,15 @@ static int make_changes(struct work *work, unsigned retries) {
         if (change->done)
             continue;
         status = STATUS_BUSY;
-        fprintf(stderr,
-                "pginterlock: database %s: %s.%s is busy: %s again when the transaction that holds "
-                "it has ended\n",
-                database_client_name(work->client), change->table->schema, change->table->name,
-                change->locks ? "lock-writes" : "run it");
+        char *name = alloc_format("%s.%s", change->table->schema, change->table->name);
+        char *plain = database_client_plain(name);
+        fprintf(
+            stderr,
+            "pginterlock: database %s: %s is busy: try again when the transaction that holds it "
+            "has ended\n",
+            database_client_name(work->client), plain);
+        free(plain);
+        free(name);
     }
     return status;
 }

@@ -1,8 +1,10 @@
 #include "proxy/lock_writes.h"
 
+#include "config/alloc.h"
 #include "proxy/lock_writes_plan.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 struct tally {
@@ -20,12 +22,14 @@ static void print_table(const struct database_client *client, const struct lock_
     const struct classification *c = client->settings->classification;
     const char *schema =
         table->gitlab_schema < 0 ? "-" : classification_schema_name(c, table->gitlab_schema);
-    char name[2 * IDENTIFIER_BYTES + 2];
-    snprintf(name, sizeof name, "%s.%s", table->schema, table->name);
-    printf("%-12s %-48s %-28s %-10s %-12s", database_client_name(client), name, schema,
+    char *name = alloc_format("%s.%s", table->schema, table->name);
+    char *plain = database_client_plain(name);
+    printf("%-12s %-48s %-28s %-10s %s", database_client_name(client), plain, schema,
            want_words[table->want], state_words[table->state]);
+    free(plain);
+    free(name);
     if (lock_table_drifts(table))
-        printf("drift%s%s", table->broken != NULL ? ": " : "",
+        printf("  drift%s%s", table->broken != NULL ? ": " : "",
                table->broken != NULL ? table->broken : "");
     puts("");
 }
@@ -52,7 +56,7 @@ static int visit(struct database_client *client, const struct lock_options *opti
         return 2;
     }
     if (!tally->headed)
-        printf("%-12s %-48s %-28s %-10s %-12s\n", "database", "table", "gitlab_schema", "should be",
+        printf("%-12s %-48s %-28s %-10s %s\n", "database", "table", "gitlab_schema", "should be",
                "is");
     tally->headed = true;
     size_t drifting = 0;
@@ -64,8 +68,8 @@ static int visit(struct database_client *client, const struct lock_options *opti
     }
     if (function_drifts(&survey)) {
         drifting++;
-        printf("%-12s %s.%s() is not GitLab's: it may let writes pass                drift\n",
-               database_client_name(client), survey.function_schema, LOCK_FUNCTION);
+        printf("%-12s %-100s drift: it is not GitLab's and may let writes pass\n",
+               database_client_name(client), LOCK_FUNCTION "()");
     }
     lock_survey_close(&survey);
     tally->drifting += drifting;

@@ -10,7 +10,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { WHOLE_MESSAGE_MAX = 64 * 1024 * 1024 }; /* of the messages that must be seen in one piece */
+enum {
+    WHOLE_MESSAGE_MAX = 64 * 1024 * 1024, /* of the messages that must be seen in one piece */
+    /* Shorter rows are passed on in one piece, so that a connection that is lost among them leaves
+     * the client's stream between two messages, where the error can be told. */
+    STREAMED_FROM = 8 * 1024,
+};
 
 enum answer { ANSWER_WRONG, ANSWER_MORE, ANSWER_LAST /* of its request, but for ReadyForQuery */ };
 
@@ -408,7 +413,7 @@ static bool read_message(struct session *s, struct link *link, enum progress *pr
     }
     struct request *front = answers_front(&link->answers);
     bool captured = front != NULL && front->captures && frame.type == 'D';
-    if (is_streamed(frame.type) && !captured)
+    if (is_streamed(frame.type) && !captured && frame.length > STREAMED_FROM)
         return begin_streaming(link, &frame);
     if (frame.length > WHOLE_MESSAGE_MAX)
         return false;

@@ -290,8 +290,9 @@ void session_capture_setting(struct session *s, struct link *link, const struct 
 void session_learn_parameter(struct session *s, const char *name, const char *value);
 
 /* -- session_reply.c --------------------------------------------------------------------------- */
-char session_status(const struct session *s); /* 'I', 'T' or 'E' */
-void reply_flush(struct session *s);          /* moves `out` to the client's stream */
+char session_status(const struct session *s);         /* 'I', 'T' or 'E' */
+bool session_is_mid_message(const struct session *s); /* nothing of ours may go between */
+void reply_flush(struct session *s);                  /* moves `out` to the client's stream */
 void reply_ready(struct session *s);
 void reply_command_complete(struct session *s, const char *tag);
 void reply_empty(struct session *s, char type);

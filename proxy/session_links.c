@@ -380,9 +380,10 @@ static bool session_ends_with(const struct session *s, const struct link *link) 
 }
 
 static void end_with_link(struct session *s, struct link *link) {
-    if (link->last_message != NULL)
+    bool mid_message = session_is_mid_message(s);
+    if (!mid_message && link->last_message != NULL)
         stream_send(&s->client, link->last_message, link->last_message_length);
-    else if (link->answers.count > 0)
+    else if (!mid_message && link->answers.count > 0)
         tell_lost(s, link, outcome_unknown(s, link, link->in_block));
     session_end(s, "connection to the database was lost");
 }
@@ -399,6 +400,12 @@ void session_link_lost(struct session *s, struct link *link) {
                                    {0}});
     if (session_ends_with(s, link)) {
         end_with_link(s, link);
+        return;
+    }
+    if (session_is_mid_message(s)) {
+        /* The client waits for the rest of a message: whatever it were sent would be taken for
+         * that. */
+        session_end(s, "connection to a database was lost in the middle of a message");
         return;
     }
     forget_names(s, link);

@@ -66,6 +66,12 @@ void reply_error(struct session *s, const char *sqlstate, const char *message, c
     session_failed(s->routing);
 }
 
+/* Whether the client has got the beginning of a message only, so that nothing else can be sent. */
+bool session_is_mid_message(const struct session *s) {
+    const struct link *link = s->active;
+    return link != NULL && link->frame_left > 0 && link->frame_forwarded;
+}
+
 void reply_fatal(struct session *s, const char *sqlstate, const char *message, const char *detail,
                  const char *hint) {
     struct diagnostic diagnostic = {.severity = "FATAL",
@@ -74,7 +80,8 @@ void reply_fatal(struct session *s, const char *sqlstate, const char *message, c
                                     .detail = detail,
                                     .hint = hint,
                                     .routine = "pginterlock"};
-    put(s, 'E', &diagnostic);
+    if (!session_is_mid_message(s))
+        put(s, 'E', &diagnostic);
     log_reply(s, LOG_WARNING, "session ended by an error", sqlstate, message);
 }
 

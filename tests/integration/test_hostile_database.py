@@ -1,0 +1,112 @@
+"""A database that breaks the protocol costs the statement that was asked of it, and nothing else."""
+
+import socket
+import struct
+import threading
+
+import pytest
+
+import wire
+
+
+def message(kind, body=b""):
+    return kind + struct.pack(">I", len(body) + 4) + body
+
+
+READY = message(b"Z", b"I")
+HELLO = (message(b"R", struct.pack(">I", 0)) + message(b"S", b"server_version\x0015.0\0") +
+         message(b"S", b"client_encoding\0UTF8\0") + message(b"K", struct.pack(">II", 1, 2)) + READY)
+
+
+class FakeDatabase:
+    """Lets everybody in, and gives the same answer to whatever is asked."""
+
+    def __init__(self, answer, hangs_up=False):
+        self.answer, self.hangs_up = answer, hangs_up
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self.listener.getsockname()[1]
+        threading.Thread(target=self.accept, daemon=True).start()
+
+    def accept(self):
+        while True:
+            try:
+                connection, _ = self.listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=self.serve, args=(connection,), daemon=True).start()
+
+    def serve(self, connection):
+        with connection:
+            length = struct.unpack(">I", connection.recv(4, socket.MSG_WAITALL))[0]
+            connection.recv(length - 4, socket.MSG_WAITALL)
+            connection.sendall(HELLO)
+            try:
+                while connection.recv(65536):
+                    connection.sendall(self.answer)
+                    if self.hangs_up:
+                        return
+            except ConnectionError:
+                pass  # the proxy has had enough of it
+
+    def close(self):
+        self.listener.close()
+
+
+ANSWERS = {
+    "a type that does not exist": message(b"?", b"x"),
+    "a message of a client": message(b"Q", b"SELECT 1\0"),
+    "a length below four": b"C\0\0\0\3",
+    "a length beyond everything": b"T\xff\xff\xff\xff",
+    "a row before its description ends the query twice": READY + READY,
+    "the answer to another request": message(b"1"),
+    "a status without a status": message(b"Z"),
+    "a status of two bytes": message(b"Z", b"II"),
+    "a login in the middle": message(b"R", struct.pack(">I", 3)) + message(b"V") + READY,
+}
+
+
+@pytest.fixture
+def beside(make_proxy, main_cluster):
+    """A proxy whose ci is the fake."""
+    fakes = []
+
+    def make(answer, **how):
+        fake = FakeDatabase(answer, **how)
+        fakes.append(fake)
+        return make_proxy(databases={"main": main_cluster.conninfo(),
+                                     "ci": f"host=127.0.0.1 port={fake.port} dbname=x sslmode=disable"})
+    yield make
+    for fake in fakes:
+        fake.close()
+
+
+def main_still_answers(connection):
+    assert wire.tags(connection.query("SELECT 1 FROM projects LIMIT 1")) == ["SELECT 1"]
+
+
+@pytest.mark.parametrize("answer", ANSWERS.values(), ids=ANSWERS)
+def test_nonsense_from_a_database_is_an_error_and_a_closed_link(beside, answer):
+    proxy = beside(answer)
+    with wire.connect("127.0.0.1", proxy.port, user="app", database="app") as connection:
+        errors = wire.errors(connection.query("SELECT 1 FROM ci_builds"))
+        if answer != ANSWERS["a row before its description ends the query twice"]:
+            assert errors[0]["C"] in ("08006", "08007"), errors
+        main_still_answers(connection)
+
+
+@pytest.mark.parametrize("size, cut", [(100, 1), (100, 4), (100, 5), (100, 20), (100_000, 1), (100_000, 5), (100_000, 50_000)])
+def test_an_answer_that_is_cut_short_is_a_lost_connection(beside, size, cut):
+    row = message(b"D", struct.pack(">HI", 1, size) + b"x" * size)
+    description = message(b"T", struct.pack(">H", 1) + b"a\0" + struct.pack(">IHIHIH", 0, 0, 25, 0, 0, 0))
+    proxy = beside((description + row)[:len(description) + cut], hangs_up=True)
+    connection = wire.connect("127.0.0.1", proxy.port, user="app", database="app")
+    connection.send(wire.query("SELECT 1 FROM ci_builds"))
+    if size == 100 or cut < 5:  # nothing of the row has been passed on
+        assert wire.errors(connection.read_until("Z"))[0]["C"] == "08006"
+        main_still_answers(connection)
+    else:  # the client waits for the rest of a row that nobody has: only an end can tell it
+        with pytest.raises((wire.Closed, ConnectionError)):
+            connection.read_until("Z")
+    connection.close()
+    with wire.connect("127.0.0.1", proxy.port, user="app", database="app") as another:
+        main_still_answers(another)
