@@ -186,7 +186,7 @@ def test_a_wrong_lock_is_drift_and_is_dropped(locks):
     (f"DROP TRIGGER {TRIGGER}ci_builds ON ci_builds; CREATE TRIGGER {TRIGGER}ci_builds BEFORE INSERT ON ci_builds"
      f" FOR EACH STATEMENT EXECUTE FUNCTION {FUNCTION}()", "doesn't stop every"),
     (f"ALTER TRIGGER {TRIGGER}ci_builds ON ci_builds RENAME TO something", "another table's name"),
-    (f"CREATE OR REPLACE FUNCTION {FUNCTION}() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END'", "is not GitLab's")])
+    (f"CREATE OR REPLACE FUNCTION {FUNCTION}() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END'", "not GitLab's")])
 def test_a_lock_that_lets_writes_pass_is_drift_and_is_mended(locks, harm, words):
     locks("lock-writes")
     locks.main.sql(harm)
