@@ -77,20 +77,29 @@ static bool continues(const struct lexer *lexer, size_t i, size_t *next) {
     }
 }
 
+/* The next quote, or escape where there are some; or where the text ends. */
+static size_t string_stop(const struct lexer *lexer, size_t i, bool escapes) {
+    if (escapes) {
+        while (at(lexer, i) && at(lexer, i) != '\'' && at(lexer, i) != '\\')
+            i++;
+        return i;
+    }
+    const char *quote = i < lexer->length ? memchr(lexer->text + i, '\'', lexer->length - i) : NULL;
+    return quote ? (size_t)(quote - lexer->text) : lexer->length;
+}
+
 /* From the opening quote at `i`; `doubling`: '' stands for a quote; `escapes`: \ takes the next
  * character. */
 static size_t string_end(const struct lexer *lexer, size_t i, bool doubling, bool escapes,
                          bool *unterminated) {
-    for (i++; at(lexer, i); i++) {
-        char c = at(lexer, i);
-        if (c == '\\' && escapes) {
+    for (i = string_stop(lexer, i + 1, escapes); i < lexer->length && at(lexer, i);
+         i = string_stop(lexer, i + 1, escapes)) {
+        if (at(lexer, i) == '\\') {
             if (!at(lexer, ++i))
                 break;
-        } else if (c == '\'') {
-            if (doubling && at(lexer, i + 1) == '\'') {
-                i++;
-                continue;
-            }
+        } else if (doubling && at(lexer, i + 1) == '\'') {
+            i++;
+        } else {
             size_t next;
             if (!continues(lexer, i + 1, &next))
                 return i + 1;
