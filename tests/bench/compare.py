@@ -10,6 +10,7 @@ CPU is user and system time of the proxy's process, in microseconds a transactio
 import os
 import pathlib
 import resource
+import shutil
 import statistics
 import subprocess
 import sys
@@ -32,7 +33,7 @@ class PgBouncer:
         self.folder, self.port = temporary_folder(), free_port()
         ini = self.folder / "pgbouncer.ini"
         ini.write_text(f"""[databases]
-app = host=127.0.0.1 port={cluster.port} dbname=app
+app = host=127.0.0.1 port={cluster.port} dbname=app user=app
 [pgbouncer]
 listen_addr = 127.0.0.1
 listen_port = {self.port}
@@ -44,7 +45,6 @@ default_pool_size = 500
 log_connections = 0
 log_disconnections = 0
 """)
-        ini.write_text(ini.read_text().replace("dbname=app\n", "dbname=app user=app\n", 1))
         self.process = subprocess.Popen([*AS_POSTGRES, "/usr/sbin/pgbouncer", "-q", ini], cwd="/",
                                         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         wait_until(self._accepts, "PgBouncer")
@@ -59,6 +59,7 @@ log_disconnections = 0
     def close(self):
         self.process.terminate()
         self.process.wait(20)
+        shutil.rmtree(self.folder, ignore_errors=True)
 
 
 def environment(port):

@@ -1,7 +1,8 @@
-/* What a decision costs next to libpg_query's bare parse of the same text, as its users call it: from a text that was
- * not seen before (router_query(), what Parse uses), from one whose shape was not either (router_query_shape(), what a
- * simple query uses), from a new text of a known shape, and from the cache. Each is the look-up, session_decide() and
- * session_executed(). Prints one line a query: medians of interleaved rounds, in microseconds of CPU time.
+/* What a decision costs next to libpg_query's bare parse of the same text, as its users call it:
+ * from a text that was not seen before (router_query(), what Parse uses), from one whose shape was
+ * not either (router_query_shape(), what a simple query uses), from a new text of a known shape,
+ * and from the cache. Each is the look-up, session_decide() and session_executed(). Prints one line
+ * a query: medians of interleaved rounds, in microseconds of CPU time.
  *
  *     bench_decide [ROUNDS [QUERY]] */
 #include "routing/session_state.h"
@@ -22,31 +23,49 @@ extern struct raw_parse pg_query_raw_parse(const char *input);
 extern void *pg_query_enter_memory_context(void);
 extern void pg_query_exit_memory_context(void *context);
 
-enum { TEXTS = 4000, ROUNDS_MAX = 101, TEXT_MAX = 2048, CACHE_BYTES = 16 * 1024 * 1024, HITS = 200000 };
+enum {
+    TEXTS = 4000,
+    ROUNDS_MAX = 101,
+    TEXT_MAX = 2048,
+    CACHE_BYTES = 16 * 1024 * 1024,
+    HITS = 200000
+};
 
-/* Each has one %s, for a number or for the name of a column: another one in every text, of the same length. */
+/* Each has one %s, for a number or for the name of a column: another one in every text, of the same
+ * length. */
 static const struct {
     const char *name, *text;
 } queries[] = {
-    {"primary key", "SELECT \"projects\".* FROM \"projects\" WHERE \"projects\".\"id\" = %s LIMIT 1"},
-    {"300 bytes",
-     "SELECT \"ci_builds\".* FROM \"ci_builds\" INNER JOIN \"ci_pipelines\" ON \"ci_pipelines\".\"id\" = "
-     "\"ci_builds\".\"commit_id\" WHERE \"ci_builds\".\"type\" = 'Ci::Build' AND \"ci_builds\".\"status\" IN "
-     "('pending', 'running') AND \"ci_pipelines\".\"project_id\" = %s ORDER BY \"ci_builds\".\"id\" DESC LIMIT 20"},
-    {"insert",
-     "INSERT INTO \"issues\" (\"title\", \"author_id\", \"project_id\", \"created_at\", \"updated_at\", \"state\") VALUES "
-     "('a title of an issue', 5, %s, '2024-05-01 10:00:00.000000', '2024-05-01 10:00:00.000000', 'opened') "
-     "RETURNING \"id\""},
+    {"primary key",
+     "SELECT \"projects\".* FROM \"projects\" WHERE \"projects\".\"id\" = %s LIMIT 1"},
+    {"300 bytes", "SELECT \"ci_builds\".* FROM \"ci_builds\" INNER JOIN \"ci_pipelines\" ON "
+                  "\"ci_pipelines\".\"id\" = "
+                  "\"ci_builds\".\"commit_id\" WHERE \"ci_builds\".\"type\" = 'Ci::Build' AND "
+                  "\"ci_builds\".\"status\" IN "
+                  "('pending', 'running') AND \"ci_pipelines\".\"project_id\" = %s ORDER BY "
+                  "\"ci_builds\".\"id\" DESC LIMIT 20"},
+    {"insert", "INSERT INTO \"issues\" (\"title\", \"author_id\", \"project_id\", \"created_at\", "
+               "\"updated_at\", \"state\") VALUES "
+               "('a title of an issue', 5, %s, '2024-05-01 10:00:00.000000', '2024-05-01 "
+               "10:00:00.000000', 'opened') "
+               "RETURNING \"id\""},
     {"845 bytes",
-     "WITH RECURSIVE \"base_and_descendants\" AS ((SELECT \"namespaces\".* FROM \"namespaces\" WHERE "
-     "\"namespaces\".\"type\" = 'Group' AND \"namespaces\".\"id\" = %s) UNION (SELECT \"namespaces\".* FROM "
+     "WITH RECURSIVE \"base_and_descendants\" AS ((SELECT \"namespaces\".* FROM \"namespaces\" "
+     "WHERE "
+     "\"namespaces\".\"type\" = 'Group' AND \"namespaces\".\"id\" = %s) UNION (SELECT "
+     "\"namespaces\".* FROM "
      "\"namespaces\", \"base_and_descendants\" WHERE \"namespaces\".\"type\" = 'Group' AND "
-     "\"namespaces\".\"parent_id\" = \"base_and_descendants\".\"id\")) SELECT \"issues\".* FROM \"issues\" INNER JOIN "
-     "\"projects\" ON \"projects\".\"id\" = \"issues\".\"project_id\" LEFT JOIN project_features ON projects.id = "
-     "project_features.project_id WHERE \"projects\".\"namespace_id\" IN (SELECT \"base_and_descendants\".\"id\" FROM "
+     "\"namespaces\".\"parent_id\" = \"base_and_descendants\".\"id\")) SELECT \"issues\".* FROM "
+     "\"issues\" INNER JOIN "
+     "\"projects\" ON \"projects\".\"id\" = \"issues\".\"project_id\" LEFT JOIN project_features "
+     "ON projects.id = "
+     "project_features.project_id WHERE \"projects\".\"namespace_id\" IN (SELECT "
+     "\"base_and_descendants\".\"id\" FROM "
      "\"base_and_descendants\") AND (\"project_features\".\"issues_access_level\" IS NULL OR "
-     "\"project_features\".\"issues_access_level\" IN (20, 30)) AND \"projects\".\"archived\" = FALSE AND "
-     "(\"issues\".\"state_id\" IN (1)) ORDER BY \"issues\".\"created_at\" DESC, \"issues\".\"id\" DESC LIMIT 20 OFFSET 0"},
+     "\"project_features\".\"issues_access_level\" IN (20, 30)) AND \"projects\".\"archived\" = "
+     "FALSE AND "
+     "(\"issues\".\"state_id\" IN (1)) ORDER BY \"issues\".\"created_at\" DESC, \"issues\".\"id\" "
+     "DESC LIMIT 20 OFFSET 0"},
 };
 
 struct bench {
@@ -58,11 +77,21 @@ struct bench {
     int serial;
 };
 
-typedef bool look_up(struct router *, const char *, size_t, const struct lexing *, bool, struct query **,
-                     struct error *);
+typedef bool look_up(struct router *, const char *, size_t, const struct lexing *, bool,
+                     struct query **, struct error *);
 
 /* What is measured; each ratio is to the parse of the same texts in the same round. */
-enum figure { PARSE, UNSEEN, UNSEEN_RATIO, SHAPE, SHAPE_RATIO, KNOWN, KNOWN_RATIO, CACHED, FIGURES };
+enum figure {
+    PARSE,
+    UNSEEN,
+    UNSEEN_RATIO,
+    SHAPE,
+    SHAPE_RATIO,
+    KNOWN,
+    KNOWN_RATIO,
+    CACHED,
+    FIGURES
+};
 
 static double cpu_now(void) {
     struct timespec now;
@@ -158,7 +187,8 @@ static double decide_again(struct bench *bench) {
     return (cpu_now() - begun) / HITS;
 }
 
-static void measure_round(struct bench *bench, const char *format, int round, double figures[FIGURES][ROUNDS_MAX]) {
+static void measure_round(struct bench *bench, const char *format, int round,
+                          double figures[FIGURES][ROUNDS_MAX]) {
     double parse;
     fill_texts(bench, format, "%09d");
     parse = figures[PARSE][round] = parse_all(bench);
@@ -184,7 +214,10 @@ static void measure(struct bench *bench, const char *name, const char *format, i
     printf("%-12s %6zu", name, bench->length);
     for (int figure = 0; figure < FIGURES; figure++) {
         bool ratio = figure == UNSEEN_RATIO || figure == SHAPE_RATIO || figure == KNOWN_RATIO;
-        printf(ratio ? " %6.2f" : figure == CACHED ? " %8.3f" : " %8.2f", median(figures[figure], rounds));
+        printf(ratio              ? " %6.2f"
+               : figure == CACHED ? " %8.3f"
+                                  : " %8.2f",
+               median(figures[figure], rounds));
     }
     putchar('\n');
 }
@@ -199,8 +232,8 @@ int main(int argc, char **argv) {
     bench.texts = calloc(TEXTS, sizeof *bench.texts);
     if (!bench.texts)
         return 2;
-    printf("%-12s %6s %8s %8s %6s %8s %6s %8s %6s %8s\n", "query", "bytes", "parse us", "new text", "ratio", "new shape",
-           "ratio", "known", "ratio", "cached");
+    printf("%-12s %6s %8s %8s %6s %8s %6s %8s %6s %8s\n", "query", "bytes", "parse us", "new text",
+           "ratio", "new shape", "ratio", "known", "ratio", "cached");
     for (size_t q = 0; q < sizeof queries / sizeof *queries; q++)
         if (argc < 3 || strcmp(argv[2], queries[q].name) == 0)
             measure(&bench, queries[q].name, queries[q].text, rounds);
