@@ -91,6 +91,7 @@ void portal_enter(struct portal **table, const char *name, struct prepared *prep
     }
     portal->prepared = prepared_ref(prepared);
     portal->database = database;
+    portal->done = false;
 }
 
 void portal_clear(struct portal **table) {

@@ -41,6 +41,7 @@ struct portal {
     char *name;
     struct prepared *prepared; /* reference */
     int database;              /* logical; -1 where local */
+    bool done;                 /* local: it ran, and can't again */
     UT_hash_handle hh;
 };
 

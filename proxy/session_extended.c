@@ -61,23 +61,25 @@ struct request *extended_forward(struct session *s, struct link *link, enum requ
     return request;
 }
 
-static bool leaves_failed_block(const struct statement *statement) {
-    return statement != NULL && statement_leaves_failed_block(statement);
+/* What may be done although the block failed: its end; and an empty text may be parsed, no more. */
+static bool runs_in_failed_block(const struct query *query, enum request_kind kind) {
+    if (query == NULL || query->count > 1)
+        return false;
+    return query->count == 0 ? kind == REQUEST_PARSE
+                             : statement_leaves_failed_block(&query->statements[0]);
 }
 
-/* 25P02, or the loss of a link within the transaction. USE_FAILED: the client has got the error;
- * USE_ANSWERED: the message went to a database that will refuse it in its own words. */
-enum use extended_check_transaction(struct session *s, const struct statement *statement,
-                                    enum request_kind kind, size_t length) {
+enum use extended_check_transaction(struct session *s, const struct query *query,
+                                    database_set known_on, enum request_kind kind, size_t length) {
     bool failed = session_block_status(s->routing) == BLOCK_FAILED;
-    if ((s->block_lost < 0 && !failed) || leaves_failed_block(statement))
+    if ((s->block_lost < 0 && !failed) || runs_in_failed_block(query, kind))
         return USE_READY;
     if (session_wait_drained(s) == PROGRESS_WAIT) /* errors keep their place among the answers */
         return USE_WAIT;
     if (session_tell_block_lost(s))
         return USE_FAILED;
     struct link *link = session_failed_link(s);
-    if (link == NULL) {
+    if (link == NULL || !(known_on >> link->physical & 1)) {
         reply_aborted(s);
         return USE_FAILED;
     }
@@ -112,9 +114,15 @@ static bool noted_when_sent(const struct statement *statement) {
     }
 }
 
-static enum progress execute_local(struct session *s, const struct portal *portal, size_t length) {
+static enum progress execute_local(struct session *s, struct portal *portal, size_t length) {
     if (session_wait_drained(s) == PROGRESS_WAIT)
         return PROGRESS_WAIT;
+    if (portal->done) {
+        snprintf(s->message, sizeof s->message, "portal \"%s\" cannot be run", portal->name);
+        reply_error(s, "55000", s->message, NULL, NULL);
+        return extended_refused(s, length);
+    }
+    portal->done = true;
     script_start(s, query_ref(portal->prepared->query), true);
     stream_consume(&s->client, length);
     return PROGRESS_DONE;
@@ -180,6 +188,11 @@ int session_portal_database(struct session *s, const char *name) {
     return database >= 0 ? database : session_default_database(s->routing);
 }
 
+/* The physical database that has the portal. */
+static database_set portal_home(const struct session *s, const struct portal *portal) {
+    return portal->database >= 0 ? database_bit(session_physical(s, portal->database)) : 0;
+}
+
 enum progress session_on_execute(struct session *s, const uint8_t *body, size_t body_length,
                                  size_t length) {
     struct execute_message execute;
@@ -191,8 +204,11 @@ enum progress session_on_execute(struct session *s, const uint8_t *body, size_t 
     if (extended_behind_barrier(s))
         return PROGRESS_WAIT;
     struct portal *portal = portal_find(s->portals, execute.portal);
-    enum use use = extended_check_transaction(
-        s, portal != NULL ? prepared_statement(portal->prepared) : NULL, REQUEST_EXECUTE, length);
+    enum use use =
+        portal == NULL
+            ? extended_check_transaction(s, NULL, KNOWN_ANYWHERE, REQUEST_EXECUTE, length)
+            : extended_check_transaction(s, portal->prepared->query, portal_home(s, portal),
+                                         REQUEST_EXECUTE, length);
     if (use == USE_READY && portal != NULL && portal->database < 0)
         return execute_local(s, portal, length);
     if (use == USE_READY && portal != NULL)

@@ -211,9 +211,12 @@ int session_portal_database(struct session *s, const char *name);
 struct request *extended_forward(struct session *s, struct link *link, enum request_kind kind,
                                  size_t length);
 /* 25P02, or the loss of a link within the transaction. USE_FAILED: the client has got the error;
- * USE_ANSWERED: the message went to a database that will refuse it in its own words. */
-enum use extended_check_transaction(struct session *s, const struct statement *statement,
-                                    enum request_kind kind, size_t length);
+ * USE_ANSWERED: the message went to a database that will refuse it in its own words. `query`: what
+ * the message is about, NULL where nobody knows it; `known_on`: the physical databases that do, of
+ * which one can refuse it. */
+#define KNOWN_ANYWHERE (~(database_set)0)
+enum use extended_check_transaction(struct session *s, const struct query *query,
+                                    database_set known_on, enum request_kind kind, size_t length);
 
 /* -- session_script.c -------------------------------------------------------------------------- */
 void script_start(struct session *s, struct query *query_take, bool extended);

@@ -33,7 +33,7 @@ static enum use place_parse(struct session *s, const char *name, const struct pr
     const struct query *query = s->query;
     const struct statement *statement = query->count == 1 ? &query->statements[0] : NULL,
                            *effective;
-    enum use use = extended_check_transaction(s, statement, REQUEST_PARSE, length);
+    enum use use = extended_check_transaction(s, query, KNOWN_ANYWHERE, REQUEST_PARSE, length);
     if (use != USE_READY)
         return use;
     int taken = -1;
@@ -251,8 +251,10 @@ static enum progress bind_here(struct session *s, const struct bind_message *bin
 /* `prepared` NULL: no statement of that name is known. */
 static enum progress bind_prepared(struct session *s, const struct bind_message *bind,
                                    struct prepared *prepared, size_t length) {
-    enum use use = extended_check_transaction(
-        s, prepared != NULL ? prepared_statement(prepared) : NULL, REQUEST_BIND, length);
+    enum use use = prepared == NULL
+                       ? extended_check_transaction(s, NULL, KNOWN_ANYWHERE, REQUEST_BIND, length)
+                       : extended_check_transaction(s, prepared->query, prepared->prepared_on,
+                                                    REQUEST_BIND, length);
     if (use == USE_ANSWERED)
         return PROGRESS_DONE;
     if (use == USE_WAIT)

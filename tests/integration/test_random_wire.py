@@ -343,6 +343,15 @@ FOUND = {
     "a parameter set on the second database in a pipeline over both": [
         step(*pipeline(cycle("SELECT id FROM notes"), cycle("SELECT id FROM ci_builds"),
                        cycle("SET TIME ZONE 'Europe/Berlin'")))],
+    "a portal of a transaction verb, twice": [
+        step(*pipeline(cycle("BEGIN"), cycle("SAVEPOINT a"))),
+        step(*pipeline(wire.parse("", "RELEASE a"), wire.bind(), wire.execute(), wire.execute()))],
+    "a statement of the other database, and nothing, in a failed block": [
+        step(*pipeline(wire.parse("s", "SELECT id FROM ci_builds WHERE id > $1::int"))),
+        step(*map(wire.query, ("BEGIN", "SELECT 1 / (n - n) FROM notes"))),
+        step(*pipeline(wire.bind("", "s", ["3"]))), step(*pipeline(cycle("")))],
+    "nothing in a block that failed without a server": [
+        step(*map(wire.query, ("BEGIN", "ROLLBACK TO nowhere"))), step(*pipeline(cycle("")))],
     "BEGIN whose characteristics come too late in a pipeline, and another": [
         step(*pipeline(cycle("SELECT id FROM notes"), cycle("BEGIN ISOLATION LEVEL REPEATABLE READ"))),
         step(*pipeline(cycle("BEGIN"), cycle("SELECT id FROM notes"), cycle("COMMIT")))],
