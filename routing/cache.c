@@ -24,7 +24,7 @@ struct cache {
     struct entry **buckets;
     size_t bucket_count; /* a power of two */
     struct entry *newest, *oldest;
-    uint32_t *seen; /* by one half of a key's hash, of the last such key a part of the other */
+    uint32_t *seen;    /* by one half of a key's hash, of the last such key a part of the other */
     size_t seen_count; /* a power of two */
 };
 
@@ -84,14 +84,16 @@ void cache_free(struct cache *cache) {
     free(cache);
 }
 
-struct cache_key cache_key_of(const struct cache *cache, const char *text, size_t length, unsigned flags) {
+struct cache_key cache_key_of(const struct cache *cache, const char *text, size_t length,
+                              unsigned flags) {
     XXH128_hash_t hash = XXH3_128bits_withSecret(text, length, cache->secret, CACHE_SECRET_SIZE);
-    return (struct cache_key){.text = text, .length = length, .hash = {hash.low64, hash.high64}, .flags = flags};
+    return (struct cache_key){
+        .text = text, .length = length, .hash = {hash.low64, hash.high64}, .flags = flags};
 }
 
 static bool cache_key_equal(const struct cache_key *a, const struct cache_key *b) {
-    return a->hash[0] == b->hash[0] && a->hash[1] == b->hash[1] && a->flags == b->flags && a->length == b->length &&
-           memcmp(a->text, b->text, a->length) == 0;
+    return a->hash[0] == b->hash[0] && a->hash[1] == b->hash[1] && a->flags == b->flags &&
+           a->length == b->length && memcmp(a->text, b->text, a->length) == 0;
 }
 
 struct query *cache_find(struct cache *cache, const struct cache_key *key) {
@@ -130,7 +132,8 @@ static void cache_double_buckets(struct cache *cache) {
     }
 }
 
-void cache_put(struct cache *cache, const struct cache_key *key, struct query *query, size_t bytes) {
+void cache_put(struct cache *cache, const struct cache_key *key, struct query *query,
+               size_t bytes) {
     size_t text_size = key->text == query->text ? 0 : key->length;
     bytes += sizeof(struct entry) + text_size;
     if (bytes > cache->limit / 8) {

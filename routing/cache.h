@@ -27,7 +27,8 @@ struct cache_key {
     uint64_t hash[2];
     unsigned flags;
 };
-struct cache_key cache_key_of(const struct cache *cache, const char *text, size_t length, unsigned flags);
+struct cache_key cache_key_of(const struct cache *cache, const char *text, size_t length,
+                              unsigned flags);
 
 /* The query, borrowed until the next cache_put(), or NULL. Counts as used. */
 struct query *cache_find(struct cache *cache, const struct cache_key *key);

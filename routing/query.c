@@ -76,7 +76,8 @@ static size_t statement_bytes(const struct statement_facts *facts) {
     for (size_t i = 0; i < facts->literal_count; i++) {
         bytes += text_bytes(facts->literals[i]);
     }
-    return bytes + text_bytes(facts->name) + text_bytes(facts->value) + text_bytes(facts->hint_database);
+    return bytes + text_bytes(facts->name) + text_bytes(facts->value) +
+           text_bytes(facts->hint_database);
 }
 
 /* Where a query's parts go: what needs alignment from the front, strings from the back. */
@@ -105,7 +106,8 @@ static const char *pack_text(struct packing *packing, const char *text) {
     return memcpy(packing->back, text, size);
 }
 
-static const char *const *pack_names(struct packing *packing, const char *const *names, size_t count) {
+static const char *const *pack_names(struct packing *packing, const char *const *names,
+                                     size_t count) {
     const char **to = pack(packing, NULL, count, sizeof *to);
     for (size_t i = 0; i < count; i++) {
         to[i] = pack_text(packing, names[i]);
@@ -148,7 +150,8 @@ static void classify_statement(struct packing *packing, struct statement *statem
 struct query *query_new(const struct query_source *source, const struct settings *settings) {
     size_t count = source->facts->count;
     size_t text_size = source->is_shape ? 1 : source->length + 1;
-    size_t bytes = sizeof(struct query) + text_size + text_bytes(source->parse_error) + QUERY_ALIGNMENT;
+    size_t bytes =
+        sizeof(struct query) + text_size + text_bytes(source->parse_error) + QUERY_ALIGNMENT;
     for (size_t i = 0; i < count; i++) {
         bytes += statement_bytes(&source->facts->statements[i]);
     }
@@ -170,7 +173,8 @@ struct query *query_new(const struct query_source *source, const struct settings
         pack(&packing, source->facts->statements, count, sizeof *query->facts.statements);
     query->facts.count = count;
     for (size_t i = 0; i < count; i++) {
-        query->statements[i] = (struct statement){.facts = &query->facts.statements[i], .query = query};
+        query->statements[i] =
+            (struct statement){.facts = &query->facts.statements[i], .query = query};
         pack_facts(&packing, &query->facts.statements[i], source->is_shape);
         classify_statement(&packing, &query->statements[i], settings);
     }
@@ -181,10 +185,11 @@ struct query *query_new(const struct query_source *source, const struct settings
 bool query_has_shape(const struct query_facts *facts) {
     for (size_t i = 0; i < facts->count; i++) {
         enum statement_kind kind = facts->statements[i].kind;
-        bool plain = kind == KIND_SELECT || kind == KIND_INSERT || kind == KIND_UPDATE || kind == KIND_DELETE ||
-                     kind == KIND_MERGE;
-        if (!plain || (facts->statements[i].flags & (STATEMENT_CONSTANTS | STATEMENT_CATALOG | STATEMENT_SET_CONFIG |
-                                                     STATEMENT_TEMPORARY)) != 0)
+        bool plain = kind == KIND_SELECT || kind == KIND_INSERT || kind == KIND_UPDATE ||
+                     kind == KIND_DELETE || kind == KIND_MERGE;
+        if (!plain ||
+            (facts->statements[i].flags & (STATEMENT_CONSTANTS | STATEMENT_CATALOG |
+                                           STATEMENT_SET_CONFIG | STATEMENT_TEMPORARY)) != 0)
             return false;
     }
     return facts->count > 0;

@@ -1,6 +1,6 @@
-/* facts_parse() in two steps, for who can tell after the first that the second is not needed, and in
- * memory that is used again for the next text. One reading belongs to one caller; the parser's part
- * needs a thread with a big stack. */
+/* facts_parse() in two steps, for who can tell after the first that the second is not needed, and
+ * in memory that is used again for the next text. One reading belongs to one caller; the parser's
+ * part needs a thread with a big stack. */
 #ifndef PGINTERLOCK_READING_H
 #define PGINTERLOCK_READING_H
 
@@ -15,13 +15,13 @@ struct reading {
     struct prescan prescan;
 };
 
-/* Everything but the parser. False: the text must not reach a database; `error` is for the client. Fills in
- * `shape` unless it is NULL. */
-bool reading_scan(struct reading *reading, bool check_utf8, struct shape *shape, struct error *error)
-    __attribute__((warn_unused_result));
+/* Everything but the parser. False: the text must not reach a database; `error` is for the client.
+ * Fills in `shape` unless it is NULL. */
+bool reading_scan(struct reading *reading, bool check_utf8, struct shape *shape,
+                  struct error *error) __attribute__((warn_unused_result));
 
-/* The rest: facts that live as long as reading->arena. `error` as reading_scan() left it, or what the parser
- * objected to. */
+/* The rest: facts that live as long as reading->arena. `error` as reading_scan() left it, or what
+ * the parser objected to. */
 void reading_parse(const struct reading *reading, struct query_facts *out, struct error *error);
 
 #endif

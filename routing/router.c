@@ -11,7 +11,9 @@
 #include <sys/random.h>
 
 enum {
-    CACHED_LENGTH_MAX = 64 * 1024, /* a longer text is hardly ever sent twice, and hashing it costs more than is won */
+    CACHED_LENGTH_MAX =
+        64 *
+        1024, /* a longer text is hardly ever sent twice, and hashing it costs more than is won */
     SHAPED_LENGTH_MAX = 1024 * 1024,
     FACTS_ROOM = 16 * 1024, /* kept for the next text; what a text needs more is given back */
     SCRATCH_ROOM = 64 * 1024,
@@ -54,21 +56,26 @@ const struct settings *router_settings(const struct router *router) {
 enum { FLAG_CONFORMING = 1, FLAG_UTF8 = 2, FLAG_SHAPE = 4 }; /* of cache entries */
 
 static unsigned lexing_flags(const struct lexing *lexing, bool check_utf8) {
-    return (lexing->standard_conforming_strings ? FLAG_CONFORMING : 0U) | (check_utf8 ? FLAG_UTF8 : 0U);
+    return (lexing->standard_conforming_strings ? FLAG_CONFORMING : 0U) |
+           (check_utf8 ? FLAG_UTF8 : 0U);
 }
 
 static struct reading begin_reading(struct router *router, const char *text, size_t length,
                                     const struct lexing *lexing) {
     arena_reset(router->facts);
     arena_reset(router->scratch);
-    return (struct reading){
-        .text = text, .length = length, .lexing = lexing, .arena = router->facts, .scratch = router->scratch};
+    return (struct reading){.text = text,
+                            .length = length,
+                            .lexing = lexing,
+                            .arena = router->facts,
+                            .scratch = router->scratch};
 }
 
-/* What a scanned text says, and where it came before, into the cache: under its shape, if it has one, else under the
- * text itself. A key without a text stands for what is not to be kept. */
-static struct query *read_query(struct router *router, const struct reading *reading, struct cache_key *key,
-                                struct cache_key *shape_key, struct error *error) {
+/* What a scanned text says, and where it came before, into the cache: under its shape, if it has
+ * one, else under the text itself. A key without a text stands for what is not to be kept. */
+static struct query *read_query(struct router *router, const struct reading *reading,
+                                struct cache_key *key, struct cache_key *shape_key,
+                                struct error *error) {
     struct query_facts facts;
     reading_parse(reading, &facts, error);
     bool is_shape = shape_key->text != NULL && query_has_shape(&facts);
@@ -78,6 +85,8 @@ static struct query *read_query(struct router *router, const struct reading *rea
                                   .parse_error = error->text[0] != '\0' ? error->text : NULL,
                                   .is_shape = is_shape};
     struct query *query = query_new(&source, router->settings);
+    arena_reset(router->facts); /* a big text's memory is not kept until the next one comes */
+    arena_reset(router->scratch);
     struct cache_key *wanted = is_shape ? shape_key : key;
     if (wanted->text != NULL && cache_wants(router->cache, wanted)) {
         if (!is_shape)
@@ -87,8 +96,9 @@ static struct query *read_query(struct router *router, const struct reading *rea
     return query;
 }
 
-bool router_query(struct router *router, const char *text, size_t length, const struct lexing *lexing, bool check_utf8,
-                  struct query **out, struct error *error) {
+bool router_query(struct router *router, const char *text, size_t length,
+                  const struct lexing *lexing, bool check_utf8, struct query **out,
+                  struct error *error) {
     struct cache_key key = {.text = NULL}, no_shape = {.text = NULL};
     if (length <= CACHED_LENGTH_MAX) {
         key = cache_key_of(router->cache, text, length, lexing_flags(lexing, check_utf8));
@@ -114,8 +124,9 @@ static char *shape_room(struct router *router, size_t length) {
     return router->shape;
 }
 
-bool router_query_shape(struct router *router, const char *text, size_t length, const struct lexing *lexing,
-                        bool check_utf8, struct query **out, struct error *error) {
+bool router_query_shape(struct router *router, const char *text, size_t length,
+                        const struct lexing *lexing, bool check_utf8, struct query **out,
+                        struct error *error) {
     if (length > SHAPED_LENGTH_MAX)
         return router_query(router, text, length, lexing, check_utf8, out, error);
     unsigned flags = lexing_flags(lexing, check_utf8);

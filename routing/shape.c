@@ -18,7 +18,8 @@ bool shape_exists(const struct shape *shape) {
 
 /* Whether a comment may be a permit or a hint: they all have one of these words. */
 static bool may_be_hint(const char *text, size_t length) {
-    return memmem(text, length, "allow_cross", 11) != NULL || memmem(text, length, "database", 8) != NULL;
+    return memmem(text, length, "allow_cross", 11) != NULL ||
+           memmem(text, length, "database", 8) != NULL;
 }
 
 static void copy_until(struct shape *shape, const char *text, size_t end) {
@@ -41,7 +42,8 @@ static size_t skip_digits(const char *text, size_t i, size_t end) {
     return i;
 }
 
-/* Digits with a point and an exponent and nothing else: every version of PostgreSQL reads it as one number. */
+/* Digits with a point and an exponent and nothing else: every version of PostgreSQL reads it as one
+ * number. */
 static bool number_is_plain(const char *text, size_t i, size_t end) {
     i = skip_digits(text, i, end);
     if (i < end && text[i] == '.')
@@ -58,7 +60,8 @@ static bool number_is_plain(const char *text, size_t i, size_t end) {
 }
 
 static bool is_unicode_escaped(const char *text, const struct token *token) {
-    return token->end - token->start > 2 && (text[token->start] | 0x20) == 'u' && text[token->start + 1] == '&';
+    return token->end - token->start > 2 && (text[token->start] | 0x20) == 'u' &&
+           text[token->start + 1] == '&';
 }
 
 static void add_constant(struct shape *shape, const char *text, const struct token *token) {
@@ -130,7 +133,8 @@ static void add_punctuation(struct shape *shape, const char *text, const struct 
 }
 
 static void add_comment(struct shape *shape, const char *text, const struct token *token) {
-    if (token->kind == TOKEN_BLOCK_COMMENT && may_be_hint(text + token->start, token->end - token->start))
+    if (token->kind == TOKEN_BLOCK_COMMENT &&
+        may_be_hint(text + token->start, token->end - token->start))
         shape->place = SHAPE_OTHER; /* stays, as any token */
     else
         replace(shape, text, token, ' ');

@@ -1,16 +1,19 @@
-/* A text without its constants: what texts have in common that differ only in literals, so that one decision serves
- * all of them.
+/* A text without its constants: what texts have in common that differ only in literals, so that one
+ * decision serves all of them.
  *
- *     SELECT * FROM a WHERE id IN (1, 2, 3) AND b = 'x'   →   SELECT * FROM a WHERE id IN (•) AND b = •
+ *     SELECT * FROM a WHERE id IN (1, 2, 3) AND b = 'x'   →   SELECT * FROM a WHERE id IN (•) AND b
+ * = •
  *
- * Numbers and strings become one mark, a list of them too, and so do rows of them alone; comments become a space,
- * except those that could be a permit or a hint. Everything else stays byte for byte. The mark is the byte 1, which no
- * valid text has outside of quotes, so that it is never taken for an operator such as `?`.
+ * Numbers and strings become one mark, a list of them too, and so do rows of them alone; comments
+ * become a space, except those that could be a permit or a hint. Everything else stays byte for
+ * byte. The mark is the byte 1, which no valid text has outside of quotes, so that it is never
+ * taken for an operator such as `?`.
  *
- * Two texts of one shape are cut into the same tokens but for their constants. Where that could be otherwise, or where
- * a constant is more than a value, a text has no shape: numbers that run into a word (PostgreSQL up to 14 takes
- * `1from` for two tokens, 16 takes `1_0` and `0x1` for numbers), everything with U& (what UESCAPE names changes the
- * name), control characters. Token by token, so that who reads a text for other reasons need not do so twice. */
+ * Two texts of one shape are cut into the same tokens but for their constants. Where that could be
+ * otherwise, or where a constant is more than a value, a text has no shape: numbers that run into a
+ * word (PostgreSQL up to 14 takes `1from` for two tokens, 16 takes `1_0` and `0x1` for numbers),
+ * everything with U& (what UESCAPE names changes the name), control characters. Token by token, so
+ * that who reads a text for other reasons need not do so twice. */
 #ifndef PGINTERLOCK_SHAPE_H
 #define PGINTERLOCK_SHAPE_H
 
@@ -24,18 +27,19 @@ enum shape_place {
     SHAPE_OPEN,
     SHAPE_ROW_CONSTANT,
     SHAPE_ROW_COMMA,
-    SHAPE_ROW,         /* closed */
-    SHAPE_BETWEEN,     /* a comma after a row */
-    SHAPE_AGAIN,       /* the parenthesis of one more row */
+    SHAPE_ROW,     /* closed */
+    SHAPE_BETWEEN, /* a comma after a row */
+    SHAPE_AGAIN,   /* the parenthesis of one more row */
     SHAPE_AGAIN_CONSTANT,
     SHAPE_AGAIN_COMMA,
 };
 
 struct shape {
-    char *out;      /* borrowed; room for shape_bound() bytes */
-    size_t length;  /* written so far */
-    size_t from;    /* where in the text what is not yet written begins */
-    size_t kept;    /* length of the output up to the last mark or row, to which more of its list adds nothing */
+    char *out;     /* borrowed; room for shape_bound() bytes */
+    size_t length; /* written so far */
+    size_t from;   /* where in the text what is not yet written begins */
+    size_t kept; /* length of the output up to the last mark or row, to which more of its list adds
+                    nothing */
     size_t row_end; /* the same behind the last row */
     enum shape_place place;
     bool constants; /* there is one at all */
@@ -50,7 +54,8 @@ void shape_begin(struct shape *shape, char *out);
 /* The text's tokens one after another, TOKEN_END too. */
 void shape_add(struct shape *shape, const char *text, const struct token *token);
 
-/* After TOKEN_END: whether the text has a shape. It has none without constants, and is then best looked up as it is. */
+/* After TOKEN_END: whether the text has a shape. It has none without constants, and is then best
+ * looked up as it is. */
 bool shape_exists(const struct shape *shape);
 
 #endif

@@ -1,6 +1,7 @@
-/* Any bytes as a query text whose decision serves other texts of its shape: with every constant replaced by another,
- * lists of them made longer and comments changed, it must still have that shape and say the same of tables, functions
- * and all else. The first byte says how strings are read, the second which constants take the place of others. */
+/* Any bytes as a query text whose decision serves other texts of its shape: with every constant
+ * replaced by another, lists of them made longer and comments changed, it must still have that
+ * shape and say the same of tables, functions and all else. The first byte says how strings are
+ * read, the second which constants take the place of others. */
 #include "routing/facts.h"
 #include "routing/query.h"
 #include "routing/shape.h"
@@ -29,13 +30,14 @@ static void append(struct text *text, const char *bytes, size_t length) {
     text->bytes[text->length] = '\0';
 }
 
-static void append_one_of(struct text *text, const char *const *choices, size_t count, unsigned choice) {
+static void append_one_of(struct text *text, const char *const *choices, size_t count,
+                          unsigned choice) {
     const char *chosen = choices[choice % count];
     append(text, chosen, strlen(chosen));
 }
 
-#define ONE_OF(text, choice, ...)                                                                                      \
-    append_one_of(text, (const char *const[]){__VA_ARGS__},                                                            \
+#define ONE_OF(text, choice, ...)                                                                  \
+    append_one_of(text, (const char *const[]){__VA_ARGS__},                                        \
                   sizeof((const char *const[]){__VA_ARGS__}) / sizeof(char *), choice)
 
 /* Where the grammar wants an integer it wants a small one. */
@@ -46,7 +48,8 @@ static bool is_integer(const char *token, size_t length) {
     return length < 10;
 }
 
-static void append_constant(struct text *out, const char *text, const struct token *token, unsigned choice) {
+static void append_constant(struct text *out, const char *text, const struct token *token,
+                            unsigned choice) {
     const char *from = text + token->start;
     char first = from[0];
     if (token->kind == TOKEN_NUMBER && is_integer(from, token->end - token->start))
@@ -75,8 +78,8 @@ static struct text vary(const char *text, size_t length, bool conforming, unsign
     bool listed = false; /* behind a constant and a comma */
     lexer_init(&lexer, text, length, conforming);
     for (lexer_next(&lexer, &token); token.kind != TOKEN_END; lexer_next(&lexer, &token)) {
-        bool constant =
-            token.kind == TOKEN_NUMBER || token.kind == TOKEN_STRING || token.kind == TOKEN_DOLLAR_STRING;
+        bool constant = token.kind == TOKEN_NUMBER || token.kind == TOKEN_STRING ||
+                        token.kind == TOKEN_DOLLAR_STRING;
         bool comment = token.kind == TOKEN_BLOCK_COMMENT || token.kind == TOKEN_LINE_COMMENT;
         append(&out, text + from, token.start - from);
         from = token.end;
@@ -96,7 +99,8 @@ static struct text vary(const char *text, size_t length, bool conforming, unsign
             append(&out, text + token.start, token.end - token.start);
         }
         if (!comment) {
-            bool after = before == TOKEN_NUMBER || before == TOKEN_STRING || before == TOKEN_DOLLAR_STRING;
+            bool after =
+                before == TOKEN_NUMBER || before == TOKEN_STRING || before == TOKEN_DOLLAR_STRING;
             listed = after && token.kind == TOKEN_PUNCTUATION && text[token.start] == ',';
             before = token.kind;
         }
@@ -124,9 +128,11 @@ static bool same(const char *a, const char *b) {
     return a == NULL || b == NULL ? a == b : strcmp(a, b) == 0;
 }
 
-static void require_same_statement(const struct statement_facts *a, const struct statement_facts *b) {
+static void require_same_statement(const struct statement_facts *a,
+                                   const struct statement_facts *b) {
     require(a->kind == b->kind && a->inner_kind == b->inner_kind && a->flags == b->flags);
-    require(same(a->name, b->name) && same(a->value, b->value) && same(a->hint_database, b->hint_database));
+    require(same(a->name, b->name) && same(a->value, b->value) &&
+            same(a->hint_database, b->hint_database));
     require(a->table_count == b->table_count && a->function_count == b->function_count);
     require(a->foreign_key_count == b->foreign_key_count && a->literal_count == b->literal_count);
     for (size_t i = 0; i < a->table_count; i++) {
@@ -138,13 +144,15 @@ static void require_same_statement(const struct statement_facts *a, const struct
         require(same(a->functions[i], b->functions[i]));
 }
 
-static void check_variant(const char *text, size_t length, const struct lexing *lexing, const struct query_facts *facts,
-                          const struct shape *shape, unsigned choice) {
+static void check_variant(const char *text, size_t length, const struct lexing *lexing,
+                          const struct query_facts *facts, const struct shape *shape,
+                          unsigned choice) {
     bool conforming = lexing->standard_conforming_strings;
     struct text other = vary(text, length, conforming, choice);
     struct shape other_shape;
     require(write_shape(other.bytes, other.length, conforming, &other_shape));
-    require(shape->length == other_shape.length && memcmp(shape->out, other_shape.out, shape->length) == 0);
+    require(shape->length == other_shape.length &&
+            memcmp(shape->out, other_shape.out, shape->length) == 0);
     struct query_facts other_facts;
     struct error error;
     require(facts_parse(other.bytes, other.length, lexing, false, &other_facts, &error));

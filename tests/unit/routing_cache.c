@@ -139,7 +139,8 @@ static void a_key_need_not_be_the_query_s_text(void **unused) {
 static void what_came_before_is_wanted(void **unused) {
     (void)unused;
     struct cache *cache = cache_new(100000, secret);
-    struct cache_key first = cache_key_of(cache, "SELECT 1", 8, 0), second = cache_key_of(cache, "SELECT 2", 8, 0);
+    struct cache_key first = cache_key_of(cache, "SELECT 1", 8, 0),
+                     second = cache_key_of(cache, "SELECT 2", 8, 0);
     assert_false(cache_wants(cache, &first));
     assert_false(cache_wants(cache, &second));
     assert_true(cache_wants(cache, &first));

@@ -1,4 +1,5 @@
-/* Texts without their constants, and that one decision serves them only where no constant matters. */
+/* Texts without their constants, and that one decision serves them only where no constant matters.
+ */
 #include "routing/shape.h"
 #include "tests/unit/routing_session.h"
 
@@ -34,7 +35,8 @@ static void expect_none(const char *sql) {
 
 static void numbers_and_strings_become_marks(void **unused) {
     (void)unused;
-    expect_shape("SELECT a FROM b WHERE c = 12 AND d='x\'\'y'", "SELECT a FROM b WHERE c = \1 AND d=\1");
+    expect_shape("SELECT a FROM b WHERE c = 12 AND d='x\'\'y'",
+                 "SELECT a FROM b WHERE c = \1 AND d=\1");
     expect_shape("SELECT E'\\'' + $$a;b$$ + 1.5e-3 + B'01' + x'ff' + 'a'\n'b' + 1. + .5",
                  "SELECT \1 + \1 + \1 + \1 + \1 + \1 + \1 + \1");
     expect_shape("SELECT 'x'FROM a", "SELECT \1FROM a");
@@ -44,7 +46,8 @@ static void lists_and_rows_become_one(void **unused) {
     (void)unused;
     expect_shape("SELECT 1 FROM a WHERE b IN (1,2 , 'c',4)", "SELECT \1 FROM a WHERE b IN (\1)");
     expect_shape("SELECT 1 /* c */, /* d */ 2 FROM a", "SELECT \1 FROM a");
-    expect_shape("INSERT INTO a VALUES (1,'x'), (2,'y') ,(3,'z') RETURNING 1", "INSERT INTO a VALUES (\1) RETURNING \1");
+    expect_shape("INSERT INTO a VALUES (1,'x'), (2,'y') ,(3,'z') RETURNING 1",
+                 "INSERT INTO a VALUES (\1) RETURNING \1");
 }
 
 static void what_is_no_list_of_constants_stays(void **unused) {
@@ -58,7 +61,8 @@ static void what_is_no_list_of_constants_stays(void **unused) {
 
 static void names_parameters_operators_and_hints_stay(void **unused) {
     (void)unused;
-    expect_shape("SELECT \"A\".b1 FROM \"A\" WHERE c=$1 AND d=2", "SELECT \"A\".b1 FROM \"A\" WHERE c=$1 AND d=\1");
+    expect_shape("SELECT \"A\".b1 FROM \"A\" WHERE c=$1 AND d=2",
+                 "SELECT \"A\".b1 FROM \"A\" WHERE c=$1 AND d=\1");
     expect_shape("/* database: ci */ SELECT 1 /* id:5 */ -- 7", "/* database: ci */ SELECT \1    ");
     expect_shape("SELECT a ? 'b' FROM c", "SELECT a ? \1 FROM c");
     expect_shape("SELECT a/**/b, 1", "SELECT a b, \1");
@@ -80,8 +84,13 @@ static void a_text_that_is_cut_short_has_no_shape(void **unused) {
 
 static void what_servers_read_in_several_ways_has_no_shape(void **unused) {
     (void)unused;
-    static const char *const texts[] = {"SELECT 1from ci_builds", "SELECT 1.from ci_builds", "SELECT 1e", "SELECT 1e5a",
-                                        "SELECT 1_000", "SELECT 0x10", "SELECT 0b1"};
+    static const char *const texts[] = {"SELECT 1from ci_builds",
+                                        "SELECT 1.from ci_builds",
+                                        "SELECT 1e",
+                                        "SELECT 1e5a",
+                                        "SELECT 1_000",
+                                        "SELECT 0x10",
+                                        "SELECT 0b1"};
     for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++)
         expect_none(texts[i]);
 }
@@ -170,21 +179,27 @@ static void constants_that_name_tables_are_never_served_by_another(void **unused
         {"SELECT CAST('' AS regclass)", "SELECT CAST('ci_builds' AS regclass)"},
         {"SELECT to_regclass('x y')", "SELECT to_regclass('ci_builds')"},
         {"SELECT pg_table_size('x y')", "SELECT pg_table_size('ci_builds')"},
-        {"SELECT has_table_privilege('x y', 'select')", "SELECT has_table_privilege('ci_builds', 'select')"},
+        {"SELECT has_table_privilege('x y', 'select')",
+         "SELECT has_table_privilege('ci_builds', 'select')"},
         {"SELECT query_to_xml('select 1', true, true, '')",
          "SELECT query_to_xml('select * from ci_builds', true, true, '')"},
-        {"SELECT 1 FROM pg_class WHERE relname = 'x'", "SELECT 1 FROM pg_class WHERE relname = 'ci_builds'"},
-        {"SELECT set_config('a.b', 'x', false)", "SELECT set_config('pginterlock.database', 'ci', false)"},
-        {"INSERT INTO ci_builds VALUES (nextval(''))", "INSERT INTO ci_builds VALUES (nextval('projects_id_seq'))"},
+        {"SELECT 1 FROM pg_class WHERE relname = 'x'",
+         "SELECT 1 FROM pg_class WHERE relname = 'ci_builds'"},
+        {"SELECT set_config('a.b', 'x', false)",
+         "SELECT set_config('pginterlock.database', 'ci', false)"},
+        {"INSERT INTO ci_builds VALUES (nextval(''))",
+         "INSERT INTO ci_builds VALUES (nextval('projects_id_seq'))"},
         {"DO $$ BEGIN PERFORM 1; END $$", "DO $$ BEGIN DELETE FROM ci_builds; END $$"},
         {"SET a.b = 'x'", "SET a.b = 'y'"},
         {"EXPLAIN SELECT 1", "EXPLAIN SELECT 2"},
-        {"SELECT table_to_xml('x y', true, true, '')", "SELECT table_to_xml('ci_builds', true, true, '')"},
+        {"SELECT table_to_xml('x y', true, true, '')",
+         "SELECT table_to_xml('ci_builds', true, true, '')"},
         {"SELECT * FROM regclass('x y')", "SELECT * FROM regclass('ci_builds')"},
         {"SELECT ARRAY['', 'x']::regclass[]", "SELECT ARRAY['', 'ci_builds']::regclass[]"},
         {"SELECT regclass 'x y'", "SELECT regclass 'ci_builds'"},
         {"SELECT has_table_privilege('x')", "SELECT has_table_privilege('ci_builds', 'select')"},
-        {"SELECT has_column_privilege('x y', 'select')", "SELECT has_column_privilege('ci_builds', 'id', 'select')"},
+        {"SELECT has_column_privilege('x y', 'select')",
+         "SELECT has_column_privilege('ci_builds', 'id', 'select')"},
         {"SELECT 1 INTO TEMP x", "SELECT 2 INTO TEMP x"},
     };
     for (size_t i = 0; i < sizeof pairs / sizeof pairs[0]; i++) {
