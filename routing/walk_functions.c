@@ -7,8 +7,9 @@
 /* Functions that take the name of a relation as a string. */
 struct name_function {
     const char *name;
-    int argument;   /* counted from the front; negative: from the back */
-    unsigned flags; /* TABLE_SEQUENCE where the name is a sequence's, also _USED where its value is */
+    int argument; /* counted from the front; negative: from the back */
+    unsigned
+        flags; /* TABLE_SEQUENCE where the name is a sequence's, also _USED where its value is */
 };
 
 /* Sorted by strcmp. */
@@ -216,7 +217,8 @@ void walk_function(struct walk *walk, const FuncCall *call, const struct scope *
     if (own) {
         names = bsearch(name, name_functions, sizeof name_functions / sizeof *name_functions,
                         sizeof *name_functions, compare_function);
-        if (names) /* also where too few arguments are there: a list of constants may be longer next time */
+        if (names) /* also where too few arguments are there: a list of constants may be longer next
+                      time */
             walk->statement->flags |= STATEMENT_CONSTANTS;
         if (strcmp(name, "set_config") == 0)
             note_set_config(walk, call->args);
