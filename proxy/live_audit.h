@@ -83,7 +83,7 @@ struct live_crossing {
     schema_set schemas;     /* without those that go with everything */
     database_set databases; /* that hold all of them */
     char *tables; /* "projects (gitlab_main), …", cut off where there are many; NULL: none */
-    size_t count;
+    size_t count; /* of the tables told; 0: none is used */
 };
 
 void live_crossing_start(struct live_crossing *crossing);
@@ -91,6 +91,9 @@ void live_crossing_close(struct live_crossing *crossing);
 /* Unclassified tables (-1) are found elsewhere and don't count. */
 void live_crossing_add(struct live_crossing *crossing, const struct classification *c,
                        int gitlab_schema, const char *name);
+/* Adds all that the function `name` uses. */
+void live_crossing_merge(struct live_crossing *crossing, const struct live_crossing *from,
+                         const char *name);
 /* Whether one statement could not use all of them. */
 bool live_crossing_is_apart(const struct live_crossing *crossing, const struct classification *c);
 

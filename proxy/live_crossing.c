@@ -20,21 +20,46 @@ void live_crossing_close(struct live_crossing *crossing) {
     crossing->tables = NULL;
 }
 
+/* Whether the list has the entry already. */
+static bool told(const char *tables, const char *entry) {
+    size_t length = strlen(entry);
+    for (const char *at = tables; at != NULL && (at = strstr(at, entry)) != NULL; at += length)
+        if ((at == tables || at[-1] == ' ') && (at[length] == '\0' || at[length] == ','))
+            return true;
+    return false;
+}
+
+static void tell(struct live_crossing *crossing, const char *entry) {
+    const char *before = crossing->tables != NULL ? crossing->tables : "";
+    if (crossing->count >= TABLES_TOLD || told(crossing->tables, entry))
+        return;
+    char *tables = ++crossing->count == TABLES_TOLD
+                       ? alloc_format("%s and others", before)
+                       : alloc_format("%s%s%s", before, before[0] != '\0' ? ", " : "", entry);
+    free(crossing->tables);
+    crossing->tables = tables;
+}
+
+void live_crossing_merge(struct live_crossing *crossing, const struct live_crossing *from,
+                         const char *name) {
+    if (from->count == 0)
+        return;
+    crossing->schemas |= from->schemas;
+    crossing->databases &= from->databases;
+    char *entry = alloc_format("what %s() uses", name);
+    tell(crossing, entry);
+    free(entry);
+}
+
 void live_crossing_add(struct live_crossing *crossing, const struct classification *c,
                        int gitlab_schema, const char *name) {
     if (gitlab_schema < 0 || classification_schema_is_neutral(c, gitlab_schema))
         return;
     crossing->schemas |= (schema_set)1 << gitlab_schema;
     crossing->databases &= classification_schema_databases(c, gitlab_schema);
-    if (crossing->count++ >= TABLES_TOLD)
-        return;
-    const char *before = crossing->tables != NULL ? crossing->tables : "";
-    char *tables = crossing->count == TABLES_TOLD
-                       ? alloc_format("%s and others", before)
-                       : alloc_format("%s%s%s (%s)", before, before[0] != '\0' ? ", " : "", name,
-                                      classification_schema_name(c, gitlab_schema));
-    free(crossing->tables);
-    crossing->tables = tables;
+    char *entry = alloc_format("%s (%s)", name, classification_schema_name(c, gitlab_schema));
+    tell(crossing, entry);
+    free(entry);
 }
 
 /* Whether one of the schemas lists all the others. */

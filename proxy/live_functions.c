@@ -12,6 +12,8 @@ struct function {
     const char *oid, *schema, *name, *arguments; /* borrowed from the rows */
     bool is_trigger, dynamic, unread;
     struct live_crossing uses;
+    char **calls; /* names of functions that aren't PostgreSQL's own */
+    size_t call_count;
 };
 
 struct functions {
@@ -56,10 +58,13 @@ static void add_statement(struct function *function, const struct classification
                          : classification_lookup(c, table->schema, table->name);
         live_crossing_add(&function->uses, c, schema, table->name);
     }
-    for (size_t i = 0; i < facts->function_count; i++)
-        live_crossing_add(&function->uses, c,
-                          classification_lookup_function(c, facts->functions[i]),
-                          facts->functions[i]);
+    for (size_t i = 0; i < facts->function_count; i++) {
+        const char *name = facts->functions[i];
+        live_crossing_add(&function->uses, c, classification_lookup_function(c, name), name);
+        function->calls =
+            alloc_grow(function->calls, function->call_count, sizeof *function->calls);
+        function->calls[function->call_count++] = alloc_text(name);
+    }
 }
 
 static void read_body(struct function *function, const struct classification *c,
@@ -74,6 +79,34 @@ static void read_body(struct function *function, const struct classification *c,
     for (size_t i = 0; i < facts.count; i++)
         add_statement(function, c, &facts.statements[i]);
     facts_close(&facts);
+}
+
+/* Adds what the called function uses, whichever of that name is meant; true: something was new. */
+static bool add_callee(struct function *function, const struct functions *functions,
+                       const char *name) {
+    bool changed = false;
+    for (size_t i = 0; i < functions->count; i++) {
+        const struct function *callee = &functions->list[i];
+        if (callee == function || strcmp(callee->name, name) != 0 ||
+            (callee->uses.schemas & ~function->uses.schemas) == 0)
+            continue;
+        live_crossing_merge(&function->uses, &callee->uses, name);
+        changed = true;
+    }
+    return changed;
+}
+
+/* What a function uses includes what those that it calls use. Ends, as each round adds a schema. */
+static void follow_calls(struct functions *functions) {
+    bool changed = true;
+    while (changed) {
+        changed = false;
+        for (size_t i = 0; i < functions->count; i++) {
+            struct function *function = &functions->list[i];
+            for (size_t n = 0; n < function->call_count; n++)
+                changed |= add_callee(function, functions, function->calls[n]);
+        }
+    }
 }
 
 static bool read_functions(struct functions *functions, struct live_database *database,
@@ -95,12 +128,18 @@ static bool read_functions(struct functions *functions, struct live_database *da
         live_crossing_start(&function->uses);
         read_body(function, c, PQgetvalue(rows, i, 4));
     }
+    follow_calls(functions);
     return true;
 }
 
 static void functions_close(struct functions *functions) {
-    for (size_t i = 0; i < functions->count; i++)
-        live_crossing_close(&functions->list[i].uses);
+    for (size_t i = 0; i < functions->count; i++) {
+        struct function *function = &functions->list[i];
+        for (size_t n = 0; n < function->call_count; n++)
+            free(function->calls[n]);
+        free(function->calls);
+        live_crossing_close(&function->uses);
+    }
     free(functions->list);
     PQclear(functions->rows);
 }

@@ -176,7 +176,8 @@ static int try_change(struct work *work, struct change *change) {
         count_change(work, change, true);
     else if (strcmp(sqlstate, "55P03") != 0 && strcmp(sqlstate, "40P01") != 0 &&
              strcmp(sqlstate, "40001") != 0)
-        status = complain(work, &error, "connect as the owner of the tables");
+        status = complain(work, &error,
+                          "connect as the owner of the tables, to a server that can be written to");
     free(sql);
     return status;
 }
@@ -243,7 +244,10 @@ static int make_function(struct work *work) {
     struct error error;
     bool made = database_client_run(work->client, sql, sqlstate, &error);
     free(sql);
-    return made ? 0 : complain(work, &error, "connect as a user who may create functions there");
+    return made ? 0
+                : complain(work, &error,
+                           "connect as a user who may create functions there, to a server that can "
+                           "be written to");
 }
 
 static void print_result(const struct work *work, bool locking) {

@@ -125,6 +125,8 @@ def test_functions_are_judged_by_their_bodies(audit):
             BEGIN DELETE FROM ci_builds; UPDATE projects SET name = ''; END $$;
         CREATE FUNCTION atomic() RETURNS bigint LANGUAGE sql BEGIN ATOMIC SELECT count(*) FROM projects; END;
         CREATE PROCEDURE far() LANGUAGE plpgsql AS $$ BEGIN TRUNCATE ci_builds; END $$;
+        CREATE FUNCTION calls_both() RETURNS void LANGUAGE plpgsql AS $$ BEGIN PERFORM both_sql(); END $$;
+        CREATE FUNCTION calls_on() RETURNS void LANGUAGE plpgsql AS $$ BEGIN PERFORM calls_both(); PERFORM calls_on(); END $$;
         CREATE FUNCTION told() RETURNS void LANGUAGE sql AS 'DELETE FROM ci_builds';
         CREATE FUNCTION wrongly_told() RETURNS void LANGUAGE sql AS 'DELETE FROM projects';
         CREATE FUNCTION dynamic(t text) RETURNS void LANGUAGE plpgsql AS $$ BEGIN EXECUTE 'DELETE FROM ' || t; END $$;""")
@@ -132,6 +134,7 @@ def test_functions_are_judged_by_their_bodies(audit):
                                              "functions": {"told": "gitlab_ci", "wrongly_told": "gitlab_ci"}})
     assert {line["object"]: line["severity"] for line in audit("function")} == {
         "public.both_sql()": "problem", "public.both_plpgsql(n integer)": "problem", "public.far()": "problem",
+        "public.calls_both()": "problem", "public.calls_on()": "problem",
         "public.wrongly_told()": "problem", "public.dynamic(t text)": "note"}
 
 
