@@ -131,10 +131,12 @@ static void summarize(const struct linting *l) {
         fprintf(stderr, " (%" PRIu64 " more are not listed)", dropped);
     }
     if (l->check.unread > 0) {
-        fprintf(stderr, "; %" PRIu64 " statements could not be read", l->check.unread);
+        fprintf(stderr, "; %" PRIu64 " text%s could not be read", l->check.unread,
+                l->check.unread == 1 ? "" : "s");
     }
     if (l->log.sink.skipped > 0) {
-        fprintf(stderr, "; %zu lines are no part of a log's record", l->log.sink.skipped);
+        fprintf(stderr, "; %zu line%s skipped that are no part of a record", l->log.sink.skipped,
+                l->log.sink.skipped == 1 ? "" : "s");
     }
     fputc('\n', stderr);
 }

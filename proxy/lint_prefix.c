@@ -227,20 +227,31 @@ static bool match_after(struct matching *m, size_t item, size_t at) {
     return false;
 }
 
-static bool match_field(struct matching *m, size_t item, size_t at) {
+/* A padded field without a value is all blanks, of which some may be the pattern's own. */
+static bool match_blank(struct matching *m, size_t item, size_t from, size_t to) {
+    for (size_t at = to; at > from; at--) {
+        if (match_from(m, item + 1, at - 1)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool match_field(struct matching *m, size_t item, size_t from) {
     const struct lint_prefix_item *field = &m->prefix->items[item];
+    size_t least, most, at = from;
     while (field->padded && at < m->length && m->line[at] == ' ') {
         at++;
     }
-    size_t least, most;
     field_range(field->escape, m->line + at, m->length - at, &least, &most);
+    bool may_be_empty = least == 0;
     for (size_t length = least; length <= most; length++) {
         if (match_after(m, item, at + length)) {
             keep_value(m, field->escape, at, length);
             return true;
         }
     }
-    return false;
+    return may_be_empty && match_blank(m, item, from, at);
 }
 
 /* Fields of any text end at the first place where the rest fits. */

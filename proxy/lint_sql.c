@@ -1,5 +1,6 @@
 #include "proxy/lint_sql.h"
 
+#include "proxy/lint_utf8.h"
 #include "proxy/statements.h"
 #include "routing/lexer.h"
 
@@ -141,8 +142,12 @@ static void check_text(struct script *s, char *text, size_t length) {
                     reads_standard_input(text, length);
         lint_check_query(s->check, s->session, query, text, length, &place);
     } else if (s->fine) {
-        s->fine = error_set(s->error, "%s:%zu: %s: give SQL in UTF-8", s->input->name,
-                            s->input->line, error.text);
+        size_t line = s->input->line, bad = lint_utf8_bad(text, length);
+        for (size_t i = 0; i < bad; i++) {
+            line += text[i] == '\n';
+        }
+        s->fine =
+            error_set(s->error, "%s:%zu: %s: give SQL in UTF-8", s->input->name, line, error.text);
     }
     text[length] = kept;
 }

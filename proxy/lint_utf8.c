@@ -23,15 +23,20 @@ static size_t utf8_length(const unsigned char *bytes, size_t length) {
     return bad ? 0 : wanted;
 }
 
-void lint_utf8_make(char *text, size_t length) {
-    for (size_t at = 0; at < length;) {
+size_t lint_utf8_bad(const char *text, size_t length) {
+    size_t at = 0;
+    while (at < length) {
         size_t step = utf8_length((const unsigned char *)text + at, length - at);
-        if (text[at] == '\0') {
-            text[at] = ' ';
-        } else if (step == 0) {
-            text[at] = '_';
-            step = 1;
+        if (step == 0 || text[at] == '\0') {
+            break;
         }
         at += step;
+    }
+    return at;
+}
+
+void lint_utf8_make(char *text, size_t length) {
+    for (size_t at = 0; (at += lint_utf8_bad(text + at, length - at)) < length; at++) {
+        text[at] = text[at] == '\0' ? ' ' : '_';
     }
 }
