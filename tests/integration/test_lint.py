@@ -410,17 +410,21 @@ def test_a_progress_bar_only_on_a_terminal(lint):
     assert b"#" in drawn and b"% of 3 MB" in drawn and b"40000 statements" in drawn
 
 
-def test_the_cases_with_explain(lint):
-    """`lint` and `explain` say the same of the acceptance cases' single statements."""
-    compared = 0
+@pytest.mark.parametrize("mode", ["routed", "pinned:main", "pinned:ci"])
+def test_the_acceptance_cases_as_files(lint, mode):
+    expected = {}
     for path in sorted(pathlib.Path(DATA, "cases").glob("*.jsonl")):
         for line in path.read_text().splitlines():
             case = json.loads(line)
-            if case["classification"] != "flat" or case["mode"] != "routed" or case.get("single_database") or len(case["steps"]) > 1:
-                continue
-            sql = lint.file("case.sql", case["steps"][0]["sql"])
-            explained = subprocess.run([PROGRAM, "explain", "--config", lint.config, "--json", "-f", sql], capture_output=True)
-            violations = [json.loads(row)["violation"] for row in explained.stdout.splitlines()]
-            assert [v["rule"] for v in violations if v] == [f["rule"] for f in lint.findings(sql)], case["id"]
-            compared += 1
-    assert compared > 20
+            if case["classification"] == "flat" and case["mode"] == mode and not case.get("single_database") and not case.get("ambiguous"):
+                file = lint.file(f"{len(expected)}.sql", "".join(step["sql"].rstrip().rstrip(";") + ";\n" for step in case["steps"]))
+                errors = [{step["error"], *step.get("also", [])} for step in case["steps"] if step["expect"] == "error"]
+                expected[str(file)] = (case["id"], errors)
+    entrypoint = {"routed": "app", "pinned:main": "app_main", "pinned:ci": "app_ci"}[mode]
+    found = {}
+    for finding in lint.findings("--entrypoint", entrypoint, *expected):
+        found.setdefault(finding["file"], []).append(finding["rule"])
+    for file, (case, errors) in expected.items():
+        rules = found.get(file, [])
+        assert len(rules) == len(errors) and all(rule in error for rule, error in zip(rules, errors)), (case, rules, errors)
+    assert expected
