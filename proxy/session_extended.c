@@ -250,6 +250,8 @@ static enum progress sync_one(struct session *s, struct link *link, size_t lengt
         if (s->portals != NULL)
             portal_clear(&s->portals);
     }
+    if (session_block_status(s->routing) == BLOCK_IMPLICIT)
+        s->barrier = true; /* the answer ends it: what comes next belongs to another transaction */
     struct request *request = answers_push(&link->answers, REQUEST_SYNC, AUDIENCE_CLIENT);
     request->failed = failed;
     s->active = link;
@@ -257,7 +259,16 @@ static enum progress sync_one(struct session *s, struct link *link, size_t lengt
     return PROGRESS_DONE;
 }
 
+/* A Sync whose answer decides what the session remembers. */
+static bool behind_sync(struct session *s) {
+    struct answers *answers = s->active != NULL ? &s->active->answers : NULL;
+    return s->barrier && answers != NULL && answers->count > 0 &&
+           answers_at(answers, answers->count - 1)->kind == REQUEST_SYNC;
+}
+
 enum progress session_on_sync(struct session *s, size_t length) {
+    if (behind_sync(s))
+        return PROGRESS_WAIT;
     database_set unsynced = 0;
     struct link *link = NULL;
     for (int i = 0; i < DATABASES_MAX; i++)

@@ -245,8 +245,12 @@ static void fan_finish(struct session *s) {
     else
         session_executed(s->routing, statement, &decision);
     if (ends) {
+        if (was_failed && chain && s->block.count > 0) {
+            block_log_clear(&s->block);
+            block_log_begin(&s->block, "BEGIN", 5);
+        }
         session_block_finished(s, kind == KIND_COMMIT && !was_failed, chain);
-        for (int i = 0; chain && i < DATABASES_MAX; i++)
+        for (int i = 0; chain && !was_failed && i < DATABASES_MAX; i++)
             if ((fan.succeeded & database_bit(i)) && s->links[i] != NULL) {
                 s->links[i]->in_block = true;
                 s->links[i]->log_applied = s->block.count;

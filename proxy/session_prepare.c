@@ -201,7 +201,9 @@ static struct prepared *find_for_bind(struct session *s, const char *name) {
     return found;
 }
 
-/* How many parameters a Bind gives that is all there; its counts have been checked. */
+enum { BIND_HERE_MAX = 16 * 1024 }; /* names and no parameters */
+
+/* How many parameters a Bind gives; its counts have been checked. */
 static unsigned bind_parameters(const struct session *s, const struct bind_message *bind,
                                 size_t length) {
     if (stream_available(&s->client) < length)
@@ -234,6 +236,10 @@ static enum progress bind_here(struct session *s, const struct bind_message *bin
                                struct prepared *prepared, size_t length) {
     if (session_wait_drained(s) == PROGRESS_WAIT)
         return PROGRESS_WAIT;
+    if (stream_available(&s->client) < length && length <= BIND_HERE_MAX) {
+        stream_reserve(&s->client, length);
+        return PROGRESS_WAIT;
+    }
     unsigned parameters = bind_parameters(s, bind, length);
     if (parameters > 0) {
         snprintf(s->message, sizeof s->message,

@@ -134,9 +134,10 @@ static void run_end(struct session *s, const struct statement *statement) {
     size_t length;
     const char *sql = statement_text(s->script.query, statement, &length);
     bool commits = statement->facts->kind == KIND_COMMIT && !failed;
-    if (failed && statement->facts->kind != KIND_ROLLBACK) {
-        /* The links need not have failed: a rejection never reached them. */
-        sql = statement->facts->flags & STATEMENT_CHAIN ? "ROLLBACK AND CHAIN" : "ROLLBACK";
+    if (failed) {
+        /* The links need not have failed: a rejection never reached them. With AND CHAIN the next
+         * block has the session's characteristics, as on a server whose block failed. */
+        sql = "ROLLBACK";
         length = strlen(sql);
     }
     fan_start(s, session_links_in_block(s), sql, length, commits, statement);

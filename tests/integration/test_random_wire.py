@@ -314,6 +314,81 @@ def test_random_sessions_read_as_from_one_database(trio):
     assert not failures, "\n\n".join(failures)
 
 
+# -- sessions that break rules ---------------------------------------------------------------------------------------
+
+
+def check_answers(step, messages, before):
+    """One ReadyForQuery for each Query and Sync, behind answers that fit; the status moves only as it may. Gives the
+    status. `before`: the one before the step."""
+    assert wire.types(messages).count("Z") == random_session.expected_ready(step)
+    status, failed = before, False
+    for each in messages:
+        if each.type in "EN":
+            fields = wire.error_fields(each.body)
+            assert {"S", "C", "M"} <= fields.keys() and len(fields["C"]) == 5, fields
+            assert fields["S"] in (("ERROR",) if each.type == "E" else ("WARNING", "NOTICE", "INFO")), fields
+            if each.type == "E":
+                failed = True
+                assert not fields["C"].startswith("XX"), fields
+        elif each.type == "T":
+            wire.columns(each.body)
+        elif each.type == "D":
+            wire.row_values(each.body)
+        elif each.type == "Z":
+            now = each.body.decode()
+            assert now in "ITE"
+            assert now != "E" or failed or status == "E", "a block that failed without an error"
+            status, failed = now, False
+        else:
+            assert each.type in "123CGHISdcntsA", each
+    return status
+
+
+def rude_session(trio, seed):
+    """A session that does not care for rules, within a block that is rolled back at its end, and one that is not."""
+    drawing = random_session.Drawing(seed, rude=True)
+    ways = random.Random(f"ways {seed}")
+    listing, status = [], "I"
+    with trio.connect("proxy") as connection:
+        try:
+            for _ in range(STEPS):
+                step = drawing.step()
+                listing.append(random_session.describe(step))
+                messages = send_step(connection, step, ways.choice((0, 1, 2 + ways.randrange(1000))))
+                status = check_answers(step, messages, status)
+                drawing.answered(messages)
+            if status != "I":
+                connection.query("ROLLBACK")
+            before = trio.contents("proxy")
+            undone(trio, connection, drawing, listing)
+            assert trio.contents("proxy") == before, "what was rolled back is there"
+            assert connection.query("SELECT 1")[-1].body == b"I"
+        except (AssertionError, TimeoutError, wire.Closed, OSError) as problem:
+            steps = "\n".join(f"  {number}. {each}" for number, each in enumerate(listing, 1))
+            raise AssertionError(f"seed {seed}:\n{steps}\n  {type(problem).__name__}: {str(problem)[:2000]}") from None
+        connection.terminate()
+
+
+def undone(trio, connection, drawing, listing):
+    """Writes to both sides in a block, with savepoints and rejections, and ROLLBACK."""
+    connection.query("BEGIN")
+    for _ in range(8):
+        sql = drawing.pick(lambda: drawing.write(drawing.any_side()), drawing.read, drawing.wrong, drawing.setting,
+                           lambda: drawing.savepoint())()
+        listing.append(f"in the block: {sql}")
+        messages = connection.query(sql)
+        assert messages[-1].body in (b"T", b"E"), messages
+    assert connection.query("ROLLBACK")[-1].body == b"I"
+
+
+def test_sessions_that_break_rules_get_whole_answers(trio):
+    for seed in range(FIRST, FIRST + SEEDS):
+        trio.reset()
+        rude_session(trio, seed)
+    assert trio.proxy.process.poll() is None
+
+
+
 # -- what random sessions have found, each a session of its own --------------------------------------------------------
 
 
@@ -352,10 +427,25 @@ FOUND = {
         step(*pipeline(wire.bind("", "s", ["3"]))), step(*pipeline(cycle("")))],
     "nothing in a block that failed without a server": [
         step(*map(wire.query, ("BEGIN", "ROLLBACK TO nowhere"))), step(*pipeline(cycle("")))],
+    "an error between a setting and two Syncs": [
+        step(*pipeline(cycle("SET work_mem = '2MB'"), wire.bind("", "no such")), wire.sync()),
+        step(wire.query("SELECT current_setting('work_mem') FROM ci_builds"))],
+    "AND CHAIN from a failed block": [
+        step(*map(wire.query, ("BEGIN READ ONLY", "SELECT 1/0 FROM notes", "ROLLBACK AND CHAIN",
+                               "INSERT INTO notes VALUES (9)", "SELECT id FROM ci_builds", "COMMIT")))],
     "BEGIN whose characteristics come too late in a pipeline, and another": [
         step(*pipeline(cycle("SELECT id FROM notes"), cycle("BEGIN ISOLATION LEVEL REPEATABLE READ"))),
         step(*pipeline(cycle("BEGIN"), cycle("SELECT id FROM notes"), cycle("COMMIT")))],
 }
+
+
+def test_a_transaction_verb_whose_messages_arrive_byte_by_byte(trio):
+    answers = []
+    for where in ("all", "proxy"):
+        with trio.connect(where) as connection:
+            connection.send_split(b"".join(pipeline(cycle("BEGIN"), cycle("SELECT id FROM notes"), cycle("COMMIT"))))
+            answers.append(comparable(connection.read_until("Z"), {}))
+    assert answers[0] == answers[1]
 
 
 @pytest.mark.parametrize("name", FOUND)
