@@ -60,43 +60,53 @@ void prepared_clear(struct prepared **table) {
     }
 }
 
-struct portal *portal_find(struct portal *table, const char *name) {
+struct portal *portal_find(struct portals *portals, const char *name) {
+    if (name[0] == '\0')
+        return portals->unnamed.prepared != NULL ? &portals->unnamed : NULL;
     struct portal *found = NULL;
-    HASH_FIND_STR(table, name, found);
+    HASH_FIND_STR(portals->named, name, found);
     return found;
 }
 
-static void portal_free(struct portal **table, struct portal *portal) {
-    HASH_DEL(*table, portal);
+static void portal_end(struct portals *portals, struct portal *portal) {
     prepared_unref(portal->prepared);
+    portal->prepared = NULL;
+    if (portal == &portals->unnamed)
+        return;
+    HASH_DEL(portals->named, portal);
     free(portal->name);
     free(portal);
 }
 
-void portal_remove(struct portal **table, const char *name) {
-    struct portal *portal = portal_find(*table, name);
+void portal_remove(struct portals *portals, const char *name) {
+    struct portal *portal = portal_find(portals, name);
     if (portal != NULL)
-        portal_free(table, portal);
+        portal_end(portals, portal);
 }
 
-void portal_enter(struct portal **table, const char *name, struct prepared *prepared,
+void portal_enter(struct portals *portals, const char *name, struct prepared *prepared,
                   int database) {
-    struct portal *portal = portal_find(*table, name);
-    if (portal == NULL) {
+    prepared_ref(prepared);
+    portal_remove(portals, name);
+    struct portal *portal = &portals->unnamed;
+    if (name[0] != '\0') {
         portal = alloc_new(sizeof *portal);
         portal->name = alloc_text(name);
-        HASH_ADD_KEYPTR(hh, *table, portal->name, strlen(portal->name), portal);
-    } else {
-        prepared_unref(portal->prepared);
+        HASH_ADD_KEYPTR(hh, portals->named, portal->name, strlen(portal->name), portal);
     }
-    portal->prepared = prepared_ref(prepared);
+    portal->prepared = prepared;
     portal->database = database;
     portal->done = false;
 }
 
-void portal_clear(struct portal **table) {
+void portal_clear(struct portals *portals) {
+    portal_remove(portals, "");
     struct portal *portal, *next;
-    HASH_ITER(hh, *table, portal, next) {
-        portal_free(table, portal);
+    HASH_ITER(hh, portals->named, portal, next) {
+        portal_end(portals, portal);
     }
+}
+
+bool portal_any(const struct portals *portals) {
+    return portals->named != NULL || portals->unnamed.prepared != NULL;
 }

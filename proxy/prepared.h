@@ -38,16 +38,25 @@ void prepared_remove(struct prepared **table,
 void prepared_clear(struct prepared **table);
 
 struct portal {
-    char *name;
+    char *name;                /* NULL: the unnamed one */
     struct prepared *prepared; /* reference */
     int database;              /* logical; -1 where local */
     bool done;                 /* local: it ran, and can't again */
     UT_hash_handle hh;
 };
 
-struct portal *portal_find(struct portal *table, const char *name);
-void portal_enter(struct portal **table, const char *name, struct prepared *prepared, int database);
-void portal_remove(struct portal **table, const char *name);
-void portal_clear(struct portal **table);
+/* The unnamed portal, which nearly every statement uses, stands beside the table: it costs no
+ * memory of its own. */
+struct portals {
+    struct portal *named;
+    struct portal unnamed; /* `prepared` NULL: there is none */
+};
+
+struct portal *portal_find(struct portals *portals, const char *name);
+void portal_enter(struct portals *portals, const char *name, struct prepared *prepared,
+                  int database);
+void portal_remove(struct portals *portals, const char *name);
+void portal_clear(struct portals *portals);
+bool portal_any(const struct portals *portals);
 
 #endif

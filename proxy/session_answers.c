@@ -233,7 +233,7 @@ static bool on_ready(struct session *s, struct link *link, const uint8_t *messag
             session_end_implicit(s->routing, !failed && !s->implicit_failed);
             session_block_finished(s, !failed && !s->implicit_failed, false);
             s->implicit_failed = false;
-        } else if (s->portals != NULL && session_block_status(s->routing) == BLOCK_IDLE) {
+        } else if (portal_any(&s->portals) && session_block_status(s->routing) == BLOCK_IDLE) {
             portal_clear(&s->portals);
         }
     }

@@ -31,7 +31,7 @@ void session_block_finished(struct session *s, bool committed, bool chain) {
     if (begin != NULL)
         block_log_add(&s->block, ENTRY_BEGIN, NULL, begin, strlen(begin));
     free(begin);
-    if (s->portals != NULL)
+    if (portal_any(&s->portals))
         portal_clear(&s->portals);
     s->block_lost = -1;
 }

@@ -118,7 +118,8 @@ static enum progress execute_local(struct session *s, struct portal *portal, siz
     if (session_wait_drained(s) == PROGRESS_WAIT)
         return PROGRESS_WAIT;
     if (portal->done) {
-        snprintf(s->message, sizeof s->message, "portal \"%s\" cannot be run", portal->name);
+        snprintf(s->message, sizeof s->message, "portal \"%s\" cannot be run",
+                 portal->name != NULL ? portal->name : "");
         reply_error(s, "55000", s->message, NULL, NULL);
         return extended_refused(s, length);
     }
@@ -203,7 +204,7 @@ enum progress session_on_execute(struct session *s, const uint8_t *body, size_t 
         return extended_consumed(s, length);
     if (extended_behind_barrier(s))
         return PROGRESS_WAIT;
-    struct portal *portal = portal_find(s->portals, execute.portal);
+    struct portal *portal = portal_find(&s->portals, execute.portal);
     enum use use =
         portal == NULL
             ? extended_check_transaction(s, NULL, KNOWN_ANYWHERE, REQUEST_EXECUTE, length)
@@ -247,7 +248,7 @@ static enum progress sync_one(struct session *s, struct link *link, size_t lengt
         /* Nothing that was done in it is worth remembering, whether or not it commits: what the
          * client sends next need not wait. */
         session_end_implicit(s->routing, true);
-        if (s->portals != NULL)
+        if (portal_any(&s->portals))
             portal_clear(&s->portals);
     }
     if (session_block_status(s->routing) == BLOCK_IMPLICIT)

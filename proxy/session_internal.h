@@ -112,7 +112,7 @@ struct session {
     struct link *connecting; /* waited for */
 
     struct prepared *prepared; /* by name, the unnamed one too */
-    struct portal *portals;
+    struct portals portals;
     struct setting_log settings;
     struct block_log block;
 

@@ -248,6 +248,10 @@ enum use session_use_link(struct session *s, int database, struct link **out) {
 
 /* -- loss -------------------------------------------------------------------------------------- */
 
+static bool portal_was_there(const struct portal *portal, const struct session *s, int physical) {
+    return portal->database >= 0 && session_physical(s, portal->database) == physical;
+}
+
 static void forget_names(struct session *s, const struct link *link) {
     const struct settings *settings = session_settings(s);
     for (size_t i = 0; i < settings->database_count; i++)
@@ -258,9 +262,11 @@ static void forget_names(struct session *s, const struct link *link) {
     HASH_ITER(hh, s->prepared, prepared, next) {
         prepared->prepared_on &= ~((database_set)1 << link->physical);
     }
-    struct portal *portal, *next_portal;
-    HASH_ITER(hh, s->portals, portal, next_portal) {
-        if (portal->database >= 0 && session_physical(s, portal->database) == link->physical)
+    struct portal *portal = portal_find(&s->portals, ""), *next_portal;
+    if (portal != NULL && portal_was_there(portal, s, link->physical))
+        portal_remove(&s->portals, "");
+    HASH_ITER(hh, s->portals.named, portal, next_portal) {
+        if (portal_was_there(portal, s, link->physical))
             portal_remove(&s->portals, portal->name);
     }
 }

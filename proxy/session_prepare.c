@@ -272,7 +272,7 @@ static enum progress bind_prepared(struct session *s, const struct bind_message 
     if (prepared->local)
         return bind_here(s, bind, prepared, length);
     int database = place_bind(s, prepared);
-    struct portal *taken = bind->portal[0] != '\0' ? portal_find(s->portals, bind->portal) : NULL;
+    struct portal *taken = bind->portal[0] != '\0' ? portal_find(&s->portals, bind->portal) : NULL;
     if (taken != NULL && taken->database != database)
         return refuse_taken_portal(s, taken, length);
     struct link *link;
@@ -324,7 +324,7 @@ static int find_named(struct session *s, const struct named_message *named,
         *prepared = prepared_find(s->prepared, named->name);
         return *prepared != NULL ? (*prepared)->database : session_default_database(s->routing);
     }
-    struct portal *portal = portal_find(s->portals, named->name);
+    struct portal *portal = portal_find(&s->portals, named->name);
     if (portal == NULL)
         return session_portal_database(s, named->name);
     *prepared = portal->prepared;
