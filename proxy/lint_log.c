@@ -52,12 +52,25 @@ static void follow_number(struct lint_session *session, uint64_t lxid, const str
     }
 }
 
-/* Without numbers a BEGIN within a block means that the log lacks the block's end, as logs of slow
- * statements only do. */
-static void follow_begin(struct lint_session *session, const struct query *query) {
-    if (begins_transaction(query)) {
+/* Without numbers a BEGIN within a block mostly means that the log lacks the block's end, as logs
+ * of slow statements only do; unless the server complains, which it may do before or after. True:
+ * wait for that. */
+static bool follow_begin(struct lint_session *session, const struct query *query) {
+    enum block_status status = session_block_status(session->state);
+    bool within = session->within;
+    session->within = false;
+    if (!begins_transaction(query) || within || (status != BLOCK_OPEN && status != BLOCK_FAILED)) {
+        return false;
+    }
+    session->begin_waits = query->count == 1;
+    if (!session->begin_waits) {
         end_block(session, false);
     }
+    return session->begin_waits;
+}
+
+static bool says(const struct lint_record *record, const char *words) {
+    return memmem(record->message, record->length, words, strlen(words)) != NULL;
 }
 
 /* ---- statements ---- */
@@ -149,8 +162,9 @@ static void take_statement(struct lint_log *log, struct lint_session *session,
     }
     if (record->has_lxid) {
         follow_number(session, record->lxid, query);
-    } else {
-        follow_begin(session, query);
+    } else if (follow_begin(session, query)) {
+        query_unref(query);
+        return;
     }
     if (record->detail != NULL && is_unknown_execute(session, query)) {
         learn_prepared(log, session, record, &place);
@@ -171,6 +185,32 @@ void lint_log_alone(struct lint_log *log, char *text, size_t length, size_t line
 }
 
 /* ---- records ---- */
+
+/* A BEGIN that waited did begin a transaction, unless this record says that it stood in one. */
+static void settle_begin(struct lint_log *log, const struct lint_record *record) {
+    bool warning = record->severity == LINT_OTHER &&
+                   says(record, "there is already a transaction in progress");
+    if (record->severity == LINT_OTHER && !warning) {
+        return;
+    }
+    struct lint_session *session = lint_sessions_get(log->sessions, record->session);
+    bool aborted = record->severity == LINT_ERROR && says(record, "current transaction is aborted");
+    if (!session->begin_waits) {
+        session->within |= warning;
+        return;
+    }
+    session->begin_waits = false;
+    if (!warning && !aborted) {
+        char begin[] = "BEGIN";
+        const struct lint_place place = {.file = log->file, .line = record->line, .count = 1};
+        struct query *query;
+        struct error error;
+        end_block(session, false);
+        if (lint_check_read(log->check, begin, strlen(begin), &place, &query, &error)) {
+            lint_check_query(log->check, session->state, query, begin, strlen(begin), &place);
+        }
+    }
+}
 
 static void take_failure(struct lint_log *log, const struct lint_record *record) {
     struct lint_session *session = lint_sessions_get(log->sessions, record->session);
@@ -203,6 +243,9 @@ static void take_log(struct lint_log *log, struct lint_record *record) {
 
 static void take_record(struct lint_sink *sink, struct lint_record *record) {
     struct lint_log *log = (struct lint_log *)(void *)sink; /* its first member */
+    if (record->has_session && record->severity != LINT_FATAL) {
+        settle_begin(log, record);
+    }
     if (record->severity == LINT_LOG) {
         take_log(log, record);
     } else if (record->severity == LINT_ERROR && record->has_session) {

@@ -11,7 +11,9 @@ enum { LINT_SESSIONS_MAX = 4096 };
 
 struct lint_session {
     struct session_state *state;
-    uint64_t lxid; /* of the transaction that it is in, as the log numbers them; 0: none known */
+    uint64_t lxid;    /* of the transaction that it is in, as the log numbers them; 0: none known */
+    bool begin_waits; /* a BEGIN came within a block: what follows tells whether that had ended */
+    bool within;      /* the server said that the BEGIN to come is within a block */
 };
 
 struct lint_sessions;

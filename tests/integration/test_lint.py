@@ -207,6 +207,15 @@ def test_a_log_that_begins_and_lacks_lines_in_the_middle(lint):
     assert lint.findings(lint.file("a.log", log)) == []
 
 
+@pytest.mark.parametrize("warned", ["before", "after"])
+def test_a_begin_within_a_block_changes_nothing(lint, warned):
+    begin, warning = (1, "LOG:  statement: BEGIN"), (1, "WARNING:  there is already a transaction in progress")
+    log = stderr_log(begin, (1, "LOG:  statement: UPDATE projects SET name = ''"),
+                     *([warning, begin] if warned == "before" else [begin, warning]),
+                     (1, "LOG:  statement: UPDATE ci_builds SET name = ''"))
+    assert [rule for rule, _ in lint.rules(lint.file("a.log", log))] == ["cross_transaction"]
+
+
 def test_transactions_are_told_by_their_number(lint):
     lines = [("3/7", "UPDATE projects SET name = ''"), ("3/7", "UPDATE ci_builds SET name = ''"),
              ("3/8", "UPDATE projects SET name = ''"), ("3/9", "UPDATE ci_builds SET name = 'x' WHERE id = 1")]
