@@ -250,7 +250,7 @@ static void fan_finish(struct session *s) {
             block_log_begin(&s->block, "BEGIN", 5);
         }
         session_block_finished(s, kind == KIND_COMMIT && !was_failed, chain);
-        for (int i = 0; chain && !was_failed && i < DATABASES_MAX; i++)
+        for (int i = 0; chain && !was_failed && !fan.several && i < DATABASES_MAX; i++)
             if ((fan.succeeded & database_bit(i)) && s->links[i] != NULL) {
                 s->links[i]->in_block = true;
                 s->links[i]->log_applied = s->block.count;

@@ -140,7 +140,14 @@ static void run_end(struct session *s, const struct statement *statement) {
         sql = "ROLLBACK";
         length = strlen(sql);
     }
-    fan_start(s, session_links_in_block(s), sql, length, commits, statement);
+    database_set links = session_links_in_block(s);
+    if ((links & (links - 1)) != 0) {
+        /* Without AND CHAIN: a link that has not had every setting of this block gets it before it
+         * joins the next. */
+        sql = commits ? "COMMIT" : "ROLLBACK";
+        length = strlen(sql);
+    }
+    fan_start(s, links, sql, length, commits, statement);
 }
 
 static database_set links_unsynced(const struct session *s) {

@@ -103,7 +103,7 @@ class Drawing:
         return self.pick(f"SELECT 1 / (n - n) FROM {t}", f"SELECT nothing FROM {t}", "SELEC 1", "SELECT 1/0",
                          f"SELECT no_such_function(1) FROM {t}", "SHOW no_such_setting", f"SELECT '{t}'::int",
                          "FETCH 1 FROM no_such_cursor", "EXECUTE no_such_statement", "DEALLOCATE no_such_statement",
-                         "CLOSE no_such_cursor", "SAVEPOINT", f"INSERT INTO {t} SELECT 1, '1', 'x'::int",
+                         "CLOSE no_such_cursor", "SAVEPOINT", f"SELECT 'x'::int FROM {t}",
                          "DECLARE c CURSOR FOR SELECT nothing")
 
     def write(self, side):

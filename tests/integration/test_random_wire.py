@@ -433,6 +433,11 @@ FOUND = {
     "AND CHAIN from a failed block": [
         step(*map(wire.query, ("BEGIN READ ONLY", "SELECT 1/0 FROM notes", "ROLLBACK AND CHAIN",
                                "INSERT INTO notes VALUES (9)", "SELECT id FROM ci_builds", "COMMIT")))],
+    "a setting of a block over both, and AND CHAIN": [
+        step(*map(wire.query, ("BEGIN READ WRITE", "SELECT id FROM notes", "SET work_mem = '2MB'",
+                               "SELECT id FROM ci_builds", "SET application_name = 'x'", "COMMIT AND CHAIN",
+                               "SELECT current_setting('application_name') FROM notes",
+                               "SELECT current_setting('application_name') FROM ci_builds", "ROLLBACK")))],
     "BEGIN whose characteristics come too late in a pipeline, and another": [
         step(*pipeline(cycle("SELECT id FROM notes"), cycle("BEGIN ISOLATION LEVEL REPEATABLE READ"))),
         step(*pipeline(cycle("BEGIN"), cycle("SELECT id FROM notes"), cycle("COMMIT")))],
