@@ -235,7 +235,9 @@ enum use session_use_link(struct session *s, int database, struct link **out) {
     enum use use = use_connection(s, database, &link);
     if (use != USE_READY)
         return use;
-    if (s->active != link && session_wait_drained(s) == PROGRESS_WAIT)
+    /* BEGIN must not go out ahead of an answer that would be taken for its transaction's end. */
+    bool alone = s->active != link || link->log_applied < s->block.count;
+    if (alone && session_wait_drained(s) == PROGRESS_WAIT)
         return USE_WAIT;
     use = use_settings(s, link);
     if (use != USE_READY)

@@ -9,14 +9,25 @@ enum {
     NAMES_MAX = 16 * 1024
 }; /* of a Bind's portal and statement, which are looked for in its beginning */
 
+/* A link that has not answered all. Besides the active one, it may be one that was asked for
+ * something behind the client's back: a setting's value, or to close a statement. */
+static struct link *undrained_link(const struct session *s) {
+    if (s->active != NULL && s->active->answers.count > 0)
+        return s->active;
+    for (size_t i = 0; i < session_settings(s)->database_count; i++)
+        if (s->links[i] != NULL && s->links[i]->answers.count > 0)
+            return s->links[i];
+    return NULL;
+}
+
 bool session_drained(const struct session *s) {
-    return s->active == NULL || s->active->answers.count == 0;
+    return undrained_link(s) == NULL;
 }
 
 enum progress session_wait_drained(struct session *s) {
-    if (session_drained(s))
+    struct link *link = undrained_link(s);
+    if (link == NULL)
         return PROGRESS_DONE;
-    struct link *link = s->active;
     struct request *last = answers_at(&link->answers, link->answers.count - 1);
     bool held_back =
         last->kind != REQUEST_QUERY && last->kind != REQUEST_SYNC && last->kind != REQUEST_FUNCTION;
@@ -24,6 +35,8 @@ enum progress session_wait_drained(struct session *s) {
         static const uint8_t flush[] = {'H', 0, 0, 0, 4};
         stream_send(&link->stream, flush, sizeof flush);
         last->flushed = true;
+        if (link != s->active)
+            session_flush_link(link);
     }
     return PROGRESS_WAIT;
 }

@@ -255,6 +255,7 @@ enum progress session_on_query(struct session *s, const uint8_t *body, size_t bo
     request->query = session_give_query(s);
     request->database = database;
     request->apply = true;
+    s->barrier = true; /* a pipeline behind it is another transaction */
     session_forward_message(s, link, length);
     return PROGRESS_DONE;
 }

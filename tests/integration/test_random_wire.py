@@ -438,6 +438,10 @@ FOUND = {
                                "SELECT id FROM ci_builds", "SET application_name = 'x'", "COMMIT AND CHAIN",
                                "SELECT current_setting('application_name') FROM notes",
                                "SELECT current_setting('application_name') FROM ci_builds", "ROLLBACK")))],
+    "a pipeline behind a setting that is not answered yet": [
+        step(wire.query("SET work_mem = '2MB'"), *pipeline(cycle("SELECT 1"), cycle("SELECT nothing"))),
+        step(wire.query("SELECT current_setting('work_mem') FROM notes")),
+        step(wire.query("SELECT current_setting('work_mem') FROM ci_builds"))],
     "BEGIN whose characteristics come too late in a pipeline, and another": [
         step(*pipeline(cycle("SELECT id FROM notes"), cycle("BEGIN ISOLATION LEVEL REPEATABLE READ"))),
         step(*pipeline(cycle("BEGIN"), cycle("SELECT id FROM notes"), cycle("COMMIT")))],
