@@ -123,6 +123,16 @@ void block_log_commit(struct block_log *log, struct setting_log *settings) {
     block_log_clear(log);
 }
 
+void block_log_chain(const struct block_log *log, struct block_log *next) {
+    for (size_t i = 0; i < log->count; i++) {
+        const struct block_entry *entry = &log->entries[i];
+        if (entry->kind != ENTRY_BEGIN && !entry->chains)
+            continue;
+        block_log_add(next, entry->kind, entry->name, entry->sql, strlen(entry->sql));
+        next->entries[next->count - 1].chains = entry->chains;
+    }
+}
+
 void block_log_clear(struct block_log *log) {
     for (size_t i = 0; i < log->count; i++)
         entry_free(&log->entries[i]);

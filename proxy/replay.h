@@ -38,6 +38,7 @@ struct block_entry {
     char *name;    /* savepoint or setting; NULL: none */
     bool outlives; /* a setting that COMMIT makes the session's (not SET LOCAL) */
     bool reset_all;
+    bool chains; /* a characteristic of the transaction, which AND CHAIN keeps */
 };
 
 struct block_log {
@@ -59,6 +60,8 @@ void block_log_release(struct block_log *log, size_t index, size_t *applied[],
                        size_t applied_count);
 /* COMMIT: settings that outlive the block become the session's. */
 void block_log_commit(struct block_log *log, struct setting_log *settings);
+/* What the next transaction begins with after AND CHAIN: BEGIN and the characteristics. */
+void block_log_chain(const struct block_log *log, struct block_log *next);
 void block_log_clear(struct block_log *log);
 void block_log_close(struct block_log *log);
 

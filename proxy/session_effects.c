@@ -7,7 +7,9 @@
 #include <string.h>
 
 void session_block_finished(struct session *s, bool committed, bool chain) {
-    char *begin = chain && s->block.count > 0 ? alloc_text(s->block.entries[0].sql) : NULL;
+    struct block_log next = {0};
+    if (chain)
+        block_log_chain(&s->block, &next);
     for (int i = 0; i < DATABASES_MAX; i++) {
         struct link *link = s->links[i];
         if (link == NULL)
@@ -28,9 +30,10 @@ void session_block_finished(struct session *s, bool committed, bool chain) {
     for (int i = 0; i < DATABASES_MAX; i++)
         if (s->links[i] != NULL && s->links[i]->settings_applied == UINT64_MAX)
             s->links[i]->settings_applied = s->settings.last;
-    if (begin != NULL)
-        block_log_add(&s->block, ENTRY_BEGIN, NULL, begin, strlen(begin));
-    free(begin);
+    if (chain) {
+        block_log_close(&s->block);
+        s->block = next;
+    }
     if (portal_any(&s->portals))
         portal_clear(&s->portals);
     s->block_lost = -1;

@@ -204,6 +204,7 @@ static void begin_again_done(struct session *s, const struct fan *fan) {
     if (!fan->several)
         return;
     block_log_add(&s->block, ENTRY_SETTING, "", fan->sql, fan->sql_length);
+    s->block.entries[s->block.count - 1].chains = true;
     for (int i = 0; i < DATABASES_MAX; i++)
         if (fan->succeeded & database_bit(i) && s->links[i] != NULL)
             s->links[i]->log_applied = s->block.count;

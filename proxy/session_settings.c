@@ -125,6 +125,8 @@ void session_note_settings(struct session *s, struct link *link, const struct qu
     case KIND_SET_TRANSACTION:
     case KIND_SET_CONSTRAINTS:
         note(s, link, "", sql, facts->length, true, false);
+        if (in_transaction(s))
+            s->block.entries[s->block.count - 1].chains = facts->kind == KIND_SET_TRANSACTION;
         return;
     default:
         break;

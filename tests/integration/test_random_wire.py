@@ -442,6 +442,11 @@ FOUND = {
         step(wire.query("SET work_mem = '2MB'"), *pipeline(cycle("SELECT 1"), cycle("SELECT nothing"))),
         step(wire.query("SELECT current_setting('work_mem') FROM notes")),
         step(wire.query("SELECT current_setting('work_mem') FROM ci_builds"))],
+    "AND CHAIN keeps characteristics that came late": [
+        step(*map(wire.query, ("BEGIN", "SELECT id FROM notes", "SELECT id FROM ci_builds", "BEGIN READ ONLY",
+                               "COMMIT AND CHAIN", "SELECT id FROM notes", "DELETE FROM ci_builds", "ROLLBACK"))),
+        step(*map(wire.query, ("BEGIN", "SET TRANSACTION READ ONLY", "SELECT id FROM notes", "SELECT id FROM ci_builds",
+                               "ROLLBACK AND CHAIN", "DELETE FROM ci_builds", "ROLLBACK")))],
     "BEGIN whose characteristics come too late in a pipeline, and another": [
         step(*pipeline(cycle("SELECT id FROM notes"), cycle("BEGIN ISOLATION LEVEL REPEATABLE READ"))),
         step(*pipeline(cycle("BEGIN"), cycle("SELECT id FROM notes"), cycle("COMMIT")))],
