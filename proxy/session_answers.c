@@ -306,7 +306,7 @@ static bool on_answer(struct session *s, struct link *link, const uint8_t *messa
         session_capture_setting(s, link, request, message + FRAME_HEADER, length - FRAME_HEADER);
     if (type == 'G' && request->audience != AUDIENCE_PROXY)
         begin_copy_in(s, link, request);
-    if (type == 'C') {
+    if (type == 'C' || type == 's') { /* suspended, it has done what it does nonetheless */
         if (s->copy_in == link)
             s->copy_in = NULL;
         session_statement_done(s, link, request);

@@ -206,8 +206,17 @@ static void begin_again_done(struct session *s, const struct fan *fan) {
     block_log_add(&s->block, ENTRY_SETTING, "", fan->sql, fan->sql_length);
     s->block.entries[s->block.count - 1].chains = true;
     for (int i = 0; i < DATABASES_MAX; i++)
-        if (fan->succeeded & database_bit(i) && s->links[i] != NULL)
+        if ((fan->succeeded & database_bit(i)) && s->links[i] != NULL &&
+            s->links[i]->log_applied == s->block.count - 1) /* else it has savepoints to come */
             s->links[i]->log_applied = s->block.count;
+}
+
+/* A server whose block fails forgets its characteristics, but not if a savepoint's part fails. */
+static bool within_savepoint(const struct block_log *log) {
+    for (size_t i = 0; i < log->count; i++)
+        if (log->entries[i].kind == ENTRY_SAVEPOINT)
+            return true;
+    return false;
 }
 
 /* The command went to all of its links: what that means. */
@@ -246,7 +255,7 @@ static void fan_finish(struct session *s) {
     else
         session_executed(s->routing, statement, &decision);
     if (ends) {
-        if (was_failed && chain && s->block.count > 0) {
+        if (was_failed && chain && !within_savepoint(&s->block)) {
             block_log_clear(&s->block);
             block_log_begin(&s->block, "BEGIN", 5);
         }

@@ -133,15 +133,18 @@ void session_note_settings(struct session *s, struct link *link, const struct qu
     }
     if (!(facts->flags & STATEMENT_SET_CONFIG) || session_settings(s)->database_count < 2)
         return;
-    if (facts->name != NULL && facts->value != NULL)
+    if (facts->name != NULL && facts->value != NULL) {
         note_set_config(s, link, facts->name, facts->value, local);
-    else
-        link->asks_setting = true; /* when the statement has been answered in full */
-    if (link->asks_setting) {
-        free(link->asked_setting);
-        link->asked_setting = alloc_text(facts->name);
-        link->asked_local = local;
+        return;
     }
+    /* When the statement has been answered in full; for all where several are not known. */
+    bool another = link->asks_setting &&
+                   (link->asked_setting == NULL || facts->name == NULL ||
+                    strcmp(link->asked_setting, facts->name) != 0 || link->asked_local != local);
+    free(link->asked_setting);
+    link->asked_setting = another ? NULL : alloc_text(facts->name);
+    link->asked_local = local && (!link->asks_setting || link->asked_local);
+    link->asks_setting = true;
 }
 
 void session_ask_setting(struct session *s, struct link *link) {

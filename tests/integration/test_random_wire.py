@@ -448,6 +448,18 @@ FOUND = {
                                "COMMIT AND CHAIN", "SELECT id FROM notes", "DELETE FROM ci_builds", "ROLLBACK"))),
         step(*map(wire.query, ("BEGIN", "SET TRANSACTION READ ONLY", "SELECT id FROM notes", "SELECT id FROM ci_builds",
                                "ROLLBACK AND CHAIN", "DELETE FROM ci_builds", "ROLLBACK")))],
+    "set_config() in a portal that is suspended": [
+        step(*pipeline(wire.parse("", "SELECT set_config('work_mem', 1::text || 'MB', false)"), wire.bind(),
+                       wire.execute("", 1))),
+        step(wire.query("SELECT current_setting('work_mem') FROM notes")),
+        step(wire.query("SELECT current_setting('work_mem') FROM ci_builds"))],
+    "several set_config() in one query": [
+        step(wire.query("SELECT set_config('work_mem', 3::text || 'MB', false) FROM notes WHERE id = 1;"
+                        " SELECT set_config('my.own', 'set', false) FROM notes WHERE id = 1")),
+        step(wire.query("SELECT current_setting('work_mem'), current_setting('my.own') FROM ci_builds"))],
+    "BEGIN with characteristics behind a savepoint that is not on a server yet": [
+        step(*map(wire.query, ("BEGIN", "SELECT id FROM notes", "SAVEPOINT a", "BEGIN READ WRITE", "SELECT id FROM notes",
+                               "ROLLBACK TO a", "COMMIT")))],
     "BEGIN whose characteristics come too late in a pipeline, and another": [
         step(*pipeline(cycle("SELECT id FROM notes"), cycle("BEGIN ISOLATION LEVEL REPEATABLE READ"))),
         step(*pipeline(cycle("BEGIN"), cycle("SELECT id FROM notes"), cycle("COMMIT")))],
