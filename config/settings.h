@@ -95,7 +95,7 @@ struct settings {
         enum log_format format;
     } log;
 
-    unsigned workers;           /* event loops; 0: one a core */
+    unsigned workers;           /* event loops; 0: one for two cores */
     unsigned shutdown_timeout;  /* seconds that SIGTERM lets running transactions finish; default 30 */
     unsigned login_timeout;     /* seconds for a client to log in; default 60 */
     unsigned connect_timeout;   /* seconds for a connection to a database; default 15 */

@@ -190,8 +190,8 @@ static bool start_signal(struct process *process, uv_signal_t *handle, int numbe
 
 static bool start_signals(struct process *process, struct error *error) {
     signal(SIGPIPE, SIG_IGN);
-    /* Names are resolved and cancel requests sent from libuv's threads; a server that does not answer must not hold up
-     * the others. Read by libuv when its first work comes. */
+    /* Names are resolved and cancel requests sent from libuv's threads; a server that does not
+     * answer must not hold up the others. Read by libuv when its first work comes. */
     setenv("UV_THREADPOOL_SIZE", "32", 0);
     int result = uv_async_init(&process->loop, &process->workers_ended, on_workers_ended);
     if (result != 0)
@@ -202,9 +202,16 @@ static bool start_signals(struct process *process, struct error *error) {
            start_signal(process, &process->reload, SIGHUP, on_reload, error);
 }
 
+/* One for two cores: a worker that waits less is cheaper (ARCHITECTURE.md, "Threads"), and what it
+ * serves is often on the same machine. */
+static size_t default_workers(void) {
+    size_t cores = uv_available_parallelism();
+    return cores > 1 ? cores / 2 : 1;
+}
+
 static bool start_serving(struct process *process, struct error *error) {
     const struct settings *settings = process->settings;
-    size_t count = settings->workers > 0 ? settings->workers : uv_available_parallelism();
+    size_t count = settings->workers > 0 ? settings->workers : default_workers();
     if (!start_signals(process, error) ||
         !workers_start(&process->workers, count, &process->log, settings, process->tls, error))
         return false;
