@@ -137,6 +137,7 @@ void block_log_clear(struct block_log *log) {
     for (size_t i = 0; i < log->count; i++)
         entry_free(&log->entries[i]);
     log->count = 0;
+    log->chained = false;
 }
 
 void block_log_close(struct block_log *log) {

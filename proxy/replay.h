@@ -44,6 +44,7 @@ struct block_entry {
 struct block_log {
     struct block_entry *entries;
     size_t count, capacity;
+    bool chained; /* the block was opened by AND CHAIN: its characteristics outlive a failure */
 };
 
 void block_log_add(struct block_log *log, enum block_entry_kind kind, const char *name,

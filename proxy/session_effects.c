@@ -10,6 +10,7 @@ void session_block_finished(struct session *s, bool committed, bool chain) {
     struct block_log next = {0};
     if (chain)
         block_log_chain(&s->block, &next);
+    next.chained = chain;
     for (int i = 0; i < DATABASES_MAX; i++) {
         struct link *link = s->links[i];
         if (link == NULL)

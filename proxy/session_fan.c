@@ -255,7 +255,8 @@ static void fan_finish(struct session *s) {
     else
         session_executed(s->routing, statement, &decision);
     if (ends) {
-        if (was_failed && chain && !within_savepoint(&s->block)) {
+        /* A failure takes what BEGIN said with it, but not what AND CHAIN handed on. */
+        if (was_failed && chain && !s->block.chained && !within_savepoint(&s->block)) {
             block_log_clear(&s->block);
             block_log_begin(&s->block, "BEGIN", 5);
         }

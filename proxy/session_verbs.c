@@ -135,8 +135,7 @@ static void run_end(struct session *s, const struct statement *statement) {
     const char *sql = statement_text(s->script.query, statement, &length);
     bool commits = statement->facts->kind == KIND_COMMIT && !failed;
     if (failed) {
-        /* The links need not have failed: a rejection never reached them. With AND CHAIN the next
-         * block has the session's characteristics, as on a server whose block failed. */
+        /* The links need not have failed: a rejection never reached them. */
         sql = "ROLLBACK";
         length = strlen(sql);
     }

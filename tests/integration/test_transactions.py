@@ -407,3 +407,14 @@ def test_copy_within_a_query_that_is_run_statement_by_statement(proxy):
             wire.query("BEGIN; SELECT 1 FROM projects LIMIT 1; COPY ci_runners (description) FROM STDIN; ROLLBACK"), until="G")
         messages += connection.exchange(wire.copy_data("a\n"), wire.copy_data("b\n"), wire.copy_done())
         assert wire.tags(messages) == ["BEGIN", "SELECT 1", "COPY 2", "ROLLBACK"]
+
+
+def test_characteristics_that_and_chain_handed_on_outlive_a_failure(db):
+    db.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
+    db.execute(READ_CI)
+    db.execute("COMMIT AND CHAIN")
+    with fails("22012"):
+        db.execute("SELECT 1/0 FROM ci_builds")
+    db.execute("COMMIT AND CHAIN")
+    assert one(db, "SELECT current_setting('transaction_isolation') FROM ci_builds LIMIT 1") == "repeatable read"
+    db.execute("ROLLBACK")
