@@ -83,23 +83,13 @@ static enum progress continue_body(struct session *s) {
     return PROGRESS_DONE;
 }
 
-static void drop_message(struct session *s, size_t length) {
-    size_t available = stream_available(&s->client);
-    size_t here = available < length ? available : length;
-    stream_consume(&s->client, here);
-    if (here < length) {
-        s->body_fate = BODY_DROP;
-        s->body_left = length - here;
-    }
-}
-
 /* CopyData, CopyDone, CopyFail: to the link that takes them; ignored where none does, as the server
  * does. */
 static enum progress on_copy(struct session *s, char type, size_t length) {
     if (s->copy_in == NULL && !session_drained(s) && !s->skip_until_sync)
         return session_wait_drained(s) == PROGRESS_WAIT ? PROGRESS_WAIT : PROGRESS_DONE;
     if (s->copy_in == NULL) {
-        drop_message(s, length);
+        (void)extended_dropped(s, length);
         return PROGRESS_DONE;
     }
     struct link *link = s->copy_in;
@@ -123,7 +113,7 @@ static enum progress on_function_call(struct session *s, const uint8_t *body, si
     bool routed = session_settings(s)->entrypoints[s->entrypoint].database == ENTRYPOINT_ROUTED;
     if (session_block_status(s->routing) == BLOCK_FAILED) {
         reply_aborted(s);
-        drop_message(s, length);
+        (void)extended_dropped(s, length);
         reply_ready(s);
         return PROGRESS_DONE;
     }
@@ -132,7 +122,7 @@ static enum progress on_function_call(struct session *s, const uint8_t *body, si
             s, rule_sqlstate(RULE_UNROUTABLE), "a function call by number cannot be routed",
             "The function may touch tables of any database.",
             "Call it in a SELECT, or connect to an entrypoint that is pinned to one database.");
-        drop_message(s, length);
+        (void)extended_dropped(s, length);
         reply_ready(s);
         return PROGRESS_DONE;
     }
@@ -141,7 +131,7 @@ static enum progress on_function_call(struct session *s, const uint8_t *body, si
     case USE_WAIT:
         return PROGRESS_WAIT;
     case USE_FAILED:
-        drop_message(s, length);
+        (void)extended_dropped(s, length);
         reply_ready(s);
         return PROGRESS_DONE;
     case USE_READY:
@@ -250,7 +240,7 @@ enum progress session_handle_message(struct session *s) {
         return on_bind(s, body, available - FRAME_HEADER, frame.length);
     case 'F':
         if (s->skip_until_sync) {
-            drop_message(s, frame.length);
+            (void)extended_dropped(s, frame.length);
             return PROGRESS_DONE;
         }
         return on_function_call(s, body, available - FRAME_HEADER, frame.length);
