@@ -6,7 +6,7 @@ before (its transaction status, whether anything failed), so that sessions get f
 again to anybody, and with steps left out.
 
 Tables: `notes` and `issues` in main, `ci_builds` and `ci_stages` in ci, all (id int primary key, v text, n int);
-`schema_migrations` everywhere.
+`schema_migrations` everywhere. One file, a little over the house's 500 lines: what is drawn, and what may follow it.
 """
 
 import random

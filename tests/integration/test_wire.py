@@ -5,45 +5,8 @@ import struct
 import pytest
 
 import wire
+from compare import SIDES, connections, plain
 from harness import wait_until
-
-SIDES = {"main": "projects", "ci": "ci_builds"}
-# What a session answers by itself carries no line of PostgreSQL's source: those fields are not compared for these.
-OWN = {"25P02", "25001", "25P01"}
-
-
-def plain(messages):
-    """Messages as comparable values: without process ids and keys, and errors as their fields."""
-    result = []
-    for each in wire.comparable(messages):
-        if each.type in "EN":
-            fields = wire.error_fields(each.body)
-            if fields["C"] in OWN:
-                fields = {key: value for key, value in fields.items() if key not in "FLR"}
-            result.append((each.type, tuple(fields.items())))
-        else:
-            result.append(tuple(each))
-    return result
-
-
-def rest_of(connection):
-    """The bytes up to the peer's hanging up."""
-    data = b""
-    try:
-        while True:
-            data += connection.read_bytes(1)
-    except wire.Closed:
-        return data
-
-
-def connections(proxy, side):
-    """One straight to the database, one through the proxy."""
-    cluster = getattr(proxy, side)
-    direct = wire.connect("127.0.0.1", cluster.port, user="app", database=cluster.dbname)
-    through = wire.connect("127.0.0.1", proxy.port, user="app", database="app")
-    if side == "ci":  # settles where statements without tables go
-        through.query("SET pginterlock.database = 'ci'")
-    return direct, through
 
 
 @pytest.fixture(params=sorted(SIDES))
@@ -137,81 +100,6 @@ def test_a_long_query_text(same):
     def script(connection, table):
         return connection.query(f"SELECT length('{'y' * 3_000_000}') FROM {table} WHERE id = 1")
     same(script)
-
-
-# --- startup ---
-
-def test_the_login_reads_as_postgresqls(proxy):
-    direct, through = connections(proxy, "main")
-    assert plain(through.login) == plain(direct.login)
-    direct.close()
-    through.close()
-
-
-def test_parameters_at_startup_read_as_postgresqls(proxy):
-    more = {"client_encoding": "LATIN1", "DateStyle": "German", "options": "-c intervalstyle=iso_8601 -c geqo=off",
-            "application_name": "näme"}
-    with wire.connect("127.0.0.1", proxy.main.port, user="app", database="app", parameters=more) as direct, \
-            wire.connect("127.0.0.1", proxy.port, user="app", database="app", parameters=more) as through:
-        assert plain(through.login) == plain(direct.login)
-        assert plain(through.query("SHOW geqo")) == plain(direct.query("SHOW geqo"))
-
-
-@pytest.mark.parametrize("more", [{"no_such_setting": "1"}, {"options": "-c work_mem=much"}, {"options": "--nonsense"},
-                                  {"client_encoding": "KLINGON"}, {"DateStyle": "never"}])
-def test_a_bad_startup_parameter_is_mains_error(proxy, more):
-    raised = []
-    for port in (proxy.main.port, proxy.port):
-        with pytest.raises(wire.ServerError) as error:
-            wire.connect("127.0.0.1", port, user="app", database="app", parameters=more).close()
-        raised.append({key: error.value.fields.get(key) for key in "SVCM"})
-    assert raised[0] == raised[1]
-
-
-def test_a_role_that_does_not_exist_is_mains_error(proxy):
-    raised = []
-    for port in (proxy.main.port, proxy.port):
-        with pytest.raises(wire.ServerError) as error:
-            wire.connect("127.0.0.1", port, user="stranger", database="app").close()
-        raised.append({key: error.value.fields.get(key) for key in "SVCM"})
-    assert raised[0] == raised[1]
-
-
-@pytest.mark.parametrize("protocol, more", [(wire.PROTOCOL_3_0 + 2, {}), (wire.PROTOCOL_3_0, {"_pq_.feature": "on"}),
-                                            (wire.PROTOCOL_3_0 + 9999, {"_pq_.a": "1", "_pq_.b": "2"})])
-def test_newer_protocols_are_negotiated(proxy, protocol, more):
-    logins = []
-    for port in (proxy.main.port, proxy.port):
-        with wire.connect("127.0.0.1", port, user="app", database="app", parameters=more, protocol=protocol) as made:
-            logins.append(plain(made.login))
-    assert logins[0] == logins[1]
-    assert any(each[0] == "v" for each in logins[1])
-
-
-def test_protocol_2_is_refused_in_postgresqls_words(proxy):
-    for port in (proxy.main.port, proxy.port):
-        with wire.Connection("127.0.0.1", port) as connection:
-            connection.send(wire.startup({"user": "app"}, protocol=2 << 16))
-            assert b"unsupported frontend protocol 2.0: server supports 3.0 to 3.0" in rest_of(connection)
-
-
-def test_gssapi_is_declined(proxy):
-    with wire.Connection("127.0.0.1", proxy.port) as connection:
-        connection.send(wire.gssenc_request())
-        assert connection.read_bytes(1) == b"N"
-        assert connection.log_in({"user": "app", "database": "app"}).query("SELECT 1")[-1].type == "Z"
-
-
-def test_replication_is_refused(proxy):
-    with pytest.raises(wire.ServerError) as error:
-        wire.connect("127.0.0.1", proxy.port, user="app", database="app", parameters={"replication": "database"})
-    assert error.value.sqlstate == "0A000"
-
-
-def test_a_startup_packet_that_arrives_byte_by_byte(proxy):
-    with wire.Connection("127.0.0.1", proxy.port) as connection:
-        connection.send_split(wire.startup({"user": "app", "database": "app"}))
-        assert connection.read_until("Z")[-1].body == b"I"
 
 
 # --- the extended protocol ---
@@ -580,73 +468,6 @@ def test_cancel_with_a_wrong_key_does_nothing(proxy):
         connection.cancel(key=connection.key ^ 1)
         connection.cancel(pid=1)
         assert wire.types(connection.query("SELECT 1")) == "TDCZ"
-
-
-# --- violations of the protocol ---
-
-VIOLATIONS = {
-    "an unknown type": wire.message("y", b""),
-    "a byte that is no type": b"\x00\x00\x00\x00\x04",
-    "a length below four": b"Q" + struct.pack(">I", 3),
-    "a length above a gigabyte": b"Q" + struct.pack(">I", 0x7FFFFFFF),
-    "a huge sync": b"S" + struct.pack(">I", 100_000),
-    "a backend's message": wire.message("Z", b"I"),
-    "a password after login": wire.password_message("x"),
-    "a query without its end": wire.message("Q", b"SELECT 1"),
-    "a query with bytes after its end": wire.message("Q", b"SELECT 1\0more"),
-    "a parse without types": wire.message("P", b"\0SELECT 1\0"),
-    "a parse with too few types": wire.message("P", b"\0SELECT 1\0" + struct.pack(">H", 3)),
-    "a bind cut short": wire.message("B", b"\0\0" + struct.pack(">HHi", 0, 1, 100) + b"x"),
-    "a bind with a negative length": wire.message("B", b"\0\0" + struct.pack(">HHi", 0, 1, -7) + struct.pack(">H", 0)),
-    "a large bind with a bad length at its end": wire.message(
-        "B", b"\0\0" + struct.pack(">HHi", 0, 2, 1_000_000) + b"x" * 1_000_000 + struct.pack(">iH", 5, 0)),
-    "a describe of neither": wire.message("D", b"X\0"),
-    "a close of neither": wire.message("C", b"X\0"),
-    "an execute cut short": wire.message("E", b"\0\0"),
-    "a sync with a body": wire.message("S", b"x"),
-    "a flush with a body": wire.message("H", b"x"),
-    "an empty describe": wire.message("D", b""),
-}
-
-
-@pytest.mark.parametrize("name", VIOLATIONS)
-def test_a_protocol_violation_closes_the_connection(proxy, name):
-    with wire.connect("127.0.0.1", proxy.port, user="app", database="app") as connection:
-        connection.query("SELECT 1 FROM ci_builds WHERE id = 1")
-        connection.send(VIOLATIONS[name])
-        connection.send(wire.sync())
-        messages = connection.read_to_end()
-        assert [error["C"] for error in wire.errors(messages)] == ["08P01"]
-    with wire.connect("127.0.0.1", proxy.port, user="app", database="app") as connection:
-        assert wire.types(connection.query("SELECT 1")) == "TDCZ"
-
-
-@pytest.mark.parametrize("data", [b"", b"\0", b"\0\0\0\0", b"\0\0\0\7\0\0\0\0", struct.pack(">I", 0x7FFFFFFF),
-                                  b"GET / HTTP/1.0\r\n\r\n", wire.packet(wire.PROTOCOL_3_0, b"user"),
-                                  wire.packet(wire.PROTOCOL_3_0, b"user\0app\0database"), wire.packet(wire.PROTOCOL_3_0, b"\0"),
-                                  wire.packet(wire.SSL_CODE, b"more"), wire.packet(wire.CANCEL_CODE, b"\0")])
-def test_a_broken_startup_packet_closes_the_connection(proxy, data):
-    with wire.Connection("127.0.0.1", proxy.port) as connection:
-        connection.send(data)
-        connection.socket.shutdown(1)
-        assert rest_of(connection)[:1] in (b"", b"E", b"N")
-    with wire.connect("127.0.0.1", proxy.port, user="app", database="app") as connection:
-        assert wire.types(connection.query("SELECT 1")) == "TDCZ"
-
-
-def test_a_client_that_hangs_up_frees_its_links(proxy):
-    connection = wire.connect("127.0.0.1", proxy.port, user="app", database="app")
-    connection.query("BEGIN; SELECT 1 FROM projects; SELECT 'bye bye' FROM ci_builds LIMIT 1")
-    assert proxy.ci.backends("%bye bye%")
-    connection.close()
-    wait_until(lambda: not proxy.ci.backends("%bye bye%"), "the link to close")
-
-
-def test_terminate_frees_the_links(proxy):
-    connection = wire.connect("127.0.0.1", proxy.port, user="app", database="app")
-    connection.query("SELECT 'farewell' FROM ci_builds LIMIT 1")
-    connection.terminate()
-    wait_until(lambda: not proxy.ci.backends("%farewell%"), "the link to close")
 
 
 def test_a_statement_of_prepare_that_is_bound_by_name_counts_as_execute_does(proxy):
