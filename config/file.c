@@ -67,6 +67,38 @@ bool file_read(const char *path, char **data, size_t *length, struct error *erro
     return true;
 }
 
+static char *folder_of(const char *path) {
+    const char *slash = strrchr(path, '/');
+    if (slash == NULL)
+        return alloc_text(".");
+    return slash == path ? alloc_text("/") : alloc_copy(path, (size_t)(slash - path));
+}
+
+static bool check_folder(const char *folder, bool writable, struct error *error) {
+    struct stat status;
+    if (stat(folder, &status) != 0)
+        return error_set(error, "can't find the folder %s: %s", folder, strerror(errno));
+    if (!S_ISDIR(status.st_mode))
+        return error_set(error, "%s is no folder", folder);
+    if (writable && access(folder, W_OK | X_OK) != 0)
+        return error_set(error, "can't write the folder %s: %s", folder, strerror(errno));
+    return true;
+}
+
+bool file_check_appendable(const char *path, bool writable, struct error *error) {
+    struct stat status;
+    char *folder = folder_of(path);
+    bool ok = check_folder(folder, writable, error);
+    free(folder);
+    if (!ok || stat(path, &status) != 0)
+        return ok;
+    if (!S_ISREG(status.st_mode))
+        return error_set(error, "%s is not a regular file", path);
+    if (writable && access(path, W_OK) != 0)
+        return error_set(error, "can't write %s: %s", path, strerror(errno));
+    return true;
+}
+
 char *file_resolve(const char *from, const char *path) {
     const char *slash = strrchr(from, '/');
     if (path[0] == '/' || slash == NULL)

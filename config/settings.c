@@ -171,6 +171,30 @@ static bool read_connect_timeout(struct loader *loader, const struct tree_node *
                          error);
 }
 
+static bool read_violations(struct loader *loader, const struct tree_node *node,
+                            struct error *error) {
+    struct settings *settings = loader->settings;
+    const char *text;
+    if (!tree_text(node, "violations", &text, error))
+        return false;
+    settings->violations = file_resolve(node->path, text);
+    settings->violations_line = node->line;
+    if (!file_check_appendable(settings->violations, false, error))
+        return settings_wrap_error(node, "violations", "name a file in a folder that is there",
+                                   error);
+    return true;
+}
+
+bool settings_check_violations(const struct settings *settings, struct error *error) {
+    if (settings->violations == NULL || file_check_appendable(settings->violations, true, error))
+        return true;
+    struct error cause = *error;
+    return error_set(error,
+                     "%s:%d: violations: %s: let the user who runs this write the file and its "
+                     "folder",
+                     settings->path, settings->violations_line, cause.text);
+}
+
 /* -- loading ----------------------------------------------------------------------------------- */
 
 static bool read_all(struct loader *loader, struct error *error) {
@@ -190,7 +214,7 @@ static bool read_all(struct loader *loader, struct error *error) {
         {"login_timeout", read_login_timeout},
         {"connect_timeout", read_connect_timeout},
         {"allowlist", refuse_later},
-        {"violations", refuse_later},
+        {"violations", read_violations},
         {"pool", refuse_later},
     };
     return settings_read_map(loader, loader->root, "the settings file", keys,
@@ -290,6 +314,7 @@ static void settings_free(struct settings *s) {
     free(s->tls.cert);
     free(s->tls.key);
     free(s->tls.ca);
+    free(s->violations);
     free(s->path);
     free(s);
 }

@@ -95,6 +95,9 @@ struct settings {
         enum log_format format;
     } log;
 
+    char *violations;    /* absolute or relative to where we run: the file that violations are recorded in; NULL: none */
+    int violations_line; /* where it is set, for messages */
+
     unsigned workers;           /* event loops; 0: one for two cores */
     unsigned shutdown_timeout;  /* seconds that SIGTERM lets running transactions finish; default 30 */
     unsigned login_timeout;     /* seconds for a client to log in; default 60 */
@@ -109,6 +112,11 @@ struct settings {
 /* Reads the file at `path` and what it refers to. On success *out is a new snapshot with one reference. On failure
  * the error reads `FILE:LINE: what is wrong: what to do`. */
 bool settings_load(const char *path, struct settings **out, struct error *error)
+    __attribute__((warn_unused_result));
+
+/* Whether the file of `violations`, where there is one, can be written by who runs this; else the error reads as
+ * settings_load()'s. Apart from loading, because who only asks what would happen need not be able to. */
+bool settings_check_violations(const struct settings *settings, struct error *error)
     __attribute__((warn_unused_result));
 
 struct settings *settings_ref(const struct settings *settings);

@@ -110,7 +110,7 @@ int check_command(const struct check_options *options) {
         return 2;
     }
     int status = 2;
-    if (tls_context_new(settings, &tls, &error))
+    if (settings_check_violations(settings, &error) && tls_context_new(settings, &tls, &error))
         status = check_databases(settings, options);
     else
         fprintf(stderr, "%s\n", error.text);

@@ -114,7 +114,7 @@ static bool load_again(struct process *process, struct settings **settings, SSL_
                        struct error *error) {
     if (!settings_load(process->config_path, settings, error))
         return false;
-    if (!tls_context_new(*settings, tls, error)) {
+    if (!settings_check_violations(*settings, error) || !tls_context_new(*settings, tls, error)) {
         settings_unref(*settings);
         return false;
     }
@@ -243,6 +243,7 @@ static void close_process(struct process *process) {
 /* The load and the addresses come first: what is wrong with them is said before anything runs. */
 static bool prepare(struct process *process, struct error *error) {
     if (!settings_load(process->config_path, &process->settings, error) ||
+        !settings_check_violations(process->settings, error) ||
         !tls_context_new(process->settings, &process->tls, error))
         return false;
     const struct settings *settings = process->settings;
