@@ -11,7 +11,7 @@
 enum { BUCKETS_AT_FIRST = 256, BYTES_A_QUERY = 1024 };
 
 struct entry {
-    struct cache_key key; /* its text: the query's, or behind the entry */
+    struct cache_key key; /* its text: the query's own text or shape, or behind the entry */
     size_t bytes;
     struct query *query;
     struct entry *next_in_bucket;
@@ -134,7 +134,8 @@ static void cache_double_buckets(struct cache *cache) {
 
 void cache_put(struct cache *cache, const struct cache_key *key, struct query *query,
                size_t bytes) {
-    size_t text_size = key->text == query->text ? 0 : key->length;
+    bool own = key->text == query->text || key->text == query->shape;
+    size_t text_size = own ? 0 : key->length;
     bytes += sizeof(struct entry) + text_size;
     if (bytes > cache->limit / 8) {
         return;

@@ -37,9 +37,9 @@ struct query *cache_find(struct cache *cache, const struct cache_key *key);
  */
 bool cache_wants(struct cache *cache, const struct cache_key *key);
 
-/* Keeps a reference of its own, and a copy of the key's text unless that is the query's own.
- * `bytes` is what the query occupies in memory. It must not be in the cache yet. One that is bigger
- * than an eighth of the cache is not kept. */
+/* Keeps a reference of its own, and a copy of the key's text unless that is the query's own text or
+ * shape. `bytes` is what the query occupies in memory. It must not be in the cache yet. One that is
+ * bigger than an eighth of the cache is not kept. */
 void cache_put(struct cache *cache, const struct cache_key *key, struct query *query, size_t bytes);
 
 size_t cache_count(const struct cache *cache);

@@ -149,9 +149,11 @@ static void classify_statement(struct packing *packing, struct statement *statem
 
 struct query *query_new(const struct query_source *source, const struct settings *settings) {
     size_t count = source->facts->count;
-    size_t text_size = source->is_shape ? 1 : source->length + 1;
-    size_t bytes =
-        sizeof(struct query) + text_size + text_bytes(source->parse_error) + QUERY_ALIGNMENT;
+    bool is_shape = source->shape != NULL;
+    size_t text_size = is_shape ? 1 : source->length + 1;
+    size_t shape_size = is_shape ? source->shape_length + 1 : 0;
+    size_t bytes = sizeof(struct query) + text_size + shape_size + text_bytes(source->parse_error) +
+                   QUERY_ALIGNMENT;
     for (size_t i = 0; i < count; i++) {
         bytes += statement_bytes(&source->facts->statements[i]);
     }
@@ -165,8 +167,14 @@ struct query *query_new(const struct query_source *source, const struct settings
                             .count = count,
                             .generation = settings->generation,
                             .references = 1,
-                            .is_shape = source->is_shape,
+                            .is_shape = is_shape,
+                            .shape_length = source->shape_length,
+                            .lexing = source->lexing,
                             .bytes = bytes};
+    if (is_shape) {
+        packing.back -= shape_size;
+        query->shape = memcpy(packing.back, source->shape, shape_size);
+    }
     query->parse_error = pack_text(&packing, source->parse_error);
     query->statements = pack(&packing, NULL, count, sizeof *query->statements);
     query->facts.statements =
@@ -175,7 +183,7 @@ struct query *query_new(const struct query_source *source, const struct settings
     for (size_t i = 0; i < count; i++) {
         query->statements[i] =
             (struct statement){.facts = &query->facts.statements[i], .query = query};
-        pack_facts(&packing, &query->facts.statements[i], source->is_shape);
+        pack_facts(&packing, &query->facts.statements[i], is_shape);
         classify_statement(&packing, &query->statements[i], settings);
     }
     assert(packing.front <= packing.back);
@@ -200,7 +208,9 @@ struct query *query_reclassify(const struct query *query, const struct settings 
                                   .length = query->length,
                                   .facts = &query->facts,
                                   .parse_error = query->parse_error,
-                                  .is_shape = query->is_shape};
+                                  .lexing = query->lexing,
+                                  .shape = query->shape,
+                                  .shape_length = query->shape_length};
     return query_new(&source, settings);
 }
 

@@ -10,7 +10,9 @@ struct query_source {
     size_t length;
     const struct query_facts *facts;
     const char *parse_error; /* or NULL */
-    bool is_shape;           /* leaves out the text and every position in it */
+    struct lexing lexing;
+    const char *shape; /* NULL: none; else the text and every position in it are left out */
+    size_t shape_length;
 };
 
 /* With one reference, the caller's. */

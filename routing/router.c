@@ -83,14 +83,15 @@ static struct query *read_query(struct router *router, const struct reading *rea
                                   .length = reading->length,
                                   .facts = &facts,
                                   .parse_error = error->text[0] != '\0' ? error->text : NULL,
-                                  .is_shape = is_shape};
+                                  .lexing = *reading->lexing,
+                                  .shape = is_shape ? shape_key->text : NULL,
+                                  .shape_length = is_shape ? shape_key->length : 0};
     struct query *query = query_new(&source, router->settings);
     arena_reset(router->facts); /* a big text's memory is not kept until the next one comes */
     arena_reset(router->scratch);
     struct cache_key *wanted = is_shape ? shape_key : key;
     if (wanted->text != NULL && cache_wants(router->cache, wanted)) {
-        if (!is_shape)
-            key->text = query->text;
+        wanted->text = is_shape ? query->shape : query->text;
         cache_put(router->cache, wanted, query, query->bytes);
     }
     return query;

@@ -68,12 +68,16 @@ struct query {
     struct query_facts facts; /* without an arena */
     struct statement *statements;
     size_t count;
-    const char *parse_error; /* what the parser objected to, where a statement is KIND_UNPARSED; else NULL
-                        */
+    const char
+        *parse_error; /* what the parser objected to, where a statement is KIND_UNPARSED; else NULL
+                       */
     uint64_t generation; /* of the settings it was classified with */
     unsigned references;
-    bool is_shape; /* it stands for every text of a shape: see router_query_shape() */
-    size_t bytes;  /* that it occupies */
+    bool is_shape;     /* it stands for every text of a shape: see router_query_shape() */
+    const char *shape; /* that shape (routing/shape.h), NUL-terminated; else NULL */
+    size_t shape_length;
+    struct lexing lexing; /* as which it was read */
+    size_t bytes;         /* that it occupies */
 };
 
 struct router;
@@ -91,12 +95,13 @@ bool router_query(struct router *router, const char *text, size_t length,
                   const struct lexing *lexing, bool check_utf8, struct query **out,
                   struct error *error) __attribute__((warn_unused_result));
 
-/* The same for a text that is passed on as it is: what is returned may stand for every text of its shape (is_shape).
- * Its facts are right but for positions, of which it has none; nor has it a text, so that no session can see or send
- * another's. Where there is a reason to reject, or to take the text apart, look it up again with router_query(). */
-bool router_query_shape(struct router *router, const char *text, size_t length, const struct lexing *lexing,
-                        bool check_utf8, struct query **out, struct error *error)
-    __attribute__((warn_unused_result));
+/* The same for a text that is passed on as it is: what is returned may stand for every text of its
+ * shape (is_shape). Its facts are right but for positions, of which it has none; nor has it a text,
+ * so that no session can see or send another's. Where there is a reason to reject, or to take the
+ * text apart, look it up again with router_query(). */
+bool router_query_shape(struct router *router, const char *text, size_t length,
+                        const struct lexing *lexing, bool check_utf8, struct query **out,
+                        struct error *error) __attribute__((warn_unused_result));
 struct query *query_ref(const struct query *query);
 void query_unref(struct query *query);
 

@@ -1,8 +1,10 @@
 /* Any bytes as a query text whose decision serves other texts of its shape: with every constant
  * replaced by another, lists of them made longer and comments changed, it must still have that
  * shape and say the same of tables, functions and all else. The first byte says how strings are
- * read, the second which constants take the place of others. */
+ * read, the second which constants take the place of others. Whatever has a shape has the same
+ * normalized text as that, in which no constant is left. */
 #include "routing/facts.h"
+#include "routing/fingerprint.h"
 #include "routing/query.h"
 #include "routing/shape.h"
 
@@ -144,6 +146,24 @@ static void require_same_statement(const struct statement_facts *a,
         require(same(a->functions[i], b->functions[i]));
 }
 
+static void check_normalized(const char *text, size_t length, const struct lexing *lexing,
+                             const struct shape *shape) {
+    char *of_text = statement_normalize(text, length, lexing);
+    char *of_shape = statement_normalize(shape->out, shape->length, lexing);
+    require(strcmp(of_text, of_shape) == 0);
+    struct lexer lexer;
+    struct token token;
+    lexer_init(&lexer, of_text, strlen(of_text), lexing->standard_conforming_strings);
+    do {
+        lexer_next(&lexer, &token);
+        require(token.kind != TOKEN_STRING && token.kind != TOKEN_DOLLAR_STRING);
+        require(token.kind != TOKEN_NUMBER && token.kind != TOKEN_PARAMETER);
+        require(token.kind != TOKEN_LINE_COMMENT && token.kind != TOKEN_BLOCK_COMMENT);
+    } while (token.kind != TOKEN_END);
+    free(of_text);
+    free(of_shape);
+}
+
 static void check_variant(const char *text, size_t length, const struct lexing *lexing,
                           const struct query_facts *facts, const struct shape *shape,
                           unsigned choice) {
@@ -153,6 +173,7 @@ static void check_variant(const char *text, size_t length, const struct lexing *
     require(write_shape(other.bytes, other.length, conforming, &other_shape));
     require(shape->length == other_shape.length &&
             memcmp(shape->out, other_shape.out, shape->length) == 0);
+    check_normalized(other.bytes, other.length, lexing, shape);
     struct query_facts other_facts;
     struct error error;
     require(facts_parse(other.bytes, other.length, lexing, false, &other_facts, &error));
@@ -179,11 +200,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     struct query_facts facts;
     struct error error;
     if (memchr(text, '\0', length) == NULL &&
-        write_shape(text, length, lexing.standard_conforming_strings, &shape) &&
-        facts_parse(text, length, &lexing, false, &facts, &error)) {
-        if (query_has_shape(&facts))
-            check_variant(text, length, &lexing, &facts, &shape, data[1]);
-        facts_close(&facts);
+        write_shape(text, length, lexing.standard_conforming_strings, &shape)) {
+        check_normalized(text, length, &lexing, &shape);
+        if (facts_parse(text, length, &lexing, false, &facts, &error)) {
+            if (query_has_shape(&facts))
+                check_variant(text, length, &lexing, &facts, &shape, data[1]);
+            facts_close(&facts);
+        }
     }
     free(shape.out);
     free(text);
