@@ -2,7 +2,8 @@
 # Every test, or those named; installs what is missing and builds first. The last line is `N passed, N failed`.
 #
 #   tests/run.sh [NAME...]    NAME: a unit test (config_yaml), a fuzzer (fuzz_config_settings), a file of integration tests
-#                             (test_wire.py, test_wire) or one of its tests (test_wire.py::test_copy_out)
+#                             (test_wire.py, test_wire) or one of its tests (test_wire.py::test_copy_out), or
+#                             `instructions`: no part of a decision got over 10 % dearer
 #
 # FUZZ_SECONDS (10): how long each fuzzer runs. JOBS (all cores): parallel builds and unit tests.
 set -uo pipefail
@@ -42,10 +43,11 @@ build() {
 
 # --- what was asked for ---
 
-units=() fuzzers=() files=()
+units=() fuzzers=() files=() instructions=no
 for name in "$@"; do
     name=${name#tests/unit/} name=${name#tests/integration/} name=${name#tests/fuzz/}
     case $name in
+    instructions) instructions=yes ;;
     fuzz_*) fuzzers+=("${name%.c}") ;;
     *.py::*) files+=("tests/integration/$name") ;;
     test_*) files+=("tests/integration/${name%.py}.py") ;;
@@ -53,6 +55,7 @@ for name in "$@"; do
     esac
 done
 all=$([ $# -eq 0 ] && echo yes || echo no)
+[ $all = no ] || instructions=yes
 
 deploy/dependencies.sh build server test || die "the packages could not be installed"
 
@@ -117,6 +120,16 @@ run_fuzzers() {
     done
 }
 
+# --- what a decision costs, in instructions ---
+
+run_instructions() {
+    local log=$temp/instructions.log status=0
+    say "instructions"
+    { cmake --build --preset release --target bench_micro -j "$jobs" && "$python" tests/bench/micro.py; } >"$log" 2>&1 || status=$?
+    if [ $status -ne 0 ]; then tail -n 60 "$log"; else grep -h accept "$log"; fi
+    count "instructions" $status
+}
+
 # --- integration tests ---
 
 install_node_pg() {
@@ -175,6 +188,7 @@ if [ $all = yes ] || [ ${#units[@]} -gt 0 ]; then
     run_units release
     run_units asan
 fi
+if [ $instructions = yes ]; then run_instructions; fi
 if [ $all = yes ] || [ ${#fuzzers[@]} -gt 0 ]; then run_fuzzers; fi
 if [ $all = yes ] || [ ${#files[@]} -gt 0 ]; then run_integration; fi
 

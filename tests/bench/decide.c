@@ -6,12 +6,12 @@
  *
  *     bench_decide [ROUNDS [QUERY]] */
 #include "routing/session_state.h"
+#include "texts.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
-#include <unistd.h>
 
 /* libpg_query exports these and has no header for them installed. */
 struct raw_parse {
@@ -23,56 +23,13 @@ extern struct raw_parse pg_query_raw_parse(const char *input);
 extern void *pg_query_enter_memory_context(void);
 extern void pg_query_exit_memory_context(void *context);
 
-enum {
-    TEXTS = 4000,
-    ROUNDS_MAX = 101,
-    TEXT_MAX = 2048,
-    CACHE_BYTES = 16 * 1024 * 1024,
-    HITS = 200000
-};
-
-/* Each has one %s, for a number or for the name of a column: another one in every text, of the same
- * length. */
-static const struct {
-    const char *name, *text;
-} queries[] = {
-    {"primary key",
-     "SELECT \"projects\".* FROM \"projects\" WHERE \"projects\".\"id\" = %s LIMIT 1"},
-    {"300 bytes", "SELECT \"ci_builds\".* FROM \"ci_builds\" INNER JOIN \"ci_pipelines\" ON "
-                  "\"ci_pipelines\".\"id\" = "
-                  "\"ci_builds\".\"commit_id\" WHERE \"ci_builds\".\"type\" = 'Ci::Build' AND "
-                  "\"ci_builds\".\"status\" IN "
-                  "('pending', 'running') AND \"ci_pipelines\".\"project_id\" = %s ORDER BY "
-                  "\"ci_builds\".\"id\" DESC LIMIT 20"},
-    {"insert", "INSERT INTO \"issues\" (\"title\", \"author_id\", \"project_id\", \"created_at\", "
-               "\"updated_at\", \"state\") VALUES "
-               "('a title of an issue', 5, %s, '2024-05-01 10:00:00.000000', '2024-05-01 "
-               "10:00:00.000000', 'opened') "
-               "RETURNING \"id\""},
-    {"845 bytes",
-     "WITH RECURSIVE \"base_and_descendants\" AS ((SELECT \"namespaces\".* FROM \"namespaces\" "
-     "WHERE "
-     "\"namespaces\".\"type\" = 'Group' AND \"namespaces\".\"id\" = %s) UNION (SELECT "
-     "\"namespaces\".* FROM "
-     "\"namespaces\", \"base_and_descendants\" WHERE \"namespaces\".\"type\" = 'Group' AND "
-     "\"namespaces\".\"parent_id\" = \"base_and_descendants\".\"id\")) SELECT \"issues\".* FROM "
-     "\"issues\" INNER JOIN "
-     "\"projects\" ON \"projects\".\"id\" = \"issues\".\"project_id\" LEFT JOIN project_features "
-     "ON projects.id = "
-     "project_features.project_id WHERE \"projects\".\"namespace_id\" IN (SELECT "
-     "\"base_and_descendants\".\"id\" FROM "
-     "\"base_and_descendants\") AND (\"project_features\".\"issues_access_level\" IS NULL OR "
-     "\"project_features\".\"issues_access_level\" IN (20, 30)) AND \"projects\".\"archived\" = "
-     "FALSE AND "
-     "(\"issues\".\"state_id\" IN (1)) ORDER BY \"issues\".\"created_at\" DESC, \"issues\".\"id\" "
-     "DESC LIMIT 20 OFFSET 0"},
-};
+enum { TEXTS = 4000, ROUNDS_MAX = 101, CACHE_BYTES = 16 * 1024 * 1024, HITS = 200000 };
 
 struct bench {
     struct settings *settings;
     struct router *router;
     struct session_state *session;
-    char (*texts)[TEXT_MAX];
+    char (*texts)[BENCH_TEXT_MAX];
     size_t length;
     int serial;
 };
@@ -109,37 +66,9 @@ static double median(double *values, int count) {
     return values[count / 2];
 }
 
-static bool load_settings(struct settings **out) {
-    char path[] = "/tmp/bench_decide_XXXXXX";
-    int fd = mkstemp(path);
-    if (fd < 0)
-        return false;
-    FILE *file = fdopen(fd, "w");
-    if (!file)
-        return false;
-    fprintf(file,
-            "databases: {main: 'dbname=app', ci: 'dbname=app_ci'}\n"
-            "classification: {tables: %s/gitlab_schemas.yml}\n"
-            "auth: {method: trust}\n",
-            TEST_DATA);
-    fclose(file);
-    struct error error;
-    bool ok = settings_load(path, out, &error);
-    if (!ok)
-        fprintf(stderr, "%s\n", error.text);
-    unlink(path);
-    return ok;
-}
-
-static void fill_texts(struct bench *bench, const char *format, const char *serial_format) {
-    for (int i = 0; i < TEXTS; i++) {
-        char serial[16];
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wformat-nonliteral" /* one of `queries` */
-        snprintf(serial, sizeof serial, serial_format, bench->serial++);
-        bench->length = (size_t)snprintf(bench->texts[i], TEXT_MAX, format, serial);
-#pragma GCC diagnostic pop
-    }
+static void fill_texts(struct bench *bench, const char *format, const char *number_format) {
+    for (int i = 0; i < TEXTS; i++)
+        bench->length = bench_text_write(format, number_format, bench->serial++, bench->texts[i]);
 }
 
 static double parse_all(struct bench *bench) {
@@ -225,7 +154,7 @@ static void measure(struct bench *bench, const char *name, const char *format, i
 int main(int argc, char **argv) {
     int rounds = argc > 1 ? atoi(argv[1]) : 15;
     struct bench bench = {0};
-    if (rounds < 1 || rounds > ROUNDS_MAX || !load_settings(&bench.settings))
+    if (rounds < 1 || rounds > ROUNDS_MAX || !bench_settings_load(&bench.settings))
         return 2;
     bench.router = router_new(bench.settings, CACHE_BYTES);
     bench.session = session_state_new(bench.settings, 0);
@@ -234,9 +163,9 @@ int main(int argc, char **argv) {
         return 2;
     printf("%-12s %6s %8s %8s %6s %8s %6s %8s %6s %8s\n", "query", "bytes", "parse us", "new text",
            "ratio", "new shape", "ratio", "known", "ratio", "cached");
-    for (size_t q = 0; q < sizeof queries / sizeof *queries; q++)
-        if (argc < 3 || strcmp(argv[2], queries[q].name) == 0)
-            measure(&bench, queries[q].name, queries[q].text, rounds);
+    for (size_t q = 0; q < BENCH_TEXTS; q++)
+        if (argc < 3 || strcmp(argv[2], bench_texts[q].name) == 0)
+            measure(&bench, bench_texts[q].name, bench_texts[q].text, rounds);
     free(bench.texts);
     session_state_free(bench.session);
     router_free(bench.router);

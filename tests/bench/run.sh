@@ -1,25 +1,40 @@
 #!/usr/bin/env bash
-# The README's figures: what a decision costs, and the proxy next to a direct connection and to PgBouncer.
+# The figures of PERFORMANCE.md. Installs what is missing and builds first.
 #
-#   tests/bench/run.sh [decide] [select] [copy] [idle]     default: all; see compare.py for its variables
+#   tests/bench/run.sh [select] [copy] [idle]   the proxy next to a direct connection and PgBouncer; see compare.py for its variables
+#   tests/bench/run.sh micro [--accept]    instructions of each part of a decision against instructions.tsv; --accept: make
+#                                          these the ones to compare with
+#   tests/bench/run.sh decide [ROUNDS]     time of a decision next to libpg_query's bare parse
+#   tests/bench/run.sh lint [MB]           how fast `lint` reads logs
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
-[ $# -gt 0 ] || set -- decide select copy idle
-deploy/dependencies.sh build bench
-cmake --preset release >/dev/null
-cmake --build --preset release --target pginterlock bench_decide -j "$(nproc)" >/dev/null
+build() {
+    deploy/dependencies.sh build bench
+    cmake --preset release >/dev/null
+    cmake --build --preset release --target "$@" -j "${JOBS:-$(nproc)}" >/dev/null
+}
 
-others=()
-for name in "$@"; do
-    case $name in
-    decide) build/release/tests/bench_decide ;;
-    select | copy | idle) others+=("$name") ;;
-    *)
-        echo "tests/bench/run.sh: no such figure: $name: use decide, select, copy or idle" >&2
-        exit 2
-        ;;
-    esac
-done
-[ ${#others[@]} -eq 0 ] || PGINTERLOCK=$PWD/build/release/pginterlock PYTHONDONTWRITEBYTECODE=1 \
-    /usr/bin/python3 tests/bench/compare.py "${others[@]}"
+export PGINTERLOCK=$PWD/build/release/pginterlock PYTHONDONTWRITEBYTECODE=1
+case ${1:-} in
+micro)
+    build bench_micro
+    exec /usr/bin/python3 tests/bench/micro.py "${@:2}"
+    ;;
+decide)
+    build bench_decide
+    exec build/release/tests/bench_decide "${@:2}"
+    ;;
+lint)
+    build pginterlock
+    exec /usr/bin/python3 tests/bench/lint.py "${@:2}"
+    ;;
+'' | select | copy | idle)
+    build pginterlock
+    exec /usr/bin/python3 tests/bench/compare.py "$@"
+    ;;
+*)
+    echo "tests/bench/run.sh: no such part: $1: use select, copy, idle, micro, decide or lint" >&2
+    exit 2
+    ;;
+esac
