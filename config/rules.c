@@ -13,6 +13,7 @@ static const struct {
     [RULE_WRONG_DATABASE] = {"wrong_database", "XD004"},
     [RULE_CROSS_TRANSACTION] = {"cross_transaction", "XD002"},
     [RULE_UNROUTABLE] = {"unroutable", "XD007"},
+    [RULE_ALLOWED_SCHEMAS] = {"allowed_gitlab_schemas", "XD008"},
 };
 
 const char *rule_name(enum rule rule) {

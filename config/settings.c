@@ -97,6 +97,16 @@ bool settings_read_map(struct loader *loader, const struct tree_node *node, cons
 
 /* -- keys with a value of their own ------------------------------------------------------------ */
 
+static bool read_outer_transaction(struct loader *loader, const struct tree_node *node,
+                                   struct error *error) {
+    static const char *const words[] = {"count", "ignore"};
+    unsigned word;
+    if (!tree_choice(node, "rules.outer_transaction", words, 2, &word, error))
+        return false;
+    loader->settings->outer_transaction_ignored = word == 1;
+    return true;
+}
+
 static bool read_rules(struct loader *loader, const struct tree_node *node, struct error *error) {
     static const char *const modes[] = {"enforce", "report", "off"};
     if (!tree_expect(node, "rules", TREE_MAP, error))
@@ -106,14 +116,17 @@ static bool read_rules(struct loader *loader, const struct tree_node *node, stru
         unsigned rule = 0, mode;
         while (rule < RULE_UNROUTABLE && strcmp(rule_name(rule), name) != 0)
             rule++;
-        if (strcmp(name, "outer_transaction") == 0)
-            return tree_error(node->keys[i], error,
-                              "rules.outer_transaction is not yet supported: remove it");
+        if (strcmp(name, "outer_transaction") == 0) {
+            if (!read_outer_transaction(loader, node->values[i], error))
+                return false;
+            continue;
+        }
         if (rule == RULE_UNROUTABLE)
             return tree_error(
                 node->keys[i], error,
                 "unknown rule \"%s\": write one of cross_join, cross_transaction, "
-                "cross_foreign_key, wrong_database, write_lock, unclassified, unparsed",
+                "cross_foreign_key, wrong_database, write_lock, unclassified, unparsed, "
+                "outer_transaction",
                 name);
         char what[64];
         snprintf(what, sizeof what, "rules.%s", name);

@@ -11,7 +11,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* The rules, in the order in which a violation is told where several break. */
+/* The rules: the file's, in the order in which a violation is told where several break; then the others. */
 enum rule {
     RULE_UNCLASSIFIED,
     RULE_UNPARSED,
@@ -20,7 +20,8 @@ enum rule {
     RULE_WRITE_LOCK,
     RULE_WRONG_DATABASE,
     RULE_CROSS_TRANSACTION,
-    RULE_UNROUTABLE, /* always enforced; not a key of the file */
+    RULE_UNROUTABLE,      /* from here on always enforced; not a key of the file */
+    RULE_ALLOWED_SCHEMAS, /* told after unparsed: what the session itself asked for */
     RULE_COUNT
 };
 
@@ -77,6 +78,7 @@ struct settings {
     size_t entrypoint_count;
 
     enum rule_mode rules[RULE_COUNT];
+    bool outer_transaction_ignored; /* rules.outer_transaction: ignore, for test suites */
 
     struct {
         enum auth_method method;

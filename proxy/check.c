@@ -74,6 +74,8 @@ static void print_rules(const struct settings *settings) {
     puts("rules:");
     for (int rule = 0; rule < RULE_UNROUTABLE; rule++)
         printf("  %-20s %s\n", rule_name((enum rule)rule), mode_names[settings->rules[rule]]);
+    printf("  %-20s %s\n", "outer_transaction",
+           settings->outer_transaction_ignored ? "ignore" : "count");
 }
 
 static void print_summary(const struct settings *settings) {

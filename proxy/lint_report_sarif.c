@@ -17,6 +17,8 @@ static const char *const descriptions[RULE_COUNT] = {
     [RULE_WRONG_DATABASE] = "A pinned connection reads a table of another database.",
     [RULE_CROSS_TRANSACTION] = "A transaction modifies a second database.",
     [RULE_UNROUTABLE] = "No database can run the statement whole.",
+    [RULE_ALLOWED_SCHEMAS] =
+        "A statement does what the session's allowed_gitlab_schemas don't allow.",
 };
 
 static json_t *rules_json(void) {

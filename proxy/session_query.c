@@ -145,12 +145,22 @@ void session_route(struct session *s, const struct statement *statement, struct 
         decision->database = prepared->database;
 }
 
+/* What a set_config() of ours does counts for the statements behind it; where its name is computed
+ * it can be none of ours. */
+static bool may_restrict(const struct statement *statement) {
+    const struct statement_facts *facts = statement->facts;
+    return (facts->flags & STATEMENT_SET_CONFIG) != 0 && facts->name != NULL &&
+           session_is_own_setting(facts->name);
+}
+
 /* Whether one database runs the whole query, and which. Nothing is changed by asking. */
 static bool whole_query_goes_to(struct session *s, const struct query *query, int *database) {
     int chosen = -1, fallback = -1;
+    database_set modifies = 0;
+    schema_set schemas = 0;
     for (size_t i = 0; i < query->count; i++) {
         const struct statement *statement = &query->statements[i], *effective;
-        if (statement_is_scripted(statement))
+        if (statement_is_scripted(statement) || (query->count > 1 && may_restrict(statement)))
             return false;
         struct decision decision;
         session_route(s, statement, &decision, &effective);
@@ -158,6 +168,8 @@ static bool whole_query_goes_to(struct session *s, const struct query *query, in
             return false;
         if (query->count > 1 && effective != statement)
             return false;
+        modifies |= decision.modifies;
+        schemas |= decision.modified_schemas;
         if (decision.destination != DESTINATION_ONE) {
             fallback = fallback < 0 ? decision.database : fallback;
             continue;
@@ -171,7 +183,9 @@ static bool whole_query_goes_to(struct session *s, const struct query *query, in
             return false;
     }
     *database = chosen >= 0 ? chosen : fallback;
-    return *database >= 0;
+    /* Several databases in one store: what each statement may do depends on those before it. */
+    bool several = (modifies & (modifies - 1)) != 0 || (schemas & (schemas - 1)) != 0;
+    return *database >= 0 && (query->count == 1 || !several);
 }
 
 /* In a failed block the server refuses whatever does not end it, and finds errors of syntax first:

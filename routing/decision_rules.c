@@ -259,11 +259,11 @@ bool decision_check_transaction(struct deciding *d) {
     schema_set schemas = d->subject->facts->kind == KIND_DDL ? 0 : d->subject->modified;
     d->out->modifies = databases;
     d->out->modified_schemas = schemas;
-    database_set all = now->modified | databases;
-    bool second = (all & (all - 1)) != 0 && (databases & ~now->modified) != 0;
+    database_set all = now->counted | databases;
+    bool second = (all & (all - 1)) != 0 && (databases & ~now->counted) != 0;
     bool forbidden =
-        (schemas & ~now->modified_schemas) != 0 &&
-        !transactions_allowed(d->state->settings->classification, now->modified_schemas | schemas);
+        (schemas & ~now->counted_schemas) != 0 &&
+        !transactions_allowed(d->state->settings->classification, now->counted_schemas | schemas);
     if ((!second && !forbidden) || !looks_at(d, RULE_CROSS_TRANSACTION)) {
         return true;
     }

@@ -42,7 +42,7 @@ struct own_setting_entry {
     unsigned permits; /* of OWN_ALLOW */
 };
 
-/* The first statement that brought a schema or database into the transaction's modified ones. */
+/* The first statement that brought a schema or database into the transaction's counted ones. */
 struct modification {
     struct query *query; /* a reference of ours */
     const struct statement *statement;
@@ -52,7 +52,10 @@ struct modification {
 
 struct mark {
     database_set modified;
-    schema_set modified_schemas;
+    /* What the next modification is held against, that of `modifications`: all that was modified,
+     * but for an outermost block that rules.outer_transaction ignores. */
+    database_set counted;
+    schema_set counted_schemas;
     int last_wrote; /* -1: nowhere yet */
     size_t temporary_count, cursor_count, own_count, modification_count;
     size_t own_last[OWN_COUNT]; /* the last entry of each setting, by index + 1; 0: none */
@@ -67,7 +70,8 @@ struct session_state {
     const struct settings *settings;
     int entrypoint;
     enum block_status status;
-    bool bracketed; /* between session_begin_implicit() and session_end_implicit() */
+    bool bracketed;     /* between session_begin_implicit() and session_end_implicit() */
+    bool outer_ignored; /* for the block that is open: as it was when it began */
 
     struct mark now;   /* counts are the lengths of the logs below */
     struct mark begin; /* as of the transaction's begin */

@@ -9,7 +9,8 @@
 static struct mark mark_nothing(const struct session_state *state) {
     struct mark mark = state->now;
     mark.modified = 0;
-    mark.modified_schemas = 0;
+    mark.counted = 0;
+    mark.counted_schemas = 0;
     mark.last_wrote = -1;
     return mark;
 }
@@ -53,6 +54,22 @@ static void session_end(struct session_state *state, bool committed, bool chain)
     state->last_ran = -1;
     state->used = 0;
     state->status = chain ? BLOCK_OPEN : state->bracketed ? BLOCK_IMPLICIT : BLOCK_IDLE;
+    state->outer_ignored = chain && state->settings->outer_transaction_ignored;
+}
+
+/* What was modified stays known, but the next modification is not held against it. */
+static void session_count_anew(struct session_state *state) {
+    while (state->now.modification_count > 0) {
+        query_unref(state->modifications[--state->now.modification_count].query);
+    }
+    state->now.counted = 0;
+    state->now.counted_schemas = 0;
+}
+
+/* Of a block that is ignored each statement stands alone, until a savepoint begins what counts as a
+ * transaction. */
+static bool session_counts(const struct session_state *state) {
+    return !state->outer_ignored || state->savepoint_count > 0;
 }
 
 static void session_begin(struct session_state *state, enum block_status status) {
@@ -60,6 +77,10 @@ static void session_begin(struct session_state *state, enum block_status status)
         state->begin = state->now;
     }
     state->status = status;
+    if (status == BLOCK_OPEN && state->settings->outer_transaction_ignored) {
+        state->outer_ignored = true;
+        session_count_anew(state);
+    }
 }
 
 /* ---- life ---- */
@@ -132,10 +153,10 @@ void session_set_settings(struct session_state *state, const struct settings *se
         reclassify(&modification->query, &modification->statement, settings);
         modification->schemas = renumber(modification->schemas, old, settings);
     }
-    state->now.modified_schemas = renumber(state->now.modified_schemas, old, settings);
+    state->now.counted_schemas = renumber(state->now.counted_schemas, old, settings);
     for (size_t i = 0; i < state->savepoint_count; i++) {
         struct mark *mark = &state->savepoints[i].mark;
-        mark->modified_schemas = renumber(mark->modified_schemas, old, settings);
+        mark->counted_schemas = renumber(mark->counted_schemas, old, settings);
     }
     state->settings = settings;
     state->entrypoint = entrypoint;
@@ -152,6 +173,10 @@ static size_t find_savepoint(const struct session_state *state, const char *name
 }
 
 static void savepoint_push(struct session_state *state, const char *name) {
+    if (!session_counts(state)) { /* it begins where a transaction does: nowhere yet */
+        state->now.last_wrote = -1;
+        state->last_ran = -1;
+    }
     state->savepoints = array_grow(state->savepoints, state->savepoint_count,
                                    &state->savepoint_room, sizeof *state->savepoints);
     state->savepoints[state->savepoint_count++] =
@@ -165,6 +190,9 @@ static void savepoint_return(struct session_state *state, const char *name) {
         session_cut_savepoints(state, found);
         session_return_to(state, &mark);
         state->status = BLOCK_OPEN;
+        if (state->outer_ignored && found == 1) { /* another transaction, as the test sees it */
+            state->last_ran = -1;
+        }
     }
 }
 
@@ -172,6 +200,9 @@ static void savepoint_release(struct session_state *state, const char *name) {
     size_t found = find_savepoint(state, name);
     if (found > 0) {
         session_cut_savepoints(state, found - 1);
+        if (!session_counts(state)) {
+            session_count_anew(state);
+        }
     }
 }
 
@@ -192,9 +223,10 @@ bool session_has_savepoint(const struct session_state *state, const char *name) 
 
 static void note_modification(struct session_state *state, const struct statement *statement,
                               const struct decision *decision) {
-    bool news = (decision->modifies & ~state->now.modified) != 0 ||
-                (decision->modified_schemas & ~state->now.modified_schemas) != 0;
-    if (news) {
+    bool news = (decision->modifies & ~state->now.counted) != 0 ||
+                (decision->modified_schemas & ~state->now.counted_schemas) != 0;
+    bool counts = session_counts(state);
+    if (news && counts) {
         const struct named_statement *named = session_referred(state, statement);
         bool by_name = named != NULL && statement->facts->kind != KIND_DDL;
         const struct statement *subject = by_name ? named->statement : statement;
@@ -208,7 +240,10 @@ static void note_modification(struct session_state *state, const struct statemen
         };
     }
     state->now.modified |= decision->modifies;
-    state->now.modified_schemas |= decision->modified_schemas;
+    if (counts) {
+        state->now.counted |= decision->modifies;
+        state->now.counted_schemas |= decision->modified_schemas;
+    }
     /* Over two databases in one store it may have run at home of what it read. */
     bool there = (decision->modifies >> decision->database & 1) != 0;
     state->now.last_wrote = there ? decision->database : database_set_first(decision->modifies);

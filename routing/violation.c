@@ -274,20 +274,20 @@ void violation_cross_transaction(const struct violation_case *v, database_set da
                                  schema_set schemas, struct violation *out) {
     struct text message = {0}, detail = {0}, hint = {0};
     const struct mark *now = &v->state->now;
-    bool first = now->modified == 0;
-    bool apart = (databases & ~now->modified) != 0 || first;
+    bool first = now->counted == 0;
+    bool apart = (databases & ~now->counted) != 0 || first;
     if (first && (databases & (databases - 1)) != 0) {
         text_append(&message, "statement would modify more than one database: ");
         append_databases(&message, v, databases);
     } else if (!first && apart) {
         text_append(&message, "transaction has modified database ");
-        append_databases(&message, v, now->modified);
+        append_databases(&message, v, now->counted);
         text_append(&message, " and would now modify ");
-        append_databases(&message, v, databases & ~now->modified);
+        append_databases(&message, v, databases & ~now->counted);
     } else {
         text_append(&message,
                     "transaction would modify schemas that may not be modified together: ");
-        append_schemas(&message, v, now->modified_schemas | schemas);
+        append_schemas(&message, v, now->counted_schemas | schemas);
     }
     append_tables(&detail, v);
     for (size_t i = 0; i < now->modification_count; i++) {

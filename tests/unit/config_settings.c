@@ -36,7 +36,7 @@ static void every_key_is_read(void **state) {
     fixture_write(*state, "run/x", "");
     const struct settings *s = fixture_load(
         *state, "listen: [\"0.0.0.0:1\", \"[::1]:65535\", \"./run:6432\", \"localhost:5\"]\n" BASE
-                "rules: {cross_join: report, unparsed: off}\n"
+                "rules: {cross_join: report, unparsed: off, outer_transaction: ignore}\n"
                 "auth: {method: cert, allow_insecure: false}\n"
                 "tls: {mode: verify-full, cert: server.crt, key: server.key, ca: root.crt}\n"
                 "log: {level: debug, format: json}\n"
@@ -52,6 +52,7 @@ static void every_key_is_read(void **state) {
     assert_int_equal(s->rules[RULE_CROSS_JOIN], RULE_REPORT);
     assert_int_equal(s->rules[RULE_UNPARSED], RULE_OFF);
     assert_int_equal(s->rules[RULE_WRITE_LOCK], RULE_ENFORCE);
+    assert_true(s->outer_transaction_ignored);
     assert_int_equal(s->auth.method, AUTH_CERT);
     assert_int_equal(s->tls.mode, TLS_VERIFY_FULL);
     assert_true(s->tls.key[0] == '/');
@@ -193,7 +194,13 @@ static void wrong_keys_and_types_are_refused(void **state) {
         {BASE "rules:\n  cross_joins: off\n",
          "settings.yml:4: unknown rule \"cross_joins\": write one of cross_join, "
          "cross_transaction, cross_foreign_key, wrong_database, write_lock, unclassified, "
-         "unparsed"},
+         "unparsed, outer_transaction"},
+        {BASE "rules:\n  outer_transaction: enforce\n",
+         "settings.yml:4: rules.outer_transaction is \"enforce\": write count or ignore"},
+        {BASE "rules:\n  allowed_gitlab_schemas: off\n",
+         "settings.yml:4: unknown rule \"allowed_gitlab_schemas\": write one of cross_join, "
+         "cross_transaction, cross_foreign_key, wrong_database, write_lock, unclassified, "
+         "unparsed, outer_transaction"},
         {BASE "---\na: b\n", "settings.yml:3: a second YAML document begins: keep one in a file"},
         {"? [a]\n: b\n", "settings.yml:1: a key must be a name: write `name: value`"},
         {"a: &a [*a]\n", "settings.yml:1: this anchor contains itself: remove the alias inside it"},
@@ -223,8 +230,6 @@ static void keys_of_later_versions_are_not_yet_supported(void **state) {
     static const struct refusal cases[] = {
         {BASE "allowlist: a.yml\n", "settings.yml:3: allowlist is not yet supported: remove it"},
         {BASE "pool: {}\n", "settings.yml:3: pool is not yet supported: remove it"},
-        {BASE "rules:\n  outer_transaction: off\n",
-         "settings.yml:4: rules.outer_transaction is not yet supported: remove it"},
     };
     REFUSE_ALL(*state, cases);
 }
