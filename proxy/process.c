@@ -168,11 +168,13 @@ static void on_reload(uv_signal_t *handle, int number) {
     if (process->state != PROCESS_SERVING)
         return;
     notify_reloading();
-    if (load_again(process, &settings, &tls, &error))
+    if (load_again(process, &settings, &tls, &error)) {
         adopt_settings(process, settings, tls);
-    else
+    } else {
+        workers_reopen(&process->workers); /* logrotate has renamed the file all the same */
         log_event(&process->log, LOG_ERROR, "configuration not reloaded, the old one stays",
                   (struct log_field[]){{"error", error.text, 0}, {0}});
+    }
     sd_notify(0, "READY=1");
 }
 
@@ -190,6 +192,7 @@ static bool start_signal(struct process *process, uv_signal_t *handle, int numbe
 
 static bool start_signals(struct process *process, struct error *error) {
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN); /* a file that may not grow is an error of the write */
     /* Names are resolved and cancel requests sent from libuv's threads; a server that does not
      * answer must not hold up the others. Read by libuv when its first work comes. */
     setenv("UV_THREADPOOL_SIZE", "32", 0);

@@ -264,6 +264,13 @@ static void on_parameter(struct session *s, const uint8_t *message, size_t lengt
     }
 }
 
+const char *session_parameter(const struct session *s, const char *name) {
+    for (size_t i = 0; i < s->parameter_count; i++)
+        if (strcmp(s->parameters[i].name, name) == 0)
+            return s->parameters[i].value;
+    return NULL;
+}
+
 void session_learn_parameter(struct session *s, const char *name, const char *value) {
     if (strcmp(name, "standard_conforming_strings") == 0)
         s->lexing.standard_conforming_strings = strcmp(value, "off") != 0;

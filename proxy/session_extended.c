@@ -138,7 +138,7 @@ static enum progress execute_on(struct session *s, const struct portal *portal, 
         if (decision.violated) {
             if (session_wait_drained(s) == PROGRESS_WAIT)
                 return PROGRESS_WAIT;
-            reply_violation(s, portal->prepared->query, statement, &decision.violation);
+            reply_violation(s, portal->prepared->query, statement, &decision);
             return extended_refused(s, length);
         }
     }
@@ -172,7 +172,7 @@ static enum progress execute_on(struct session *s, const struct portal *portal, 
     link->wrote = link->wrote || request_writes(request);
     if (statement == NULL)
         return PROGRESS_DONE;
-    session_note_observations(s, statement, &decision);
+    session_note_observations(s, query_sent_text(query), statement, &decision);
     request->apply = !noted_when_sent(statement);
     if (request->apply) {
         s->barrier = true;

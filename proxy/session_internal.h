@@ -13,6 +13,7 @@
  *     session_settings.c  SET and its kin, to be repeated on other links
  *     session_answers.c   the databases' messages, to the client
  *     session_reply.c     what the proxy says itself
+ *     session_violations.c  what becomes of a violation in the log and the record
  *
  * One link at a time has requests outstanding (the active one); before another is used, all of them
  * are answered. So answers keep the order of requests, and what is known of the transaction is true
@@ -291,6 +292,8 @@ void session_capture_setting(struct session *s, struct link *link, const struct 
                              const uint8_t *row, size_t length);
 
 void session_learn_parameter(struct session *s, const char *name, const char *value);
+/* What the client was last told of a server's parameter, or NULL. */
+const char *session_parameter(const struct session *s, const char *name);
 
 /* -- session_reply.c --------------------------------------------------------------------------- */
 char session_status(const struct session *s);         /* 'I', 'T' or 'E' */
@@ -306,14 +309,28 @@ void reply_notice(struct session *s, const char *severity, const char *sqlstate,
                   const char *message);
 void reply_fatal(struct session *s, const char *sqlstate, const char *message, const char *detail,
                  const char *hint);
+/* What the decision rejects, with its words; it is logged and recorded. */
 void reply_violation(struct session *s, const struct query *query,
-                     const struct statement *statement, const struct violation *violation);
+                     const struct statement *statement, const struct decision *decision);
 void reply_aborted(struct session *s); /* 25P02 */
 /* Own settings and transaction verbs that need no database. */
 void reply_local_statement(struct session *s, const struct query *query,
                            const struct statement *statement, const struct decision *decision,
                            bool describe);
-void session_note_observations(struct session *s, const struct statement *statement,
-                               const struct decision *decision);
+
+/* -- session_violations.c ---------------------------------------------------------------------- */
+/* The text that the client sent a statement in: a query's own, or what a shape stands for. */
+struct sent_text {
+    const char *text;
+    size_t length;
+};
+static inline struct sent_text query_sent_text(const struct query *query) {
+    return (struct sent_text){query->text, query->length};
+}
+/* Logs and records what was rejected, or let pass (once it runs). */
+void session_note_rejection(struct session *s, struct sent_text sent,
+                            const struct statement *statement, const struct decision *decision);
+void session_note_observations(struct session *s, struct sent_text sent,
+                               const struct statement *statement, const struct decision *decision);
 
 #endif

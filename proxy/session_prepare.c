@@ -66,7 +66,7 @@ static enum use place_parse(struct session *s, const char *name, const struct pr
     if (decision.violated && decision.violation.rule != RULE_CROSS_TRANSACTION) {
         if (session_wait_drained(s) == PROGRESS_WAIT)
             return USE_WAIT;
-        reply_violation(s, query, statement, &decision.violation);
+        reply_violation(s, query, statement, &decision);
         return USE_FAILED;
     }
     *database = home_of(s, statement, &decision);

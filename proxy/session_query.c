@@ -153,8 +153,10 @@ static bool may_restrict(const struct statement *statement) {
            session_is_own_setting(facts->name);
 }
 
-/* Whether one database runs the whole query, and which. Nothing is changed by asking. */
-static bool whole_query_goes_to(struct session *s, const struct query *query, int *database) {
+/* Whether one database runs the whole query, and which. Nothing is changed by asking. `decision`:
+ * of the last statement. */
+static bool whole_query_goes_to(struct session *s, const struct query *query,
+                                struct decision *decision, int *database) {
     int chosen = -1, fallback = -1;
     database_set modifies = 0;
     schema_set schemas = 0;
@@ -162,25 +164,20 @@ static bool whole_query_goes_to(struct session *s, const struct query *query, in
         const struct statement *statement = &query->statements[i], *effective;
         if (statement_is_scripted(statement) || (query->count > 1 && may_restrict(statement)))
             return false;
-        struct decision decision;
-        session_route(s, statement, &decision, &effective);
-        if (decision.violated || decision.destination == DESTINATION_NONE)
+        session_route(s, statement, decision, &effective);
+        if (decision->violated || decision->destination == DESTINATION_NONE)
             return false;
-        if (query->count > 1 && effective != statement)
+        if (query->count > 1 && (effective != statement || decision->observation_count > 0))
             return false;
-        modifies |= decision.modifies;
-        schemas |= decision.modified_schemas;
-        if (decision.destination != DESTINATION_ONE) {
-            fallback = fallback < 0 ? decision.database : fallback;
+        modifies |= decision->modifies;
+        schemas |= decision->modified_schemas;
+        if (decision->destination != DESTINATION_ONE) {
+            fallback = fallback < 0 ? decision->database : fallback;
             continue;
         }
-        if (chosen >= 0 && session_physical(s, chosen) != session_physical(s, decision.database))
+        if (chosen >= 0 && session_physical(s, chosen) != session_physical(s, decision->database))
             return false;
-        chosen = chosen >= 0 ? chosen : decision.database;
-        if (query->count == 1)
-            session_note_observations(s, statement, &decision);
-        else if (decision.observation_count > 0)
-            return false;
+        chosen = chosen >= 0 ? chosen : decision->database;
     }
     *database = chosen >= 0 ? chosen : fallback;
     /* Several databases in one store: what each statement may do depends on those before it. */
@@ -234,10 +231,11 @@ enum progress session_on_query(struct session *s, const uint8_t *body, size_t bo
     if (session_block_status(s->routing) == BLOCK_FAILED &&
         refuse_in_failed_block(s, query, length))
         return PROGRESS_DONE;
+    struct decision decision;
     int database = -1;
     bool usable =
         query->count > 0 && s->block_lost < 0 && session_block_status(s->routing) != BLOCK_FAILED;
-    if (!usable || !whole_query_goes_to(s, query, &database)) {
+    if (!usable || !whole_query_goes_to(s, query, &decision, &database)) {
         if (query->is_shape) { /* from here on the text itself is needed */
             query_unref(session_give_query(s));
             if (!session_take_query(s, text, text_length, false)) {
@@ -263,6 +261,9 @@ enum progress session_on_query(struct session *s, const uint8_t *body, size_t bo
     case USE_ANSWERED:
         break;
     }
+    if (query->count == 1)
+        session_note_observations(s, (struct sent_text){text, text_length}, &query->statements[0],
+                                  &decision);
     if (query->count > 1 && session_block_status(s->routing) == BLOCK_IDLE)
         session_begin_implicit(s->routing);
     struct request *request = answers_push(&link->answers, REQUEST_QUERY, AUDIENCE_CLIENT);

@@ -101,8 +101,8 @@ void reply_aborted(struct session *s) {
 }
 
 void reply_violation(struct session *s, const struct query *query,
-                     const struct statement *statement, const struct violation *violation) {
-    (void)statement;
+                     const struct statement *statement, const struct decision *decision) {
+    const struct violation *violation = &decision->violation;
     char position[16], routine[64];
     snprintf(position, sizeof position, "%d",
              position_in_characters(query->text, query->length, violation->position));
@@ -116,35 +116,8 @@ void reply_violation(struct session *s, const struct query *query,
                                     .table = violation->table,
                                     .routine = routine};
     put(s, 'E', &diagnostic);
-    log_event(s->worker->log, LOG_WARNING, "statement rejected",
-              (struct log_field[]){{"client", s->peer, 0},
-                                   {"pid", NULL, (int64_t)s->pid},
-                                   {"rule", rule_name(violation->rule), 0},
-                                   {"sqlstate", violation->sqlstate, 0},
-                                   {"error", violation->message, 0},
-                                   {"detail", violation->detail, 0},
-                                   {0}});
+    session_note_rejection(s, query_sent_text(query), statement, decision);
     session_failed(s->routing);
-}
-
-void session_note_observations(struct session *s, const struct statement *statement,
-                               const struct decision *decision) {
-    static const char *const reasons[] = {[OBSERVED_REPORT] = "report",
-                                          [OBSERVED_COMMENT] = "comment",
-                                          [OBSERVED_SETTING] = "pginterlock.allow",
-                                          [OBSERVED_ALLOWLIST] = "allowlist"};
-    for (size_t i = 0; i < decision->observation_count; i++) {
-        const struct observation *observation = &decision->observations[i];
-        log_event(s->worker->log, LOG_WARNING, "violation let pass",
-                  (struct log_field[]){{"client", s->peer, 0},
-                                       {"pid", NULL, (int64_t)s->pid},
-                                       {"rule", rule_name(observation->rule), 0},
-                                       {"reason", reasons[observation->reason], 0},
-                                       {"kind", statement_kind_name(statement->facts->kind), 0},
-                                       {"error", observation->message, 0},
-                                       {"detail", observation->detail, 0},
-                                       {0}});
-    }
 }
 
 /* SET, RESET and SHOW of the proxy's own settings; the caller has checked a SET's value. */

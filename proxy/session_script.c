@@ -67,14 +67,16 @@ static bool prepare_transaction_is_split(struct session *s, const struct stateme
     database_set links = session_links_in_block(s);
     if (statement->facts->kind != KIND_PREPARE_TRANSACTION || (links & (links - 1)) == 0)
         return false;
-    struct violation violation = {
-        .rule = RULE_UNROUTABLE,
-        .sqlstate = rule_sqlstate(RULE_UNROUTABLE),
-        .message = "PREPARE TRANSACTION cannot be executed: the transaction is open on more "
-                   "than one database",
-        .hint = "Use a transaction that stays on one database, or COMMIT.",
-        .position = -1};
-    reply_violation(s, s->script.query, statement, &violation);
+    struct decision decision = {
+        .violated = true,
+        .subject = statement,
+        .violation = {.rule = RULE_UNROUTABLE,
+                      .sqlstate = rule_sqlstate(RULE_UNROUTABLE),
+                      .message = "PREPARE TRANSACTION cannot be executed: the transaction is open "
+                                 "on more than one database",
+                      .hint = "Use a transaction that stays on one database, or COMMIT.",
+                      .position = -1}};
+    reply_violation(s, s->script.query, statement, &decision);
     s->script.failed = true;
     return true;
 }
@@ -118,7 +120,7 @@ static enum progress run_statement(struct session *s) {
     }
     session_route(s, statement, &decision, &effective);
     if (decision.violated) {
-        reply_violation(s, s->script.query, statement, &decision.violation);
+        reply_violation(s, s->script.query, statement, &decision);
         s->script.failed = true;
         return PROGRESS_DONE;
     }
@@ -130,7 +132,7 @@ static enum progress run_statement(struct session *s) {
     int database = decision.database;
     progress = run_on_link(s, statement, database);
     if (progress == PROGRESS_DONE && !s->script.failed)
-        session_note_observations(s, statement, &decision);
+        session_note_observations(s, query_sent_text(s->script.query), statement, &decision);
     return progress;
 }
 

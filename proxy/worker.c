@@ -14,9 +14,17 @@ enum {
     CACHE_BYTES = 32 * 1024 * 1024,
     BUFFER_SIZE = 16 * 1024,
     BUFFERS_KEPT = 256,
+    VIOLATIONS_TICK = 1000, /* milliseconds */
 };
 
-enum message_kind { MESSAGE_CLIENT, MESSAGE_SETTINGS, MESSAGE_CANCEL, MESSAGE_DRAIN, MESSAGE_STOP };
+enum message_kind {
+    MESSAGE_CLIENT,
+    MESSAGE_SETTINGS,
+    MESSAGE_REOPEN,
+    MESSAGE_CANCEL,
+    MESSAGE_DRAIN,
+    MESSAGE_STOP
+};
 
 struct worker_message {
     struct worker_message *next;
@@ -130,6 +138,10 @@ static void handle(struct worker *worker, struct worker_message *message) {
     case MESSAGE_SETTINGS:
         worker_config_unref(worker->config);
         worker->config = config_new_take(message->settings, message->tls);
+        violations_open(worker->violations, message->settings->violations);
+        break;
+    case MESSAGE_REOPEN:
+        violations_open(worker->violations, worker->config->settings->violations);
         break;
     case MESSAGE_CANCEL:
         for (struct session *s = worker->sessions; s != NULL; s = session_next(s))
@@ -164,6 +176,23 @@ static void on_wake(uv_async_t *async) {
     }
 }
 
+/* -- violations -------------------------------------------------------------------------------- */
+
+static void on_violations_tick(uv_timer_t *timer) {
+    struct worker *worker = timer->data;
+    violations_tick(worker->violations, uv_now(&worker->loop));
+    if (!violations_pending(worker->violations))
+        uv_timer_stop(timer);
+}
+
+void worker_note_violation(struct worker *worker, const struct occurrence *occurrence) {
+    violations_note(worker->violations, occurrence, uv_now(&worker->loop));
+    uv_timer_t *timer = &worker->violations_timer;
+    bool ticks = uv_is_active((uv_handle_t *)timer) || uv_is_closing((uv_handle_t *)timer);
+    if (!ticks && violations_pending(worker->violations))
+        uv_timer_start(timer, on_violations_tick, VIOLATIONS_TICK, VIOLATIONS_TICK);
+}
+
 /* -- life -------------------------------------------------------------------------------------- */
 
 static void close_handle(uv_handle_t *handle, void *argument) {
@@ -184,6 +213,7 @@ static void *run(void *argument) {
     uv_walk(&worker->loop, close_handle, NULL);
     while (uv_run(&worker->loop, UV_RUN_NOWAIT) != 0)
         ;
+    violations_open(worker->violations, NULL);
     return NULL;
 }
 
@@ -205,10 +235,14 @@ static bool worker_start(struct workers *workers, unsigned index, const struct s
         rc = uv_async_init(&worker->loop, &worker->wake, on_wake);
     if (rc == 0)
         rc = uv_timer_init(&worker->loop, &worker->drain_timer);
+    if (rc == 0)
+        rc = uv_timer_init(&worker->loop, &worker->violations_timer);
     if (rc != 0)
         return error_set(error, "cannot start an event loop: %s", uv_strerror(rc));
     worker->wake.data = worker;
-    worker->drain_timer.data = worker;
+    worker->drain_timer.data = worker->violations_timer.data = worker;
+    worker->violations = violations_new(worker->log);
+    violations_open(worker->violations, settings->violations);
 
     pthread_attr_t attributes;
     pthread_attr_init(&attributes);
@@ -238,6 +272,7 @@ void workers_join(struct workers *workers) {
         struct worker *worker = workers->list[i];
         worker_config_unref(worker->config);
         buffer_pool_free(worker->buffers);
+        violations_free(worker->violations);
         uv_loop_close(&worker->loop);
         pthread_mutex_destroy(&worker->mailbox_lock);
         free(worker);
@@ -272,6 +307,11 @@ void workers_set_settings(struct workers *workers, const struct settings *settin
         message->tls = tls;
         mailbox_post(workers->list[i], message);
     }
+}
+
+void workers_reopen(struct workers *workers) {
+    for (size_t i = 0; i < workers->count; i++)
+        mailbox_post(workers->list[i], message_new(MESSAGE_REOPEN));
 }
 
 void workers_cancel(struct workers *workers, uint32_t pid, uint32_t key) {

@@ -11,6 +11,7 @@
 #include "config/settings.h"
 #include "proxy/log.h"
 #include "proxy/stream.h"
+#include "proxy/violations.h"
 #include "routing/router.h"
 
 #include <openssl/ssl.h>
@@ -47,13 +48,14 @@ struct worker {
     struct buffer_pool *buffers;
     struct worker_config *config; /* for new sessions, and for old ones where they can follow */
     struct session *sessions;     /* doubly linked */
+    struct violations *violations;
     bool draining;                /* SIGTERM was received: sessions end when they are idle */
     bool stopping;
     atomic_size_t client_count;
 
     pthread_t thread;
     uv_async_t wake;
-    uv_timer_t drain_timer;
+    uv_timer_t drain_timer, violations_timer;
     pthread_mutex_t mailbox_lock;
     struct worker_message *mailbox, **mailbox_tail;
 };
@@ -71,6 +73,9 @@ size_t worker_client_count(const struct worker *worker); /* [any thread] */
 /* A new snapshot for every worker; takes references of its own on both. [any thread] */
 void workers_set_settings(struct workers *workers, const struct settings *settings, SSL_CTX *tls);
 
+/* Opens the files again that may have been renamed. [any thread] */
+void workers_reopen(struct workers *workers);
+
 /* Cancels what the session with this process id and key runs; nothing happens where there is none.
  * [any thread] */
 void workers_cancel(struct workers *workers, uint32_t pid, uint32_t key);
@@ -80,6 +85,9 @@ void workers_drain(struct workers *workers, unsigned seconds);
 /* Waits until every worker has ended; workers_stop() ends them at once. [any thread] */
 void workers_stop(struct workers *workers);
 void workers_join(struct workers *workers);
+
+/* Logs and records a violation. */
+void worker_note_violation(struct worker *worker, const struct occurrence *occurrence);
 
 struct worker_config *worker_config_ref(struct worker_config *config);
 void worker_config_unref(struct worker_config *config);

@@ -10,8 +10,18 @@ static struct violation_case case_of(const struct deciding *d, int table) {
     };
 }
 
+/* Whether no single database, or not the one that the statement is pinned to, can execute it. */
+static bool is_impossible(const struct deciding *d) {
+    if (d->subject->databases != 0) {
+        return false;
+    }
+    database_set possible = decision_executable_on(d);
+    return possible == 0 || (d->pin >= 0 && (possible & decision_bit(d->pin)) == 0);
+}
+
 static bool reject(struct deciding *d) {
     d->out->violated = true;
+    d->out->violation.impossible = is_impossible(d);
     decision_settle(d->out, DESTINATION_NONE, -1);
     return false;
 }
@@ -133,11 +143,7 @@ bool decision_check_foreign_key(struct deciding *d) {
 
 bool decision_check_join(struct deciding *d) {
     const struct statement *s = d->subject;
-    bool impossible = false;
-    if (s->databases == 0) {
-        database_set possible = decision_executable_on(d);
-        impossible = possible == 0 || (d->pin >= 0 && (possible & decision_bit(d->pin)) == 0);
-    }
+    bool impossible = is_impossible(d);
     bool broken = s->bad_join && looks_at(d, RULE_CROSS_JOIN);
     if (!broken && !impossible) {
         return true;

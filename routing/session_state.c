@@ -430,6 +430,10 @@ enum block_status session_block_status(const struct session_state *state) {
     return state->status;
 }
 
+const struct statement *session_first_modification(const struct session_state *state) {
+    return state->now.modification_count > 0 ? state->modifications[0].statement : NULL;
+}
+
 database_set session_modified(const struct session_state *state) {
     return state->now.modified;
 }

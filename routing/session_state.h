@@ -36,6 +36,7 @@ struct violation {
     const char *hint;    /* NULL: none */
     const char *table;   /* offending table, or NULL */
     int position;        /* byte offset of it in the query text; -1: unknown */
+    bool impossible;     /* no single database can execute the statement: no permit would help */
 };
 
 enum { OBSERVATIONS_MAX = 8 };
@@ -115,6 +116,10 @@ bool session_has_savepoint(const struct session_state *state, const char *name);
 
 /* Databases (logical) in which the open transaction has modified something. */
 database_set session_modified(const struct session_state *state);
+
+/* The statement that modified first in the open transaction, or NULL; borrowed until the next
+ * session_executed() or other end of the transaction. */
+const struct statement *session_first_modification(const struct session_state *state);
 
 /* SHOW pginterlock.x: the value, or NULL where `name` is no setting of ours
  * ("pginterlock.database", "…allow"). */
