@@ -37,14 +37,19 @@ char *alloc_text(const char *text) {
     return text == NULL ? NULL : checked(strdup(text));
 }
 
-char *alloc_format(const char *format, ...) {
+char *alloc_format_list(const char *format, va_list arguments) {
     char *text = NULL;
-    va_list arguments;
-    va_start(arguments, format);
     if (vasprintf(&text, format, arguments) < 0)
         text = NULL;
-    va_end(arguments);
     return checked(text);
+}
+
+char *alloc_format(const char *format, ...) {
+    va_list arguments;
+    va_start(arguments, format);
+    char *text = alloc_format_list(format, arguments);
+    va_end(arguments);
+    return text;
 }
 
 void *alloc_grow(void *array, size_t count, size_t size) {

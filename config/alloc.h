@@ -11,6 +11,8 @@ void *alloc_zeroed(size_t count, size_t size);
 void *alloc_resize(void *block, size_t size); /* as realloc(): what is new is not zeroed */
 char *alloc_copy(const char *text, size_t length); /* NUL-terminated copy */
 char *alloc_text(const char *text);                /* of a NUL-terminated text; NULL gives NULL */
+char *alloc_format_list(const char *format, va_list arguments)
+    __attribute__((format(printf, 1, 0)));
 char *alloc_format(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 /* Makes room for one more of `size` bytes in an array that holds `count`; returns the array, maybe

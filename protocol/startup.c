@@ -26,16 +26,9 @@ static const char sqlstate_invalid_authorization[] = "28000";
 static const char sqlstate_invalid_value[] = "22023";
 
 void startup_close(struct startup *startup) {
-    for (size_t i = 0; i < startup->parameter_count; i++) {
-        free(startup->parameters[i].name);
-        free(startup->parameters[i].value);
-    }
-    for (size_t i = 0; i < startup->unknown_option_count; i++)
-        free(startup->unknown_options[i]);
     free(startup->parameters);
     free(startup->unknown_options);
-    free(startup->user);
-    free(startup->database);
+    free(startup->text);
     *startup = (struct startup){0};
 }
 
@@ -45,22 +38,16 @@ static void startup_reject(struct startup *startup, const char *sqlstate) {
     startup->sqlstate = sqlstate;
 }
 
-static void replace_text(char **at, const char *value) {
-    free(*at);
-    *at = alloc_text(value);
-}
-
 static void add_parameter(struct startup *startup, const char *name, const char *value) {
     startup->parameters =
         alloc_grow(startup->parameters, startup->parameter_count, sizeof *startup->parameters);
-    startup->parameters[startup->parameter_count++] =
-        (struct startup_parameter){alloc_text(name), alloc_text(value)};
+    startup->parameters[startup->parameter_count++] = (struct startup_parameter){name, value};
 }
 
 static void add_unknown_option(struct startup *startup, const char *name) {
     startup->unknown_options = alloc_grow(startup->unknown_options, startup->unknown_option_count,
                                           sizeof *startup->unknown_options);
-    startup->unknown_options[startup->unknown_option_count++] = alloc_text(name);
+    startup->unknown_options[startup->unknown_option_count++] = name;
 }
 
 /* What the server's parse_bool() takes: a word of the list or an unambiguous beginning of one, in
@@ -86,9 +73,9 @@ static bool read_boolean(const char *text, bool *out) {
 static bool accept_parameter(struct startup *startup, const char *name, const char *value,
                              struct error *error) {
     if (strcmp(name, "user") == 0)
-        replace_text(&startup->user, value);
+        startup->user = value;
     else if (strcmp(name, "database") == 0)
-        replace_text(&startup->database, value);
+        startup->database = value;
     else if (strncmp(name, option_prefix, sizeof option_prefix - 1) == 0)
         add_unknown_option(startup, name);
     else if (strcmp(name, "replication") != 0)
@@ -102,16 +89,16 @@ static bool accept_parameter(struct startup *startup, const char *name, const ch
 
 /* `at` to `end`: pairs of strings, then a NUL that is the packet's last byte. On failure *sqlstate
  * is set. */
-static bool read_parameters(const uint8_t *at, const uint8_t *end, struct startup *startup,
+static bool read_parameters(const char *at, const char *end, struct startup *startup,
                             const char **sqlstate, struct error *error) {
     *sqlstate = sqlstate_protocol_violation;
     while (at < end && *at != 0) {
-        const uint8_t *name_end = memchr(at, 0, (size_t)(end - at));
-        const uint8_t *value = name_end ? name_end + 1 : end;
-        const uint8_t *value_end = value < end ? memchr(value, 0, (size_t)(end - value)) : NULL;
+        const char *name_end = memchr(at, 0, (size_t)(end - at));
+        const char *value = name_end ? name_end + 1 : end;
+        const char *value_end = value < end ? memchr(value, 0, (size_t)(end - value)) : NULL;
         if (!value_end)
             break;
-        if (!accept_parameter(startup, (const char *)at, (const char *)value, error)) {
+        if (!accept_parameter(startup, at, value, error)) {
             *sqlstate = sqlstate_invalid_value;
             return false;
         }
@@ -123,7 +110,7 @@ static bool read_parameters(const uint8_t *at, const uint8_t *end, struct startu
     if (!startup->user || startup->user[0] == '\0')
         return error_set(error, "no PostgreSQL user name specified in startup packet");
     if (!startup->database || startup->database[0] == '\0')
-        replace_text(&startup->database, startup->user);
+        startup->database = startup->user;
     return true;
 }
 
@@ -140,7 +127,8 @@ static void read_message(const uint8_t *data, size_t length, struct startup *out
         return;
     }
     out->kind = STARTUP_MESSAGE;
-    if (!read_parameters(data + 8, data + length, out, &sqlstate, error))
+    out->text = alloc_copy((const char *)data + 8, length - 8);
+    if (!read_parameters(out->text, out->text + length - 8, out, &sqlstate, error))
         startup_reject(out, sqlstate);
 }
 

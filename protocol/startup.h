@@ -22,7 +22,7 @@ enum startup_kind {
 };
 
 struct startup_parameter {
-    char *name, *value;
+    const char *name, *value;
 };
 
 struct startup {
@@ -31,12 +31,13 @@ struct startup {
     const char *sqlstate;  /* STARTUP_BAD: the code that PostgreSQL gives; static text */
     uint32_t pid, key;     /* STARTUP_CANCEL */
     uint16_t major, minor; /* STARTUP_MESSAGE; major is 3 */
-    char *user, *database; /* database defaults to user */
+    char *text;            /* the packet's own strings, in one block; the others point into it */
+    const char *user, *database; /* database defaults to user */
     /* The others, in order, without user, database, replication and _pq_.*; of a name that is given
      * twice the last counts. */
     struct startup_parameter *parameters;
     size_t parameter_count;
-    char **unknown_options; /* names that begin with _pq_. */
+    const char **unknown_options; /* names that begin with _pq_. */
     size_t unknown_option_count;
     bool replication; /* replication parameter given and not false */
 };

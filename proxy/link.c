@@ -1,13 +1,17 @@
 #include "proxy/link.h"
 
 #include "config/alloc.h"
+#include "proxy/connection_take.h"
 #include "proxy/conninfo.h"
+#include "proxy/worker.h"
 
 #include <assert.h>
+#include <libpq-fe.h>
 #include <netdb.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 enum { ADDRESSES_MAX = 8 }; /* of one host name that are tried */
 
@@ -16,7 +20,7 @@ enum { ADDRESSES_MAX = 8 }; /* of one host name that are tried */
 struct link_connect {
     struct link *link; /* NULL once the link was closed */
     uv_loop_t *loop;
-    struct buffer_pool *buffers;
+    PGconn *conn;
     struct conninfo info;
     size_t resolving; /* the host that is being resolved */
     uv_getaddrinfo_t request;
@@ -62,6 +66,8 @@ static void connect_end(struct link *link) {
     link->connect = NULL;
     connect->link = NULL;
     poll_end(connect);
+    PQfinish(connect->conn);
+    connect->conn = NULL;
     if (connect->request_active)
         uv_cancel((uv_req_t *)&connect->request);
     uv_close((uv_handle_t *)&connect->deadline, on_deadline_closed);
@@ -69,17 +75,66 @@ static void connect_end(struct link *link) {
 
 static void fail(struct link *link) {
     connect_end(link);
-    if (link->conn != NULL)
-        PQfinish(link->conn);
-    link->conn = NULL;
     link->state = LINK_FAILED;
     link->on_connected(link);
 }
 
 static void fail_with(struct link *link, const char *what) {
-    memcpy(link->failure.sqlstate, "08001", 6);
-    snprintf(link->failure.message, sizeof link->failure.message, "%s", what);
+    memcpy(link->failure->sqlstate, "08001", 6);
+    snprintf(link->failure->message, sizeof link->failure->message, "%s", what);
     fail(link);
+}
+
+/* -- cancel ------------------------------------------------------------------------------------ */
+
+/* Shared by the link and the requests under way, which may outlive it; counted on the loop's
+ * thread. */
+struct link_cancel {
+    PGcancel *handle;
+    unsigned references;
+};
+
+struct cancel_work {
+    uv_work_t work;
+    struct link_cancel *cancel;
+};
+
+static struct link_cancel *cancel_new(PGconn *conn) {
+    PGcancel *handle = PQgetCancel(conn);
+    if (handle == NULL)
+        return NULL;
+    struct link_cancel *cancel = alloc_new(sizeof *cancel);
+    *cancel = (struct link_cancel){.handle = handle, .references = 1};
+    return cancel;
+}
+
+static void cancel_unref(struct link_cancel *cancel) {
+    if (--cancel->references > 0)
+        return;
+    PQfreeCancel(cancel->handle);
+    free(cancel);
+}
+
+static void cancel_send(uv_work_t *work) {
+    const struct cancel_work *request = work->data;
+    char ignored[256];
+    PQcancel(request->cancel->handle, ignored, sizeof ignored);
+}
+
+static void cancel_sent(uv_work_t *work, int status) {
+    (void)status;
+    struct cancel_work *request = work->data;
+    cancel_unref(request->cancel);
+    free(request);
+}
+
+static void cancel_start(struct link_cancel *cancel, uv_loop_t *loop) {
+    struct cancel_work *request = alloc_new(sizeof *request);
+    request->cancel = cancel;
+    request->work.data = request;
+    cancel->references++;
+    if (uv_queue_work(loop, &request->work, cancel_send, cancel_sent) != 0)
+        cancel_sent(&request->work, UV_ECANCELED);
 }
 
 /* -- connecting -------------------------------------------------------------------------------- */
@@ -91,18 +146,66 @@ static void on_link_event(struct stream *stream) {
     link->on_event(link);
 }
 
+/* What a server reports at the start, in the order in which it does; libpq keeps the values. */
+static const char *const reported[] = {"application_name",
+                                       "client_encoding",
+                                       "DateStyle",
+                                       "default_transaction_read_only",
+                                       "in_hot_standby",
+                                       "integer_datetimes",
+                                       "IntervalStyle",
+                                       "is_superuser",
+                                       "scram_iterations",
+                                       "search_path",
+                                       "server_encoding",
+                                       "server_version",
+                                       "session_authorization",
+                                       "standard_conforming_strings",
+                                       "TimeZone"};
+enum { REPORTED_COUNT = sizeof reported / sizeof reported[0] };
+
+/* Keeps what libpq learned, which ends with its connection. */
+static void learn(struct link *link, PGconn *conn) {
+    struct parameter list[REPORTED_COUNT];
+    size_t count = 0;
+    for (size_t i = 0; i < REPORTED_COUNT; i++) {
+        const char *value = PQparameterStatus(conn, reported[i]);
+        if (value != NULL)
+            list[count++] = (struct parameter){reported[i], value};
+    }
+    link->parameters = parameters_new(link->worker->parameters, list, count);
+    link->pid = (uint32_t)PQbackendPID(conn);
+    link->cancel = cancel_new(conn);
+    const char *host = PQhost(conn), *port = PQport(conn);
+    bool known = host != NULL && host[0] != '\0';
+    link->host =
+        known ? alloc_format("%s:%s", host, port != NULL ? port : "") : alloc_text("unknown host");
+}
+
 static void succeed(struct link *link) {
-    struct buffer_pool *buffers = link->connect->buffers;
-    uv_loop_t *loop = link->connect->loop;
-    connect_end(link);
+    PGconn *conn = link->connect->conn;
+    link->connect->conn = NULL;
+    poll_end(link->connect);
+    learn(link, conn);
     struct error error = {{0}};
-    if (!stream_init(&link->stream, loop, buffers, PQsocket(link->conn), on_link_event, link,
-                     &error)) {
+    int fd;
+    SSL *ssl;
+    if (!connection_take(conn, &fd, &ssl, &error)) {
         fail_with(link, error.text);
         return;
     }
-    link->stream.ssl = PQsslStruct(link->conn, "OpenSSL");
-    link->stream.owns_ssl = false;
+    if (!stream_init(&link->stream, &link->worker->loop, link->worker->buffers, fd, on_link_event,
+                     link, &error)) {
+        SSL_free(ssl);
+        close(fd);
+        fail_with(link, error.text);
+        return;
+    }
+    if (ssl != NULL)
+        stream_take_tls(&link->stream, ssl);
+    connect_end(link);
+    free(link->failure);
+    link->failure = NULL;
     link->state = LINK_READY;
     link->on_connected(link);
 }
@@ -117,7 +220,7 @@ static void on_socket_ready(uv_poll_t *poll, int status, int events) {
 /* Watches libpq's socket, which may be another one than at the last step. */
 static bool watch(struct link *link, int events) {
     struct link_connect *connect = link->connect;
-    int fd = PQsocket(link->conn);
+    int fd = PQsocket(link->connect->conn);
     if (connect->poll != NULL && connect->poll_fd != fd)
         poll_end(connect);
     if (connect->poll == NULL) {
@@ -138,7 +241,7 @@ static void step(struct link *link) {
     struct link_connect *connect = link->connect;
     if (connect->poll != NULL)
         uv_poll_stop(connect->poll);
-    switch (PQconnectPoll(link->conn)) {
+    switch (PQconnectPoll(link->connect->conn)) {
     case PGRES_POLLING_READING:
         if (!watch(link, UV_READABLE))
             fail_with(link, "cannot watch the connection's socket");
@@ -151,7 +254,7 @@ static void step(struct link *link) {
         succeed(link);
         break;
     default:
-        conninfo_read_failure(PQerrorMessage(link->conn), &link->failure);
+        conninfo_read_failure(PQerrorMessage(link->connect->conn), link->failure);
         fail(link);
     }
 }
@@ -159,15 +262,16 @@ static void step(struct link *link) {
 static void start(struct link *link) {
     struct link_connect *connect = link->connect;
     link->state = LINK_CONNECTING;
-    link->conn =
+    link->connect->conn =
         PQconnectStartParams(conninfo_keywords(&connect->info), conninfo_values(&connect->info), 0);
-    if (link->conn == NULL) {
+    if (link->connect->conn == NULL) {
         fail_with(link, "out of memory in libpq");
         return;
     }
-    PQsetErrorVerbosity(link->conn, PQERRORS_VERBOSE); /* the only way to a refusal's SQLSTATE */
-    if (PQstatus(link->conn) == CONNECTION_BAD) {
-        conninfo_read_failure(PQerrorMessage(link->conn), &link->failure);
+    PQsetErrorVerbosity(link->connect->conn,
+                        PQERRORS_VERBOSE); /* the only way to a refusal's SQLSTATE */
+    if (PQstatus(link->connect->conn) == CONNECTION_BAD) {
+        conninfo_read_failure(PQerrorMessage(link->connect->conn), link->failure);
         fail(link);
         return;
     }
@@ -203,7 +307,7 @@ static void on_resolved(uv_getaddrinfo_t *request, int status, struct addrinfo *
     if (status == 0)
         take_addresses(&connect->info, connect->resolving, list);
     else
-        snprintf(link->failure.message, sizeof link->failure.message,
+        snprintf(link->failure->message, sizeof link->failure->message,
                  "could not translate host name \"%s\" to address: %s",
                  conninfo_host(&connect->info, connect->resolving), uv_strerror(status));
     uv_freeaddrinfo(list);
@@ -229,7 +333,7 @@ static void resolve_next(struct link *link) {
         connect->resolving++;
     }
     if (!conninfo_finish_hosts(&connect->info)) {
-        memcpy(link->failure.sqlstate, "08001", 6);
+        memcpy(link->failure->sqlstate, "08001", 6);
         fail(link);
         return;
     }
@@ -256,36 +360,40 @@ static void on_begin(uv_timer_t *timer) {
         resolve_next(link);
 }
 
-struct link *link_open(uv_loop_t *loop, struct buffer_pool *buffers, const char *conninfo,
-                       int physical, const char *name, const struct link_identity *identity,
-                       unsigned timeout_seconds, void (*on_connected)(struct link *),
-                       void (*on_event)(struct link *), void *owner) {
+struct link *link_open(struct worker *worker, const char *conninfo, int physical, const char *name,
+                       const struct link_identity *identity, unsigned timeout_seconds,
+                       void (*on_connected)(struct link *), void (*on_event)(struct link *),
+                       void *owner) {
     struct link *link = alloc_new(sizeof *link);
     link->state = LINK_RESOLVING;
+    link->worker = worker;
     link->physical = physical;
     link->name = alloc_text(name);
+    link->failure = alloc_new(sizeof *link->failure);
     link->on_connected = on_connected;
     link->on_event = on_event;
     link->owner = owner;
     struct link_connect *connect = alloc_new(sizeof *connect);
     link->connect = connect;
     connect->link = link;
-    connect->loop = loop;
-    connect->buffers = buffers;
+    connect->loop = &worker->loop;
     conninfo_init(&connect->info, conninfo, identity, timeout_seconds);
-    uv_timer_init(loop, &connect->deadline);
+    uv_timer_init(connect->loop, &connect->deadline);
     connect->deadline.data = connect;
     uv_timer_start(&connect->deadline, on_begin, 0, 0);
     return link;
 }
 
 static void link_free(struct link *link) {
-    if (link->conn != NULL)
-        PQfinish(link->conn);
+    if (link->cancel != NULL)
+        cancel_unref(link->cancel);
+    parameters_unref(link->worker->parameters, link->parameters);
     answers_close(&link->answers);
     free(link->asked_setting);
     free(link->last_words);
     free(link->last_message);
+    free(link->failure);
+    free(link->host);
     free(link->name);
     free(link);
 }
@@ -294,53 +402,29 @@ static void on_stream_closed(struct stream *stream) {
     link_free((struct link *)stream->owner);
 }
 
+/* Terminate, where it doesn't end up within another message. */
+static void say_goodbye(struct stream *stream) {
+    static const uint8_t terminate[] = {'X', 0, 0, 0, 4};
+    if (stream->state != STREAM_OPEN || stream_unsent(stream) > 0)
+        return;
+    stream_send(stream, terminate, sizeof terminate);
+    stream_flush(stream);
+}
+
 void link_close(struct link *link) {
     assert(link->state != LINK_CLOSED);
     bool had_stream = link->state == LINK_READY;
     link->state = LINK_CLOSED;
     connect_end(link);
-    if (had_stream)
-        stream_close(&link->stream, false, on_stream_closed);
-    else
+    if (!had_stream) {
         link_free(link);
-}
-
-void link_host(const struct link *link, char *out, size_t size) {
-    const char *host = link->conn != NULL ? PQhost(link->conn) : NULL;
-    const char *port = link->conn != NULL ? PQport(link->conn) : NULL;
-    if (host == NULL || host[0] == '\0')
-        snprintf(out, size, "unknown host");
-    else
-        snprintf(out, size, "%s:%s", host, port != NULL ? port : "");
-}
-
-/* -- cancel ------------------------------------------------------------------------------------ */
-
-struct cancel_work {
-    uv_work_t work;
-    PGcancel *cancel;
-};
-
-static void cancel_send(uv_work_t *work) {
-    struct cancel_work *cancel = work->data;
-    char ignored[256];
-    PQcancel(cancel->cancel, ignored, sizeof ignored);
-}
-
-static void cancel_sent(uv_work_t *work, int status) {
-    (void)status;
-    struct cancel_work *cancel = work->data;
-    PQfreeCancel(cancel->cancel);
-    free(cancel);
-}
-
-void link_cancel(struct link *link, uv_loop_t *loop) {
-    PGcancel *handle = link->conn != NULL ? PQgetCancel(link->conn) : NULL;
-    if (handle == NULL)
         return;
-    struct cancel_work *cancel = alloc_new(sizeof *cancel);
-    cancel->cancel = handle;
-    cancel->work.data = cancel;
-    if (uv_queue_work(loop, &cancel->work, cancel_send, cancel_sent) != 0)
-        cancel_sent(&cancel->work, UV_ECANCELED);
+    }
+    say_goodbye(&link->stream);
+    stream_close(&link->stream, on_stream_closed);
+}
+
+void link_cancel(struct link *link) {
+    if (link->cancel != NULL)
+        cancel_start(link->cancel, &link->worker->loop);
 }

@@ -1,6 +1,6 @@
 /* A link: one session's connection to one physical database. libpq makes it (addresses, TLS,
- * authentication, multi-host, target_session_attrs); afterwards raw protocol bytes flow through
- * `stream`. Results are never parsed by libpq. Owned by its session, on the worker's thread.
+ * authentication, multi-host, target_session_attrs) and is then let go; raw protocol bytes flow
+ * through `stream`. Owned by its session, on the worker's thread.
  *
  *     RESOLVING → CONNECTING → READY → CLOSED;  RESOLVING, CONNECTING → FAILED → CLOSED */
 #ifndef PGINTERLOCK_LINK_H
@@ -9,9 +9,9 @@
 #include "config/error.h"
 #include "protocol/startup.h"
 #include "proxy/answers.h"
+#include "proxy/parameters.h"
 #include "proxy/stream.h"
 
-#include <libpq-fe.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <uv.h>
@@ -37,13 +37,20 @@ struct link_failure {
     char detail[512], hint[512]; /* the server's; may be empty */
 };
 
+struct link_cancel;
+struct worker;
+
 struct link {
     struct stream stream; /* in state READY */
     enum link_state state;
     int physical; /* index of the database */
     char *name;   /* of the database, for messages */
-    PGconn *conn;
-    struct link_failure failure; /* in state FAILED */
+    struct worker *worker;
+    char *host;                    /* "127.0.0.1:5432", for messages; NULL: not connected */
+    uint32_t pid;                  /* the server's process */
+    struct link_cancel *cancel;    /* what a cancel request needs */
+    struct parameters *parameters; /* what the server reported when the link was made */
+    struct link_failure *failure;  /* until it is READY */
 
     /* Called once, when READY or FAILED. */
     void (*on_connected)(struct link *link);
@@ -77,18 +84,15 @@ struct link {
 
 /* Starts connecting to `conninfo`; the result comes by on_connected, never from within this call.
  * Never NULL. */
-struct link *link_open(uv_loop_t *loop, struct buffer_pool *buffers, const char *conninfo,
-                       int physical, const char *name, const struct link_identity *identity,
-                       unsigned timeout_seconds, void (*on_connected)(struct link *),
-                       void (*on_event)(struct link *), void *owner);
+struct link *link_open(struct worker *worker, const char *conninfo, int physical, const char *name,
+                       const struct link_identity *identity, unsigned timeout_seconds,
+                       void (*on_connected)(struct link *), void (*on_event)(struct link *),
+                       void *owner);
 
 /* Closes and frees it, at any time and in any state; no callback comes after this. */
 void link_close(struct link *link);
 
-/* "127.0.0.1:5432" or the socket's path, for messages; into `out`. */
-void link_host(const struct link *link, char *out, size_t size);
-
 /* Sends a cancel request for it from another thread; failure is not told, as in the protocol. */
-void link_cancel(struct link *link, uv_loop_t *loop);
+void link_cancel(struct link *link);
 
 #endif

@@ -1,8 +1,8 @@
 #include "proxy/login.h"
 
+#include "config/alloc.h"
 #include "protocol/scram.h"
 #include "proxy/login_auth.h"
-#include "config/alloc.h"
 #include "proxy/tls.h"
 
 #include <assert.h>
@@ -359,7 +359,7 @@ static void judge_end(struct login *login) {
         move(login, note_lost(login, LOG_DEBUG, "it closed the connection"));
     else if (client->state == STREAM_BROKEN)
         move(login, note_lost(login, login->state == LOGIN_TLS ? LOG_WARNING : LOG_DEBUG,
-                              client->error.text));
+                              stream_error(client)));
 }
 
 static void finish(struct login *login) {

@@ -23,14 +23,17 @@ struct session *session_next(struct session *session) {
 /* -- end --------------------------------------------------------------------------------------- */
 
 static void session_free(struct session *s) {
-    for (int i = 0; i < DATABASES_MAX; i++)
+    for (int i = 0; s->lost != NULL && i < DATABASES_MAX; i++)
         free(s->lost[i]);
+    free(s->lost);
     free(s->settings_error);
-    for (size_t i = 0; i < s->parameter_count; i++) {
-        free(s->parameters[i].name);
-        free(s->parameters[i].value);
-    }
-    free(s->parameters);
+    free(s->message);
+    free(s->peer);
+    parameters_unref(s->worker->parameters, s->parameters);
+    startup_close(&s->startup);
+    if (s->password != NULL)
+        OPENSSL_cleanse(s->password, strlen(s->password));
+    free(s->password);
     wire_buffer_close(&s->out);
     setting_log_close(&s->settings);
     block_log_close(&s->block);
@@ -75,7 +78,7 @@ void session_end(struct session *s, const char *reason) {
         if (s->links[i] != NULL)
             session_drop_link(s, s->links[i]);
     leave_worker(s);
-    stream_close(&s->client, true, on_client_closed);
+    stream_close(&s->client, on_client_closed);
 }
 
 void session_terminate(struct session *s) {
@@ -106,7 +109,7 @@ bool session_has_key(const struct session *s, uint32_t pid, uint32_t key) {
 
 void session_cancel(struct session *s) {
     if (s->active != NULL && s->active->answers.count > 0)
-        link_cancel(s->active, &s->worker->loop);
+        link_cancel(s->active);
 }
 
 /* -- work -------------------------------------------------------------------------------------- */
@@ -117,7 +120,7 @@ static void follow_reload(struct session *s) {
     struct worker_config *fresh = s->worker->config;
     if (s->config == fresh || !session_is_idle(s))
         return;
-    int entrypoint = settings_find_entrypoint(fresh->settings, s->login->startup.database);
+    int entrypoint = settings_find_entrypoint(fresh->settings, s->startup.database);
     if (entrypoint < 0 || !settings_same_databases(s->config->settings, fresh->settings))
         return;
     session_set_settings(s->routing, fresh->settings, entrypoint);
@@ -167,8 +170,8 @@ static void after_work(struct session *s) {
     if (s->active != NULL && stream_unsent(&s->active->stream) > 0)
         gone = false; /* what it asked for last is still on its way */
     if (gone && (!waits || stream_available(&s->client) == 0) && !s->script.active)
-        session_end(s,
-                    s->client.state == STREAM_EOF ? "client disconnected" : s->client.error.text);
+        session_end(s, s->client.state == STREAM_EOF ? "client disconnected"
+                                                     : stream_error(&s->client));
     else if (s->draining && session_is_idle(s) && stream_available(&s->client) == 0)
         session_terminate(s);
 }
@@ -206,31 +209,13 @@ void session_process(struct session *s) {
 
 /* -- the first link ---------------------------------------------------------------------------- */
 
-/* What a server reports at the start, in the order in which it does; libpq keeps the values. */
-static const char *const reported[] = {"application_name",
-                                       "client_encoding",
-                                       "DateStyle",
-                                       "default_transaction_read_only",
-                                       "in_hot_standby",
-                                       "integer_datetimes",
-                                       "IntervalStyle",
-                                       "is_superuser",
-                                       "scram_iterations",
-                                       "search_path",
-                                       "server_encoding",
-                                       "server_version",
-                                       "session_authorization",
-                                       "standard_conforming_strings",
-                                       "TimeZone"};
-
 static void report_parameters(struct session *s, const struct link *link) {
-    for (size_t i = 0; i < sizeof reported / sizeof reported[0]; i++) {
-        const char *value = PQparameterStatus(link->conn, reported[i]);
-        if (value == NULL)
-            continue;
-        message_put_parameter_status(&s->out, reported[i], value);
-        session_learn_parameter(s, reported[i], value);
+    struct parameter parameter;
+    for (size_t cursor = 0; parameters_next(link->parameters, &cursor, &parameter);) {
+        message_put_parameter_status(&s->out, parameter.name, parameter.value);
+        session_heed_parameter(s, parameter.name, parameter.value);
     }
+    s->parameters = parameters_ref(link->parameters);
 }
 
 static bool make_key(struct session *s) {
@@ -257,8 +242,8 @@ static bool take_own_setting(void *context, const char *name, const char *value)
 }
 
 static bool take_own_settings(struct session *s) {
-    for (size_t i = 0; i < s->login->startup.parameter_count; i++) {
-        const struct startup_parameter *parameter = &s->login->startup.parameters[i];
+    for (size_t i = 0; i < s->startup.parameter_count; i++) {
+        const struct startup_parameter *parameter = &s->startup.parameters[i];
         if (strcmp(parameter->name, "options") == 0) {
             if (!startup_options_read(parameter->value, take_own_setting, s, NULL))
                 return false;
@@ -271,13 +256,13 @@ static bool take_own_settings(struct session *s) {
 }
 
 static void become_ready(struct session *s, struct link *link) {
-    const char *encoding = PQparameterStatus(link->conn, "client_encoding");
+    const char *encoding = parameters_find(link->parameters, "client_encoding");
     if (encoding != NULL && encoding_is_unsafe(encoding)) {
         reply_fatal(s, "0A000", ENCODING_REFUSED, NULL, ENCODING_HINT);
         session_end(s, "unsafe client_encoding");
         return;
     }
-    s->pid = (uint32_t)PQbackendPID(link->conn);
+    s->pid = link->pid;
     if (!make_key(s)) {
         reply_fatal(s, "XX000", "could not generate random cancel key", NULL, NULL);
         session_end(s, "no random bytes");
@@ -298,7 +283,7 @@ static void become_ready(struct session *s, struct link *link) {
     log_event(s->worker->log, LOG_INFO, "session started",
               (struct log_field[]){{"client", s->peer, 0},
                                    {"pid", NULL, (int64_t)s->pid},
-                                   {"user", s->login->startup.user, 0},
+                                   {"user", s->startup.user, 0},
                                    {"entrypoint", settings->entrypoints[s->entrypoint].name, 0},
                                    {0}});
     session_process(s);
@@ -317,7 +302,7 @@ static int next_to_try(const struct session *s, int failed) {
 }
 
 static void first_link_failed(struct session *s, struct link *link) {
-    const struct link_failure *failure = &link->failure;
+    const struct link_failure *failure = link->failure;
     log_event(s->worker->log, LOG_WARNING, "cannot connect to a database",
               (struct log_field[]){{"client", s->peer, 0},
                                    {"database", link->name, 0},
@@ -366,6 +351,12 @@ static void on_login_done(struct login *login, bool ok) {
     worker_config_unref(s->config);
     s->config = worker_config_ref(login->config);
     s->entrypoint = login->entrypoint;
+    s->startup = login->startup;
+    login->startup = (struct startup){0};
+    s->password = login->password;
+    login->password = NULL;
+    login_free(login); /* the session may be idle for days */
+    s->login = NULL;
     s->phase = PHASE_LINKING;
     const struct settings *settings = session_settings(s);
     int home = settings->entrypoints[s->entrypoint].database;
@@ -399,7 +390,7 @@ bool session_open(struct worker *worker, int fd, bool is_unix, const char *peer,
     s->block_lost = -1;
     s->lexing.standard_conforming_strings = true;
     s->utf8 = true;
-    snprintf(s->peer, sizeof s->peer, "%s", peer);
+    s->peer = alloc_text(peer);
     if (!stream_init(&s->client, &worker->loop, worker->buffers, fd, on_client_event, s, error)) {
         close(fd);
         session_free(s);

@@ -251,10 +251,11 @@ static void on_parameter(struct session *s, const uint8_t *message, size_t lengt
     if (name_length + 1 >= body || name[body - 1] != '\0')
         return;
     const char *value = name + name_length + 1;
-    for (size_t i = 0; i < s->parameter_count; i++)
-        if (strcmp(s->parameters[i].name, name) == 0 && strcmp(s->parameters[i].value, value) == 0)
-            return;
-    session_learn_parameter(s, name, value);
+    const char *known = parameters_find(s->parameters, name);
+    if (known != NULL && strcmp(known, value) == 0)
+        return;
+    session_heed_parameter(s, name, value);
+    s->parameters = parameters_change_take(s->worker->parameters, s->parameters, name, value);
     stream_send(&s->client, message, length);
     if (strcmp(name, "client_encoding") == 0 && encoding_is_unsafe(value)) {
         /* Set past the classifier (a function, set_config() with an expression): the next text
@@ -265,27 +266,14 @@ static void on_parameter(struct session *s, const uint8_t *message, size_t lengt
 }
 
 const char *session_parameter(const struct session *s, const char *name) {
-    for (size_t i = 0; i < s->parameter_count; i++)
-        if (strcmp(s->parameters[i].name, name) == 0)
-            return s->parameters[i].value;
-    return NULL;
+    return parameters_find(s->parameters, name);
 }
 
-void session_learn_parameter(struct session *s, const char *name, const char *value) {
+void session_heed_parameter(struct session *s, const char *name, const char *value) {
     if (strcmp(name, "standard_conforming_strings") == 0)
         s->lexing.standard_conforming_strings = strcmp(value, "off") != 0;
     else if (strcmp(name, "client_encoding") == 0)
         s->utf8 = strcmp(value, "UTF8") == 0;
-    for (size_t i = 0; i < s->parameter_count; i++) {
-        if (strcmp(s->parameters[i].name, name) != 0)
-            continue;
-        free(s->parameters[i].value);
-        s->parameters[i].value = alloc_text(value);
-        return;
-    }
-    s->parameters = alloc_grow(s->parameters, s->parameter_count, sizeof s->parameters[0]);
-    s->parameters[s->parameter_count++] =
-        (struct known_parameter){alloc_text(name), alloc_text(value)};
 }
 
 /* -- the rest ---------------------------------------------------------------------------------- */

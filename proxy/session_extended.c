@@ -118,9 +118,9 @@ static enum progress execute_local(struct session *s, struct portal *portal, siz
     if (session_wait_drained(s) == PROGRESS_WAIT)
         return PROGRESS_WAIT;
     if (portal->done) {
-        snprintf(s->message, sizeof s->message, "portal \"%s\" cannot be run",
-                 portal->name != NULL ? portal->name : "");
-        reply_error(s, "55000", s->message, NULL, NULL);
+        const char *name = portal->name != NULL ? portal->name : "";
+        reply_error(s, "55000", session_message(s, "portal \"%s\" cannot be run", name), NULL,
+                    NULL);
         return extended_refused(s, length);
     }
     portal->done = true;

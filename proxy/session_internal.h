@@ -30,6 +30,7 @@
 #include "protocol/startup.h"
 #include "proxy/link.h"
 #include "proxy/login.h"
+#include "proxy/parameters.h"
 #include "proxy/prepared.h"
 #include "proxy/replay.h"
 #include "proxy/session.h"
@@ -88,10 +89,6 @@ struct script {
     struct fan fan;
 };
 
-struct known_parameter {
-    char *name, *value;
-};
-
 struct session {
     struct stream client;
     struct worker *worker;
@@ -100,16 +97,19 @@ struct session {
     enum session_phase phase;
     bool is_unix;
     bool draining;
-    char peer[128];
-    struct login *login; /* kept for what it learned: user, startup parameters */
+    char *peer;
+    struct login *login;    /* in phase LOGIN, then NULL */
+    struct startup startup; /* what the login learned: user, database, parameters */
+    char *password;         /* …and the plain password where the client gave one; NULL: none */
     int entrypoint;
     uint32_t pid, key;
     struct session_state *routing;
     struct link *links[DATABASES_MAX]; /* by physical database; NULL: none */
-    char *lost[DATABASES_MAX]; /* a link was lost while nobody asked it: why, to be told once */
-    int block_lost;       /* …and it was in the open transaction: its physical database, or -1 */
-    char *settings_error; /* a setting could not be repeated on a link: why */
-    struct link *active;  /* the link that was last sent something */
+    char **lost;    /* by physical database: a link was lost while nobody asked it: why, to be told
+                       once; NULL: none was */
+    int block_lost; /* …and it was in the open transaction: its physical database, or -1 */
+    char *settings_error;    /* a setting could not be repeated on a link: why */
+    struct link *active;     /* the link that was last sent something */
     struct link *connecting; /* waited for */
 
     struct prepared *prepared; /* by name, the unnamed one too */
@@ -132,11 +132,10 @@ struct session {
     struct bind_check bind_check;
 
     struct wire_buffer out; /* messages of our own, on their way to the client's stream */
-    char message[128];      /* of a refusal, until the next */
+    char *message;          /* of a refusal, until the next */
     struct lexing lexing;   /* how the server reads the client's text */
     bool utf8;
-    struct known_parameter *parameters;
-    size_t parameter_count;
+    struct parameters *parameters; /* what the client was told */
     bool processing, again;
 };
 
@@ -291,7 +290,8 @@ void session_ask_setting(struct session *s, struct link *link);
 void session_capture_setting(struct session *s, struct link *link, const struct request *request,
                              const uint8_t *row, size_t length);
 
-void session_learn_parameter(struct session *s, const char *name, const char *value);
+/* What it means for the reading of the client's texts. */
+void session_heed_parameter(struct session *s, const char *name, const char *value);
 /* What the client was last told of a server's parameter, or NULL. */
 const char *session_parameter(const struct session *s, const char *name);
 
@@ -313,6 +313,9 @@ void reply_fatal(struct session *s, const char *sqlstate, const char *message, c
 void reply_violation(struct session *s, const struct query *query,
                      const struct statement *statement, const struct decision *decision);
 void reply_aborted(struct session *s); /* 25P02 */
+/* The text of a refusal, until the next one is made. */
+const char *session_message(struct session *s, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
 /* Own settings and transaction verbs that need no database. */
 void reply_local_statement(struct session *s, const struct query *query,
                            const struct statement *statement, const struct decision *decision,

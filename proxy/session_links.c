@@ -44,12 +44,12 @@ struct link *session_failed_link(const struct session *s) {
 /* -- connecting -------------------------------------------------------------------------------- */
 
 static const char *user_password(const struct session *s) {
-    const struct user *user = settings_find_user(s->config->settings, s->login->startup.user);
+    const struct user *user = settings_find_user(s->config->settings, s->startup.user);
     if (user == NULL || user->secret == NULL)
-        return s->login->password;
+        return s->password;
     bool hashed = strncmp(user->secret, "SCRAM-SHA-256$", 14) == 0 ||
                   (strncmp(user->secret, "md5", 3) == 0 && strlen(user->secret) == 35);
-    return hashed ? s->login->password : user->secret;
+    return hashed ? s->password : user->secret;
 }
 
 static void on_link_event(struct link *link) {
@@ -60,13 +60,13 @@ void session_connect(struct session *s, int physical) {
     assert(s->links[physical] == NULL);
     const struct settings *settings = s->config->settings;
     const struct database *database = &settings->databases[physical];
-    struct link_identity identity = {.user = s->login->startup.user,
+    struct link_identity identity = {.user = s->startup.user,
                                      .password = user_password(s),
-                                     .parameters = s->login->startup.parameters,
-                                     .parameter_count = s->login->startup.parameter_count};
-    s->links[physical] = link_open(&s->worker->loop, s->worker->buffers, database->conninfo,
-                                   physical, database->name, &identity, settings->connect_timeout,
-                                   session_link_connected, on_link_event, s);
+                                     .parameters = s->startup.parameters,
+                                     .parameter_count = s->startup.parameter_count};
+    s->links[physical] =
+        link_open(s->worker, database->conninfo, physical, database->name, &identity,
+                  settings->connect_timeout, session_link_connected, on_link_event, s);
     s->connecting = s->links[physical];
 }
 
@@ -87,7 +87,7 @@ void session_drop_link(struct session *s, struct link *link) {
 
 /* The error of a statement that needed a database which cannot be reached. */
 static void reply_unreachable(struct session *s, const struct link *link) {
-    const struct link_failure *failure = &link->failure;
+    const struct link_failure *failure = link->failure;
     char message[1400];
     snprintf(message, sizeof message, "cannot connect to database \"%s\": %s", link->name,
              failure->message);
@@ -97,13 +97,17 @@ static void reply_unreachable(struct session *s, const struct link *link) {
                     : "The session goes on; statements for other databases still run.");
 }
 
+static const char *lost_why(const struct session *s, int physical) {
+    return s->lost != NULL ? s->lost[physical] : NULL;
+}
+
 static bool tell_lost_once(struct session *s, int physical);
 
 /* -- readiness --------------------------------------------------------------------------------- */
 
 static enum use use_connection(struct session *s, int database, struct link **out) {
     int physical = session_physical(s, database);
-    bool bad = s->lost[physical] != NULL ||
+    bool bad = lost_why(s, physical) != NULL ||
                (s->links[physical] != NULL && s->links[physical]->state == LINK_FAILED);
     if (bad &&
         session_wait_drained(s) == PROGRESS_WAIT) /* errors keep their place among the answers */
@@ -147,10 +151,8 @@ static void append_differences(struct session *s, struct link *link, struct wire
     static const char *const names[] = {"client_encoding", "DateStyle", "IntervalStyle", "TimeZone",
                                         "standard_conforming_strings"};
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
-        const char *there = PQparameterStatus(link->conn, names[i]), *told = NULL;
-        for (size_t p = 0; p < s->parameter_count; p++)
-            if (strcmp(s->parameters[p].name, names[i]) == 0)
-                told = s->parameters[p].value;
+        const char *there = parameters_find(link->parameters, names[i]);
+        const char *told = parameters_find(s->parameters, names[i]);
         if (there != NULL && told != NULL && strcmp(there, told) != 0)
             append_set(sql, names[i], told);
     }
@@ -318,10 +320,9 @@ static bool outcome_unknown(const struct session *s, struct link *link, bool blo
 }
 
 static void tell_lost(struct session *s, struct link *link, bool unknown) {
-    char host[300], message[1600];
-    link_host(link, host, sizeof host);
+    char message[1600];
     snprintf(message, sizeof message, "connection to database \"%s\" (%s) was lost%s%s", link->name,
-             host, link->last_words != NULL ? ": " : "",
+             link->host, link->last_words != NULL ? ": " : "",
              link->last_words != NULL ? link->last_words : "");
     if (unknown)
         reply_error(s, "08007", message,
@@ -399,7 +400,7 @@ static void end_with_link(struct session *s, struct link *link) {
 void session_link_lost(struct session *s, struct link *link) {
     bool was_in_transaction = link->in_block || link->unsynced;
     bool block_open = session_block_status(s->routing) == BLOCK_OPEN && link->in_block;
-    const char *why = link->last_words != NULL ? link->last_words : link->stream.error.text;
+    const char *why = link->last_words != NULL ? link->last_words : stream_error(&link->stream);
     log_event(s->worker->log, LOG_WARNING, "connection to a database was lost",
               (struct log_field[]){{"client", s->peer, 0},
                                    {"pid", NULL, (int64_t)s->pid},
@@ -422,6 +423,8 @@ void session_link_lost(struct session *s, struct link *link) {
     if (link->answers.count > 0) {
         lost_while_asked(s, link, block_open);
     } else {
+        if (s->lost == NULL)
+            s->lost = alloc_zeroed(DATABASES_MAX, sizeof *s->lost);
         free(s->lost[link->physical]);
         s->lost[link->physical] = alloc_text(link->last_words != NULL ? link->last_words : "");
         enum block_status status = session_block_status(s->routing);
@@ -433,9 +436,9 @@ void session_link_lost(struct session *s, struct link *link) {
 }
 
 static bool tell_lost_once(struct session *s, int physical) {
-    if (s->lost[physical] == NULL)
+    const char *why = lost_why(s, physical);
+    if (why == NULL)
         return false;
-    const char *why = s->lost[physical];
     char message[1200];
     snprintf(message, sizeof message, "connection to database \"%s\" was lost%s%s",
              session_settings(s)->databases[physical].name, why[0] != '\0' ? ": " : "", why);

@@ -48,8 +48,9 @@ static enum use place_parse(struct session *s, const char *name, const struct pr
     if (taken >= 0 || existing != NULL) {
         if (session_wait_drained(s) == PROGRESS_WAIT)
             return USE_WAIT;
-        snprintf(s->message, sizeof s->message, "prepared statement \"%s\" already exists", name);
-        reply_error(s, "42P05", s->message, NULL, NULL);
+        reply_error(s, "42P05",
+                    session_message(s, "prepared statement \"%s\" already exists", name), NULL,
+                    NULL);
         return USE_FAILED;
     }
     if (statement == NULL) { /* empty, or several commands, which the server refuses */
@@ -167,8 +168,8 @@ static enum progress refuse_taken_portal(struct session *s, const struct portal 
                                          size_t length) {
     if (session_wait_drained(s) == PROGRESS_WAIT)
         return PROGRESS_WAIT;
-    snprintf(s->message, sizeof s->message, "cursor \"%s\" already exists", taken->name);
-    reply_error(s, "42P03", s->message, NULL, NULL);
+    reply_error(s, "42P03", session_message(s, "cursor \"%s\" already exists", taken->name), NULL,
+                NULL);
     return extended_refused(s, length);
 }
 
@@ -242,10 +243,10 @@ static enum progress bind_here(struct session *s, const struct bind_message *bin
     }
     unsigned parameters = bind_parameters(s, bind, length);
     if (parameters > 0) {
-        snprintf(s->message, sizeof s->message,
-                 "bind message supplies %u parameters, but prepared statement \"%s\" requires 0",
-                 parameters, bind->statement);
-        reply_error(s, "08P01", s->message, NULL, NULL);
+        const char *message = session_message(
+            s, "bind message supplies %u parameters, but prepared statement \"%s\" requires 0",
+            parameters, bind->statement);
+        reply_error(s, "08P01", message, NULL, NULL);
         return extended_refused(s, length);
     }
     portal_enter(&s->portals, bind->portal, prepared, -1);

@@ -110,9 +110,9 @@ static int name_taken_on(struct session *s, const struct statement_facts *facts)
 static void refuse_taken_name(struct session *s, const struct statement_facts *facts,
                               struct decision *decision) {
     bool cursor = facts->kind == KIND_DECLARE;
-    snprintf(s->message, sizeof s->message, "%s \"%s\" already exists",
-             cursor ? "cursor" : "prepared statement", facts->name);
-    refuse(decision, cursor ? "42P03" : "42P05", s->message, NULL);
+    const char *message = session_message(s, "%s \"%s\" already exists",
+                                          cursor ? "cursor" : "prepared statement", facts->name);
+    refuse(decision, cursor ? "42P03" : "42P05", message, NULL);
 }
 
 void session_route(struct session *s, const struct statement *statement, struct decision *decision,

@@ -2,7 +2,11 @@
  */
 #include "proxy/session_internal.h"
 
+#include "config/alloc.h"
+
+#include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 char session_status(const struct session *s) {
@@ -20,7 +24,16 @@ void reply_flush(struct session *s) {
     if (s->out.length == 0)
         return;
     stream_send(&s->client, s->out.data, s->out.length);
-    s->out.length = 0;
+    wire_buffer_close(&s->out); /* an idle session keeps nothing */
+}
+
+const char *session_message(struct session *s, const char *format, ...) {
+    va_list arguments;
+    free(s->message);
+    va_start(arguments, format);
+    s->message = alloc_format_list(format, arguments);
+    va_end(arguments);
+    return s->message;
 }
 
 void reply_ready(struct session *s) {

@@ -1,10 +1,12 @@
 #include "proxy/stream.h"
 
+#include "config/alloc.h"
 #include "proxy/stream_buffer.h"
 
 #include <assert.h>
 #include <errno.h>
 #include <openssl/err.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -69,9 +71,13 @@ static void set_broken(struct stream *stream) {
 
 /* -- reading and writing ----------------------------------------------------------------------- */
 
+static void note_error(struct stream *stream, const char *what, const char *why) {
+    free(stream->error);
+    stream->error = why == NULL ? alloc_text(what) : alloc_format("%s failed: %s", what, why);
+}
+
 static enum transfer fail_system(struct stream *stream, const char *what) {
-    int number = errno;
-    error_set(&stream->error, "%s failed: %s", what, strerror(number));
+    note_error(stream, what, strerror(errno));
     return TRANSFER_FAILED;
 }
 
@@ -97,7 +103,8 @@ static enum transfer judge_tls(struct stream *stream, int result, const char *wh
     if (ERR_GET_REASON(code) == SSL_R_UNEXPECTED_EOF_WHILE_READING)
         return TRANSFER_END;
     const char *text = ERR_reason_error_string(code);
-    error_set(&stream->error, "TLS: %s failed: %s", what, text != NULL ? text : "unknown error");
+    free(stream->error);
+    stream->error = alloc_format("TLS: %s failed: %s", what, text != NULL ? text : "unknown error");
     ERR_clear_error();
     return TRANSFER_FAILED;
 }
@@ -178,7 +185,7 @@ static size_t write_all(struct stream *stream, const uint8_t *data, size_t size)
             break;
         if (result != TRANSFER_DONE) {
             if (result == TRANSFER_END)
-                error_set(&stream->error, "sending failed: the peer closed the connection");
+                note_error(stream, "sending", "the peer closed the connection");
             stream->write_failed = true;
             return size;
         }
@@ -282,10 +289,12 @@ static bool receive_once(struct stream *stream, bool *more) {
 /* After a failed send: what has arrived is taken as far as it fits, and the stream is over. */
 static void receive_last_words(struct stream *stream) {
     bool more = true;
-    struct error error = stream->error;
+    char *error = stream->error; /* why sending failed says more than why receiving does */
+    stream->error = NULL;
     while (more && stream->state == STREAM_OPEN)
         if (!receive_once(stream, &more))
             break;
+    free(stream->error);
     stream->error = error;
     set_broken(stream);
     stream->on_event(stream);
@@ -312,7 +321,7 @@ static void continue_handshake(struct stream *stream) {
         update_polling(stream);
         return;
     case TRANSFER_END:
-        error_set(&stream->error, "TLS: the peer closed the connection during the handshake");
+        note_error(stream, "TLS: the peer closed the connection during the handshake", NULL);
         break;
     case TRANSFER_DONE:
     case TRANSFER_FAILED:
@@ -341,17 +350,15 @@ bool stream_start_tls(struct stream *stream, SSL_CTX *context, struct error *err
     SSL_set_options(ssl, SSL_OP_NO_RENEGOTIATION);
     SSL_set_accept_state(ssl);
     stream->ssl = ssl;
-    stream->owns_ssl = true;
     stream->state = STREAM_HANDSHAKE;
     update_polling(stream);
     return true;
 }
 
-void stream_borrow_tls(struct stream *stream, SSL *ssl) {
+void stream_take_tls(struct stream *stream, SSL *ssl) {
     assert(stream->ssl == NULL);
     set_tls_mode(ssl);
     stream->ssl = ssl;
-    stream->owns_ssl = false;
     update_polling(stream);
 }
 
@@ -447,6 +454,10 @@ void stream_reserve(struct stream *stream, size_t length) {
     update_polling(stream);
 }
 
+const char *stream_error(const struct stream *stream) {
+    return stream->error != NULL ? stream->error : "";
+}
+
 void stream_set_reading(struct stream *stream, bool reading) {
     stream->reading = reading;
     update_polling(stream);
@@ -454,18 +465,20 @@ void stream_set_reading(struct stream *stream, bool reading) {
 
 static void on_closed(uv_handle_t *handle) {
     struct stream *stream = (struct stream *)handle;
+    free(stream->error);
+    stream->error = NULL;
     if (stream->closed != NULL)
         stream->closed(stream);
 }
 
-void stream_close(struct stream *stream, bool close_socket, void (*closed)(struct stream *stream)) {
+void stream_close(struct stream *stream, void (*closed)(struct stream *stream)) {
     if (stream->state == STREAM_CLOSED)
         return;
     bool orderly = stream->state == STREAM_OPEN && !stream->write_failed;
     stream->state = STREAM_CLOSED;
     stream->closed = closed;
     uv_close((uv_handle_t *)&stream->poll, on_closed);
-    if (stream->ssl != NULL && stream->owns_ssl) {
+    if (stream->ssl != NULL) {
         ERR_clear_error();
         if (orderly)
             SSL_shutdown(stream->ssl);
@@ -474,7 +487,6 @@ void stream_close(struct stream *stream, bool close_socket, void (*closed)(struc
     stream->ssl = NULL;
     stream_buffer_release(&stream->in, stream->buffers);
     stream_buffer_release(&stream->out, stream->buffers);
-    if (close_socket)
-        close(stream->fd);
+    close(stream->fd);
     stream->fd = -1;
 }

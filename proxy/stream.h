@@ -35,8 +35,7 @@ struct buffer_pool; /* free list of buffers of one size; see stream.c */
 struct stream {
     uv_poll_t poll; /* first: handle->data is the stream's owner */
     int fd;
-    SSL *ssl;      /* NULL: plain */
-    bool owns_ssl; /* false: a link's, which libpq frees */
+    SSL *ssl; /* NULL: plain */
     enum stream_state state;
     bool reading; /* wants to be told of bytes to read */
     bool writable_wanted;
@@ -54,7 +53,7 @@ struct stream {
         struct stream *stream); /* bytes arrived, room came, EOF or an error: look at the stream */
     void *owner;
     void (*closed)(struct stream *stream);
-    struct error error;
+    char *error; /* why it is BROKEN, or sending failed; NULL: nothing is wrong */
 };
 
 struct buffer_pool *buffer_pool_new(size_t size, size_t keep);
@@ -71,9 +70,8 @@ bool stream_init(struct stream *stream, uv_loop_t *loop, struct buffer_pool *buf
 bool stream_start_tls(struct stream *stream, SSL_CTX *context, struct error *error)
     __attribute__((warn_unused_result));
 
-/* Lends the stream a TLS connection that is up already, as libpq made it: its owner frees it, after
- * stream_close(). */
-void stream_borrow_tls(struct stream *stream, SSL *ssl);
+/* Takes over a TLS connection on the stream's socket that is up already, as libpq made it. */
+void stream_take_tls(struct stream *stream, SSL *ssl);
 
 /* Waiting bytes, readable in every state but CLOSED: a peer's last words stand in `in` when EOF or
  * BROKEN is told. What stream_peek() gives is valid until the next stream_consume() or
@@ -98,11 +96,14 @@ void stream_send(struct stream *stream, const void *data, size_t length);
 void stream_flush(struct stream *stream);
 size_t stream_unsent(const struct stream *stream);
 
+/* Why the stream is BROKEN, until it is closed; "" where it isn't. */
+const char *stream_error(const struct stream *stream);
+
 /* Back-pressure: stop or resume reading. */
 void stream_set_reading(struct stream *stream, bool reading);
 
-/* Stops watching and closes the socket (not for a link, whose socket is libpq's: pass close_socket
- * false). `closed` is called by the loop when the memory may be freed. */
-void stream_close(struct stream *stream, bool close_socket, void (*closed)(struct stream *stream));
+/* Stops watching and closes the socket. `closed` is called by the loop when the memory may be
+ * freed. */
+void stream_close(struct stream *stream, void (*closed)(struct stream *stream));
 
 #endif

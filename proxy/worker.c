@@ -1,6 +1,7 @@
 #include "proxy/worker.h"
 
 #include "config/alloc.h"
+#include "proxy/parameters.h"
 #include "proxy/session.h"
 
 #include <assert.h>
@@ -227,6 +228,7 @@ static bool worker_start(struct workers *workers, unsigned index, const struct s
     worker->mailbox_tail = &worker->mailbox;
     pthread_mutex_init(&worker->mailbox_lock, NULL);
     worker->buffers = buffer_pool_new(BUFFER_SIZE, BUFFERS_KEPT);
+    worker->parameters = parameter_store_new();
     if (tls != NULL)
         SSL_CTX_up_ref(tls);
     worker->config = config_new_take(settings_ref(settings), tls);
@@ -273,6 +275,7 @@ void workers_join(struct workers *workers) {
         worker_config_unref(worker->config);
         buffer_pool_free(worker->buffers);
         violations_free(worker->violations);
+        parameter_store_free(worker->parameters);
         uv_loop_close(&worker->loop);
         pthread_mutex_destroy(&worker->mailbox_lock);
         free(worker);

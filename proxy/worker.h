@@ -21,6 +21,7 @@
 #include <stdint.h>
 #include <uv.h>
 
+struct parameter_store;
 struct session;
 struct worker_message;
 
@@ -46,6 +47,7 @@ struct worker {
     struct workers *workers;
     struct log *log;
     struct buffer_pool *buffers;
+    struct parameter_store *parameters; /* of its sessions and links */
     struct worker_config *config; /* for new sessions, and for old ones where they can follow */
     struct session *sessions;     /* doubly linked */
     struct violations *violations;

@@ -57,20 +57,23 @@ void text_append(struct text *text, const char *format, ...) {
     text->length += (size_t)length;
 }
 
+static void scratch_keep(struct scratch *scratch, void *memory) {
+    scratch->strings = alloc_grow(scratch->strings, scratch->count, sizeof *scratch->strings);
+    scratch->strings[scratch->count++] = memory;
+}
+
 const char *scratch_take(struct scratch *scratch, struct text *text) {
     char *string = text->data;
     *text = (struct text){0};
     if (string != NULL) {
-        assert(scratch->count < SCRATCH_MAX);
-        scratch->strings[scratch->count++] = string;
+        scratch_keep(scratch, string);
     }
     return string;
 }
 
 void *scratch_new(struct scratch *scratch, size_t size) {
-    assert(scratch->count < SCRATCH_MAX);
     void *memory = alloc_new(size);
-    scratch->strings[scratch->count++] = memory;
+    scratch_keep(scratch, memory);
     return memory;
 }
 
@@ -78,6 +81,8 @@ void scratch_clear(struct scratch *scratch) {
     while (scratch->count > 0) {
         free(scratch->strings[--scratch->count]);
     }
+    free(scratch->strings); /* most decisions need none */
+    scratch->strings = NULL;
 }
 
 int position_in_characters(const char *text, size_t length, int offset) {

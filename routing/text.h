@@ -18,11 +18,9 @@ struct text {
 void text_append(struct text *text, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void text_append_bytes(struct text *text, const char *bytes, size_t length);
 
-enum { SCRATCH_MAX = 64 };
-
 /* Owns finished strings. */
 struct scratch {
-    void *strings[SCRATCH_MAX];
+    void **strings;
     size_t count;
 };
 

@@ -1,13 +1,13 @@
 """Who gets in, and how: every authentication method and TLS mode, with good and bad credentials."""
 
+import re
+import shutil
 import subprocess
 
 import psycopg
 import pytest
 
-from harness import AS_POSTGRES, Postgres, free_port, one, temporary_folder
-
-import shutil
+from harness import AS_POSTGRES, Postgres, free_port, one, temporary_folder, wait_until
 
 PASSWORD = "it's \"secret\" pä"
 USERS = f'"app" "{PASSWORD.replace(chr(34), chr(34) * 2)}"\n'
@@ -232,6 +232,20 @@ def test_towards_a_database_tls_and_certificates_are_libpqs(make_proxy, certific
     with proxy.connect() as db:
         assert one(db, "SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()") is True
         assert len(one(db, "SELECT repeat('y', 5000000)")) == 5_000_000
+
+
+@pytest.mark.parametrize("encrypted", [False, True])
+def test_a_database_is_told_that_a_session_ends(make_proxy, proxy, certificates, tls_cluster, encrypted):
+    cluster = tls_cluster if encrypted else proxy.main
+    conninfo = cluster.conninfo(**({"sslcert": certificates.app, "sslkey": certificates.app_key} if encrypted else {}))
+    own = make_proxy(main=cluster, ci=cluster, databases={"main": conninfo}, entrypoints={"app": "routed"})
+    said = len(cluster.log())
+    with own.connect(autocommit=False) as db:
+        pid = one(db, "SELECT pg_backend_pid()")
+        assert one(db, "SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()") is encrypted
+        db.pgconn.finish()  # within a transaction: a server that isn't told says so
+    wait_until(lambda: not cluster.sql("SELECT 1 FROM pg_stat_activity WHERE pid = %s", params=(pid,)), "the server's end")
+    assert not re.search("unexpected EOF|SSL error|reset by peer", cluster.log()[said:])
 
 
 # --- conninfo ---

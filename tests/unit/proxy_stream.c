@@ -34,8 +34,8 @@ static void on_event(struct stream *stream) {
     struct fixture *f = stream->owner;
     f->events++;
     if (f->close_in_event) {
-        stream_close(stream, true, on_closed);
-        stream_close(stream, true, on_closed);
+        stream_close(stream, on_closed);
+        stream_close(stream, on_closed);
         return;
     }
     size_t length = stream_available(stream);
@@ -58,7 +58,7 @@ static int setup(void **state) {
 
 static int teardown(void **state) {
     struct fixture *f = *state;
-    stream_close(&f->stream, true, on_closed);
+    stream_close(&f->stream, on_closed);
     uv_run(&f->loop, UV_RUN_DEFAULT);
     assert_true(f->closed);
     assert_int_equal(uv_loop_close(&f->loop), 0);
@@ -252,7 +252,7 @@ static void last_words_are_read_after_a_failed_send(void **state) {
     assert_int_equal(f->events, 1);
     assert_int_equal(f->stream.state, STREAM_BROKEN);
     assert_memory_equal(stream_peek(&f->stream), "why", 3);
-    assert_non_null(strstr(f->stream.error.text, "sending failed"));
+    assert_non_null(strstr(stream_error(&f->stream), "sending failed"));
 }
 
 static void a_failed_send_is_told_though_reading_is_off(void **state) {
