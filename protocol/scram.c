@@ -12,8 +12,7 @@
 
 enum {
     SCRAM_INPUT_MAX = 1024, /* PG_MAX_SASL_MESSAGE_LENGTH */
-    SCRAM_NONCE = 30, /* characters of 93: 190 bits and more, RFC 7677's example has as many */
-    SCRAM_DERIVED_SALT = 16,
+    SCRAM_NONCE = 30,    /* characters of 93: 190 bits and more, RFC 7677's example has as many */
     SCRAM_HASH_MAX = 64, /* tls-server-end-point: SHA-512 at most */
 };
 
@@ -47,33 +46,24 @@ static bool random_from_libcrypto(void *out, size_t length) {
     return RAND_bytes(out, (int)length) == 1;
 }
 
-/* For plain passwords and unknown users alike, so that a second try doesn't tell them apart. */
-static bool derive_salt(const char *user, struct secret_verifier *verifier) {
-    uint8_t key[CRYPTO_KEY], digest[CRYPTO_KEY];
-    bool done = crypto_process_key(key) && crypto_hmac(key, user, strlen(user), digest);
-    if (done) {
-        memcpy(verifier->salt, digest, SCRAM_DERIVED_SALT);
-        verifier->salt_length = SCRAM_DERIVED_SALT;
-        verifier->iterations = SECRET_ITERATIONS;
-    }
-    OPENSSL_cleanse(key, sizeof key);
-    OPENSSL_cleanse(digest, sizeof digest);
-    return done;
-}
-
-/* A verifier is used as it is; everything else costs the same derivation, a mock too. */
-static void prepare_verifier(struct scram *scram, const char *secret) {
-    if (secret && secret_read_verifier(secret, &scram->verifier))
+/* A verifier is used as it is, whether from the list or derived before. Nothing is derived for a
+ * mock: it costs what the other two cost. */
+static void prepare_verifier(struct scram *scram, const char *secret,
+                             const struct secret_verifier *derived) {
+    struct secret_verifier *verifier = &scram->verifier;
+    if (secret && secret_read_verifier(secret, verifier))
         return;
-    bool plain = secret && secret[0] != '\0' && !secret_is_md5(secret);
-    scram->doomed = !plain;
-    if (!derive_salt(scram->user, &scram->verifier) ||
-        !secret_derive_keys(plain ? secret : "mock", &scram->verifier))
+    bool plain = secret_is_plain(secret);
+    scram->doomed = !secret_derive_salt(scram->user, verifier) || !plain;
+    if (plain && derived)
+        *verifier = *derived;
+    else if (plain && !secret_derive_keys(secret, verifier))
         scram->doomed = true;
 }
 
-struct scram *scram_new(const char *user, const char *secret, const uint8_t *certificate_hash,
-                        size_t hash_length, bool (*random_bytes)(void *out, size_t length)) {
+struct scram *scram_new(const char *user, const char *secret, const struct secret_verifier *derived,
+                        const uint8_t *certificate_hash, size_t hash_length,
+                        bool (*random_bytes)(void *out, size_t length)) {
     struct scram *scram = alloc_zeroed(1, sizeof *scram);
     scram->user = alloc_text(user);
     scram->sqlstate = sqlstate_protocol_violation;
@@ -84,7 +74,7 @@ struct scram *scram_new(const char *user, const char *secret, const uint8_t *cer
         memcpy(scram->certificate_hash, certificate_hash, hash_length);
         scram->hash_length = hash_length;
     }
-    prepare_verifier(scram, secret);
+    prepare_verifier(scram, secret, derived);
     return scram;
 }
 

@@ -15,13 +15,17 @@ enum { SCRAM_MESSAGE_MAX = 2048 };
 
 struct scram;
 
+struct secret_verifier;
+
 /* `secret`: plain password or SCRAM-SHA-256$… verifier; NULL or md5 secret: a mock exchange that
- * always fails, which does not tell a client that the user is unknown. `certificate_hash`:
+ * always fails, which does not tell a client that the user is unknown. `derived`: a plain
+ * password's keys (scram_keys.h), copied; NULL: they are derived now. `certificate_hash`:
  * tls-server-end-point data where the connection has TLS, else NULL. random_bytes NULL:
  * libcrypto's. hash_length is at most 64 (SHA-512). Passwords are used byte for byte: ASCII, which
  * SASLprep leaves alone, and the rest as the server does where SASLprep can't be applied. */
-struct scram *scram_new(const char *user, const char *secret, const uint8_t *certificate_hash,
-                        size_t hash_length, bool (*random_bytes)(void *out, size_t length));
+struct scram *scram_new(const char *user, const char *secret, const struct secret_verifier *derived,
+                        const uint8_t *certificate_hash, size_t hash_length,
+                        bool (*random_bytes)(void *out, size_t length));
 void scram_free(struct scram *scram); /* wipes its secrets */
 
 enum scram_result { SCRAM_CONTINUE, SCRAM_DONE, SCRAM_FAILED, SCRAM_MALFORMED };

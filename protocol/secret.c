@@ -6,6 +6,8 @@
 #include <openssl/crypto.h>
 #include <string.h>
 
+enum { SECRET_DERIVED_SALT = 16 };
+
 static const char scram_prefix[] = "SCRAM-SHA-256$";
 static const char md5_prefix[] = "md5";
 
@@ -45,6 +47,23 @@ bool secret_read_verifier(const char *secret, struct secret_verifier *out) {
                                 &out->salt_length) &&
            read_key(salt_end + 1, stored_end, out->stored_key) &&
            read_key(stored_end + 1, stored_end + strlen(stored_end), out->server_key);
+}
+
+bool secret_derive_salt(const char *user, struct secret_verifier *verifier) {
+    uint8_t key[CRYPTO_KEY], digest[CRYPTO_KEY];
+    bool done = crypto_process_key(key) && crypto_hmac(key, user, strlen(user), digest);
+    if (done) {
+        memcpy(verifier->salt, digest, SECRET_DERIVED_SALT);
+        verifier->salt_length = SECRET_DERIVED_SALT;
+        verifier->iterations = SECRET_ITERATIONS;
+    }
+    OPENSSL_cleanse(key, sizeof key);
+    OPENSSL_cleanse(digest, sizeof digest);
+    return done;
+}
+
+bool secret_is_plain(const char *secret) {
+    return secret && secret[0] != '\0' && !secret_is_md5(secret) && !secret_is_scram(secret);
 }
 
 bool secret_derive_keys(const char *password, struct secret_verifier *verifier) {

@@ -1,7 +1,8 @@
 #include "proxy/login_auth.h"
 
-#include "protocol/scram.h"
 #include "config/alloc.h"
+#include "protocol/scram.h"
+#include "protocol/scram_keys.h"
 #include "proxy/tls.h"
 
 #include <openssl/crypto.h>
@@ -61,6 +62,7 @@ static enum login_state start_sasl(struct login *login) {
     size_t hash_length = ssl != NULL ? tls_server_end_point(ssl, hash) : 0;
     const struct user *user = find_user(login);
     login->scram = scram_new(login->startup.user, user != NULL ? user->secret : NULL,
+                             scram_keys_find(login->config->scram_keys, login->startup.user),
                              hash_length > 0 ? hash : NULL, hash_length, random_bytes);
     if (hash_length > 0)
         send_request(login, REQUEST_SASL, plus, sizeof plus, true);

@@ -1,6 +1,7 @@
 #include "proxy/process.h"
 
 #include "config/settings.h"
+#include "protocol/scram_keys.h"
 #include "proxy/environment.h"
 #include "proxy/listener.h"
 #include "proxy/log.h"
@@ -27,6 +28,7 @@ struct process {
     const char *config_path;
     struct settings *settings;
     SSL_CTX *tls;
+    struct scram_keys *scram_keys;
     struct log log;
     struct workers workers;
     struct listeners *listeners;
@@ -109,6 +111,14 @@ static void log_databases(struct process *process) {
     }
 }
 
+/* What the users' plain passwords give, where clients log in by SCRAM. */
+static struct scram_keys *derive_keys(const struct settings *settings,
+                                      const struct scram_keys *before) {
+    if (settings->auth.method != AUTH_SCRAM_SHA_256)
+        return NULL;
+    return scram_keys_new(settings->auth.users, settings->auth.user_count, before);
+}
+
 /* Loads the file anew; on failure nothing has changed. */
 static bool load_again(struct process *process, struct settings **settings, SSL_CTX **tls,
                        struct error *error) {
@@ -129,7 +139,10 @@ static bool load_again(struct process *process, struct settings **settings, SSL_
 static void adopt_settings(struct process *process, struct settings *settings, SSL_CTX *tls) {
     struct settings *old = process->settings;
     bool same_databases = settings_same_databases(old, settings);
-    workers_set_settings(&process->workers, settings, tls);
+    struct scram_keys *keys = derive_keys(settings, process->scram_keys);
+    workers_set_settings(&process->workers, settings, tls, keys);
+    scram_keys_unref(process->scram_keys);
+    process->scram_keys = keys;
     process->log.level = (int)settings->log.level;
     process->log.format = (int)settings->log.format;
     process->settings = settings;
@@ -215,8 +228,10 @@ static size_t default_workers(void) {
 static bool start_serving(struct process *process, struct error *error) {
     const struct settings *settings = process->settings;
     size_t count = settings->workers > 0 ? settings->workers : default_workers();
+    process->scram_keys = derive_keys(settings, NULL);
     if (!start_signals(process, error) ||
-        !workers_start(&process->workers, count, &process->log, settings, process->tls, error))
+        !workers_start(&process->workers, count, &process->log, settings, process->tls,
+                       process->scram_keys, error))
         return false;
     uint64_t files = environment_raise_files();
     log_databases(process);
@@ -240,6 +255,7 @@ static void close_process(struct process *process) {
         ;
     uv_loop_close(&process->loop);
     SSL_CTX_free(process->tls);
+    scram_keys_unref(process->scram_keys);
     settings_unref(process->settings);
 }
 

@@ -55,6 +55,7 @@ static void on_client_closed(struct stream *stream) {
 }
 
 static void leave_worker(struct session *s) {
+    cancel_keys_leave(&s->worker->cancel_keys, &s->cancel);
     *s->previous_next = s->next;
     if (s->next != NULL)
         s->next->previous_next = s->previous_next;
@@ -101,11 +102,6 @@ void session_drain(struct session *s) {
 }
 
 /* -- cancel ------------------------------------------------------------------------------------ */
-
-bool session_has_key(const struct session *s, uint32_t pid, uint32_t key) {
-    return s->phase == PHASE_READY && s->pid == pid &&
-           CRYPTO_memcmp(&s->key, &key, sizeof key) == 0;
-}
 
 void session_cancel(struct session *s) {
     if (s->active != NULL && s->active->answers.count > 0)
@@ -276,6 +272,7 @@ static void become_ready(struct session *s, struct link *link) {
     }
     report_parameters(s, link);
     message_put_backend_key(&s->out, s->pid, s->key);
+    cancel_keys_enter(&s->worker->cancel_keys, &s->cancel, s->pid, s->key, s);
     s->phase = PHASE_READY;
     link->home = true;
     link->aligned = true; /* what it reported is what the client is told */

@@ -17,10 +17,7 @@ bool session_open(struct worker *worker, int fd, bool is_unix, const char *peer,
 
 struct session *session_next(struct session *session); /* in the worker's list */
 
-/* Whether a cancel request with this process id and key means this session; constant time in the
- * key. */
-bool session_has_key(const struct session *session, uint32_t pid, uint32_t key);
-void session_cancel(struct session *session);
+void session_cancel(struct session *session); /* what it runs now, if anything */
 
 void session_drain(struct session *session);     /* end when idle and outside a transaction */
 void session_terminate(struct session *session); /* end now: FATAL 57P01 */

@@ -28,6 +28,7 @@
 #include "protocol/bind_check.h"
 #include "protocol/message.h"
 #include "protocol/startup.h"
+#include "proxy/cancel_keys.h"
 #include "proxy/link.h"
 #include "proxy/login.h"
 #include "proxy/parameters.h"
@@ -103,6 +104,7 @@ struct session {
     char *password;         /* …and the plain password where the client gave one; NULL: none */
     int entrypoint;
     uint32_t pid, key;
+    struct cancel_entry cancel; /* in the worker's table while READY */
     struct session_state *routing;
     struct link *links[DATABASES_MAX]; /* by physical database; NULL: none */
     char **lost;    /* by physical database: a link was lost while nobody asked it: why, to be told

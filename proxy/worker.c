@@ -1,6 +1,7 @@
 #include "proxy/worker.h"
 
 #include "config/alloc.h"
+#include "protocol/scram_keys.h"
 #include "proxy/parameters.h"
 #include "proxy/session.h"
 
@@ -35,17 +36,20 @@ struct worker_message {
     char peer[128];
     const struct settings *settings; /* MESSAGE_SETTINGS: a reference each */
     SSL_CTX *tls;
+    struct scram_keys *scram_keys;
     uint32_t pid, key; /* MESSAGE_CANCEL */
     unsigned seconds;  /* MESSAGE_DRAIN */
 };
 
 /* -- configuration ----------------------------------------------------------------------------- */
 
-/* Takes over the references on `settings` and `tls`. */
-static struct worker_config *config_new_take(const struct settings *settings, SSL_CTX *tls) {
+/* Takes over the references. */
+static struct worker_config *config_new_take(const struct settings *settings, SSL_CTX *tls,
+                                             struct scram_keys *keys) {
     struct worker_config *config = alloc_new(sizeof *config);
     config->settings = settings;
     config->tls = tls;
+    config->scram_keys = keys;
     config->router = router_new(settings, CACHE_BYTES);
     config->references = 1;
     return config;
@@ -61,6 +65,7 @@ void worker_config_unref(struct worker_config *config) {
         return;
     router_free(config->router);
     SSL_CTX_free(config->tls);
+    scram_keys_unref(config->scram_keys);
     settings_unref(config->settings);
     free(config);
 }
@@ -131,6 +136,12 @@ static void adopt(struct worker *worker, struct worker_message *message) {
     }
 }
 
+static void cancel(struct worker *worker, uint32_t pid, uint32_t key) {
+    struct session *session = cancel_keys_find(&worker->cancel_keys, pid, key);
+    if (session != NULL)
+        session_cancel(session);
+}
+
 static void handle(struct worker *worker, struct worker_message *message) {
     switch (message->kind) {
     case MESSAGE_CLIENT:
@@ -138,18 +149,14 @@ static void handle(struct worker *worker, struct worker_message *message) {
         break;
     case MESSAGE_SETTINGS:
         worker_config_unref(worker->config);
-        worker->config = config_new_take(message->settings, message->tls);
+        worker->config = config_new_take(message->settings, message->tls, message->scram_keys);
         violations_open(worker->violations, message->settings->violations);
         break;
     case MESSAGE_REOPEN:
         violations_open(worker->violations, worker->config->settings->violations);
         break;
     case MESSAGE_CANCEL:
-        for (struct session *s = worker->sessions; s != NULL; s = session_next(s))
-            if (session_has_key(s, message->pid, message->key)) {
-                session_cancel(s);
-                break;
-            }
+        cancel(worker, message->pid, message->key);
         break;
     case MESSAGE_DRAIN:
         drain(worker, message->seconds);
@@ -219,7 +226,7 @@ static void *run(void *argument) {
 }
 
 static bool worker_start(struct workers *workers, unsigned index, const struct settings *settings,
-                         SSL_CTX *tls, struct error *error) {
+                         SSL_CTX *tls, struct scram_keys *keys, struct error *error) {
     struct worker *worker = alloc_new(sizeof *worker);
     workers->list[index] = worker;
     worker->index = index;
@@ -231,7 +238,7 @@ static bool worker_start(struct workers *workers, unsigned index, const struct s
     worker->parameters = parameter_store_new();
     if (tls != NULL)
         SSL_CTX_up_ref(tls);
-    worker->config = config_new_take(settings_ref(settings), tls);
+    worker->config = config_new_take(settings_ref(settings), tls, scram_keys_ref(keys));
     int rc = uv_loop_init(&worker->loop);
     if (rc == 0)
         rc = uv_async_init(&worker->loop, &worker->wake, on_wake);
@@ -257,12 +264,13 @@ static bool worker_start(struct workers *workers, unsigned index, const struct s
 }
 
 bool workers_start(struct workers *workers, size_t count, struct log *log,
-                   const struct settings *settings, SSL_CTX *tls, struct error *error) {
+                   const struct settings *settings, SSL_CTX *tls, struct scram_keys *keys,
+                   struct error *error) {
     workers->list = alloc_new(count * sizeof workers->list[0]);
     workers->count = count;
     workers->log = log;
     for (size_t i = 0; i < count; i++)
-        if (!worker_start(workers, (unsigned)i, settings, tls, error))
+        if (!worker_start(workers, (unsigned)i, settings, tls, keys, error))
             return false;
     return true;
 }
@@ -276,6 +284,7 @@ void workers_join(struct workers *workers) {
         buffer_pool_free(worker->buffers);
         violations_free(worker->violations);
         parameter_store_free(worker->parameters);
+        cancel_keys_close(&worker->cancel_keys);
         uv_loop_close(&worker->loop);
         pthread_mutex_destroy(&worker->mailbox_lock);
         free(worker);
@@ -301,13 +310,15 @@ size_t worker_client_count(const struct worker *worker) {
     return atomic_load(&worker->client_count);
 }
 
-void workers_set_settings(struct workers *workers, const struct settings *settings, SSL_CTX *tls) {
+void workers_set_settings(struct workers *workers, const struct settings *settings, SSL_CTX *tls,
+                          struct scram_keys *keys) {
     for (size_t i = 0; i < workers->count; i++) {
         struct worker_message *message = message_new(MESSAGE_SETTINGS);
         message->settings = settings_ref(settings);
         if (tls != NULL)
             SSL_CTX_up_ref(tls);
         message->tls = tls;
+        message->scram_keys = scram_keys_ref(keys);
         mailbox_post(workers->list[i], message);
     }
 }

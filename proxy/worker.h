@@ -9,6 +9,7 @@
 #define PGINTERLOCK_WORKER_H
 
 #include "config/settings.h"
+#include "proxy/cancel_keys.h"
 #include "proxy/log.h"
 #include "proxy/stream.h"
 #include "proxy/violations.h"
@@ -22,6 +23,7 @@
 #include <uv.h>
 
 struct parameter_store;
+struct scram_keys;
 struct session;
 struct worker_message;
 
@@ -37,6 +39,7 @@ struct workers {
 struct worker_config {
     const struct settings *settings; /* one reference */
     SSL_CTX *tls;                    /* one reference; NULL: no TLS */
+    struct scram_keys *scram_keys;   /* one reference; NULL: no user needs any */
     struct router *router;
     unsigned references;
 };
@@ -50,8 +53,9 @@ struct worker {
     struct parameter_store *parameters; /* of its sessions and links */
     struct worker_config *config; /* for new sessions, and for old ones where they can follow */
     struct session *sessions;     /* doubly linked */
+    struct cancel_keys cancel_keys;
     struct violations *violations;
-    bool draining;                /* SIGTERM was received: sessions end when they are idle */
+    bool draining; /* SIGTERM was received: sessions end when they are idle */
     bool stopping;
     atomic_size_t client_count;
 
@@ -64,16 +68,17 @@ struct worker {
 
 /* Starts `count` workers on threads with 256 MiB stacks (parsing is recursive). [any thread] */
 bool workers_start(struct workers *workers, size_t count, struct log *log,
-                   const struct settings *settings, SSL_CTX *tls, struct error *error)
-    __attribute__((warn_unused_result));
+                   const struct settings *settings, SSL_CTX *tls, struct scram_keys *keys,
+                   struct error *error) __attribute__((warn_unused_result));
 
 /* Gives an accepted, non-blocking socket to the worker. `peer` is for the log ("127.0.0.1:5000",
  * "unix"); copied. `is_unix`: a Unix socket, where TLS is not offered. [any thread] */
 void worker_adopt_client(struct worker *worker, int fd, bool is_unix, const char *peer);
 size_t worker_client_count(const struct worker *worker); /* [any thread] */
 
-/* A new snapshot for every worker; takes references of its own on both. [any thread] */
-void workers_set_settings(struct workers *workers, const struct settings *settings, SSL_CTX *tls);
+/* A new snapshot for every worker; takes references of its own on all three. [any thread] */
+void workers_set_settings(struct workers *workers, const struct settings *settings, SSL_CTX *tls,
+                          struct scram_keys *keys);
 
 /* Opens the files again that may have been renamed. [any thread] */
 void workers_reopen(struct workers *workers);

@@ -41,7 +41,7 @@ static void exchange(uint8_t choice, const uint8_t *data, size_t size) {
     const uint8_t *line = size ? memchr(data, '\n', size) : NULL;
     size_t length = line ? (size_t)(line - data) : size;
     struct scram *scram =
-        scram_new("user", verifier, choice & 1 ? hash : NULL, sizeof hash, fixed_random);
+        scram_new("user", verifier, NULL, choice & 1 ? hash : NULL, sizeof hash, fixed_random);
     enum scram_result result = scram_first(
         scram, choice & 2 ? "SCRAM-SHA-256-PLUS" : "SCRAM-SHA-256", data, length, reply, &error);
     if (result == SCRAM_CONTINUE && line) {

@@ -42,7 +42,7 @@ static bool extreme_random(void *out, size_t length) {
 }
 
 static struct scram *rfc_scram(void) {
-    return scram_new("user", rfc_verifier, NULL, 0, rfc_random);
+    return scram_new("user", rfc_verifier, NULL, NULL, 0, rfc_random);
 }
 
 static enum scram_result first(struct scram *scram, const char *mechanism, const char *text,
@@ -71,7 +71,7 @@ static void test_the_exchange_of_rfc_7677_succeeds(void **state) {
 /* The result of `text` as client-first-message, on a connection with or without TLS. */
 static enum scram_result result_of_first(const char *mechanism, bool tls, const char *text,
                                          struct error *error) {
-    struct scram *scram = scram_new("user", rfc_verifier, tls ? certificate_hash : NULL,
+    struct scram *scram = scram_new("user", rfc_verifier, NULL, tls ? certificate_hash : NULL,
                                     tls ? sizeof certificate_hash : 0, rfc_random);
     char reply[SCRAM_MESSAGE_MAX];
     enum scram_result result = first(scram, mechanism, text, reply, error);
@@ -260,7 +260,7 @@ static void test_a_client_may_wait_to_be_asked_for_its_first_message(void **stat
 
 static void test_without_randomness_nobody_gets_in(void **state) {
     (void)state;
-    struct scram *scram = scram_new("user", rfc_verifier, NULL, 0, failing_random);
+    struct scram *scram = scram_new("user", rfc_verifier, NULL, NULL, 0, failing_random);
     char reply[SCRAM_MESSAGE_MAX];
     struct error error;
     assert_int_equal(first(scram, "SCRAM-SHA-256", rfc_client_first, reply, &error), SCRAM_FAILED);
@@ -271,7 +271,7 @@ static void test_without_randomness_nobody_gets_in(void **state) {
 
 static void test_any_random_bytes_give_a_printable_nonce(void **state) {
     (void)state;
-    struct scram *scram = scram_new("user", rfc_verifier, NULL, 0, extreme_random);
+    struct scram *scram = scram_new("user", rfc_verifier, NULL, NULL, 0, extreme_random);
     char reply[SCRAM_MESSAGE_MAX];
     struct error error;
     assert_int_equal(first(scram, "SCRAM-SHA-256", "n,,n=,r=", reply, &error), SCRAM_CONTINUE);
@@ -305,7 +305,7 @@ struct attempt {
 
 /* Goes through the exchange and leaves server-first-message. */
 static enum scram_result attempt_run(const struct attempt *attempt, char *server_first) {
-    struct scram *scram = scram_new(attempt->user, attempt->secret, attempt->server_hash,
+    struct scram *scram = scram_new(attempt->user, attempt->secret, NULL, attempt->server_hash,
                                     attempt->server_hash ? 32 : 0, NULL);
     char message[512], bare[768], auth_message[3000], binding[128], reply[SCRAM_MESSAGE_MAX];
     uint8_t data[128], proof[CRYPTO_KEY];
