@@ -1,6 +1,7 @@
 #include "config/settings_internal.h"
 
 #include "config/alloc.h"
+#include "config/allowlist.h"
 #include "config/classification_internal.h"
 #include "config/file.h"
 #include "config/userlist.h"
@@ -226,14 +227,15 @@ static bool read_all(struct loader *loader, struct error *error) {
         {"shutdown_timeout", read_shutdown_timeout},
         {"login_timeout", read_login_timeout},
         {"connect_timeout", read_connect_timeout},
-        {"allowlist", refuse_later},
+        {"allowlist", NULL},
         {"violations", read_violations},
         {"pool", refuse_later},
     };
     return settings_read_map(loader, loader->root, "the settings file", keys,
                              sizeof keys / sizeof *keys, error) &&
            settings_read_databases(loader, error) && settings_read_classification(loader, error) &&
-           settings_read_entrypoints(loader, error) && settings_check_access(loader, error);
+           settings_read_entrypoints(loader, error) && settings_read_allowlist(loader, error) &&
+           settings_check_access(loader, error);
 }
 
 /* Differs from load to load without any state that would have to be shared: the clock only goes up.
@@ -320,6 +322,7 @@ static void settings_free(struct settings *s) {
         free(s->notices[i]);
     userlist_free(s->auth.users, s->auth.user_count);
     classification_free(s->classification);
+    allowlist_free(s->allowlist);
     free(s->listen);
     free(s->databases);
     free(s->entrypoints);

@@ -78,6 +78,7 @@ struct settings {
     size_t entrypoint_count;
 
     enum rule_mode rules[RULE_COUNT];
+    struct allowlist *allowlist; /* config/allowlist.h; NULL: none */
     bool outer_transaction_ignored; /* rules.outer_transaction: ignore, for test suites */
 
     struct {

@@ -1,6 +1,8 @@
 #include "proxy/check.h"
 
+#include "config/allowlist.h"
 #include "config/settings.h"
+#include "proxy/allowlist_use.h"
 #include "proxy/live.h"
 #include "proxy/redact.h"
 #include "proxy/tls.h"
@@ -78,6 +80,17 @@ static void print_rules(const struct settings *settings) {
            settings->outer_transaction_ignored ? "ignore" : "count");
 }
 
+static void print_notice(void *unused, const char *text) {
+    (void)unused;
+    printf("notice: %s\n", text);
+}
+
+static void print_allowlist(const struct settings *settings) {
+    if (settings->allowlist != NULL)
+        printf("allowlist: %zu entries in %s\n", settings->allowlist->count,
+               settings->allowlist->path);
+}
+
 static void print_summary(const struct settings *settings) {
     printf("configuration: %s\n", settings->path);
     fputs("listen:", stdout);
@@ -89,8 +102,10 @@ static void print_summary(const struct settings *settings) {
     print_classification(settings);
     print_entrypoints(settings);
     print_rules(settings);
+    print_allowlist(settings);
     for (size_t i = 0; i < settings->notice_count; i++)
-        printf("notice: %s\n", settings->notices[i]);
+        print_notice(NULL, settings->notices[i]);
+    allowlist_tell_unused(settings, print_notice, NULL);
 }
 
 /* What is in the files is fine; is what is in the databases? */

@@ -1,5 +1,6 @@
 #include "proxy/explain.h"
 
+#include "config/allowlist.h"
 #include "proxy/explain_internal.h"
 #include "proxy/statements.h"
 
@@ -15,6 +16,7 @@ struct explaining {
     struct router *router;
     struct session_state *session;
     bool json;
+    int today;
     bool found; /* some statement violates a rule */
 };
 
@@ -145,6 +147,8 @@ static char *read_input(const char *path, size_t *length) {
 static int explain_with(struct explaining *x, int entrypoint, const char *text, size_t length) {
     x->router = router_new(x->settings, 1024 * 1024);
     x->session = session_state_new(x->settings, entrypoint);
+    x->today = allowlist_day(time(NULL));
+    session_use_today(x->session, &x->today);
     bool fine = explain_text(x, text, length, true);
     session_state_free(x->session);
     router_free(x->router);

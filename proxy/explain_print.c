@@ -1,5 +1,7 @@
 #include "proxy/explain_internal.h"
 
+#include "config/allowlist.h"
+
 #include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -93,8 +95,9 @@ static json_t *observations_json(const struct explained *e) {
     for (size_t i = 0; i < e->decision->observation_count; i++) {
         const struct observation *o = &e->decision->observations[i];
         json_array_append_new(observed,
-                              json_pack("{s:s, s:s, s:s}", "rule", rule_name(o->rule), "reason",
-                                        reason_names[o->reason], "message", o->message));
+                              json_pack("{s:s, s:s, s:s, s:s*}", "rule", rule_name(o->rule),
+                                        "reason", reason_names[o->reason], "message", o->message,
+                                        "url", o->entry != NULL ? o->entry->url : NULL));
     }
     return observed;
 }
@@ -183,7 +186,9 @@ void explain_print_text(const struct explained *e) {
     }
     for (size_t i = 0; i < e->decision->observation_count; i++) {
         const struct observation *o = &e->decision->observations[i];
-        printf("  LET PASS (%s) %s: %s\n", reason_names[o->reason], rule_name(o->rule), o->message);
+        const char *url = o->entry != NULL ? o->entry->url : NULL;
+        printf("  LET PASS (%s%s%s) %s: %s\n", reason_names[o->reason], url != NULL ? " " : "",
+               url != NULL ? url : "", rule_name(o->rule), o->message);
     }
     if (e->decision->violated) {
         print_violation(e);

@@ -1,5 +1,6 @@
 #include "proxy/lint_check.h"
 
+#include "config/allowlist.h"
 #include "proxy/explain_internal.h"
 #include "proxy/lint_normalize.h"
 #include "proxy/lint_utf8.h"
@@ -15,7 +16,8 @@ enum { CACHE_BYTES = 32 * 1024 * 1024 };
 static const struct lexing lexing = {.standard_conforming_strings = true};
 
 void lint_check_init(struct lint_check *check, struct settings *settings, int entrypoint) {
-    *check = (struct lint_check){.settings = settings, .entrypoint = entrypoint};
+    *check = (struct lint_check){
+        .settings = settings, .entrypoint = entrypoint, .today = allowlist_day(time(NULL))};
     for (int rule = 0; rule < RULE_COUNT; rule++) {
         check->off[rule] = settings->rules[rule] == RULE_OFF;
     }

@@ -12,6 +12,7 @@ struct lint_check {
     struct settings *settings; /* owned, and ours alone: the rules' modes are switched to and fro */
     bool off[RULE_COUNT];      /* rules that aren't looked at */
     int entrypoint;
+    int today; /* since 1970-01-01, UTC: for the allowlist */
     struct router *router;
     struct lint_findings *findings;
     uint64_t statements; /* checked so far */

@@ -175,6 +175,7 @@ static void take_statement(struct lint_log *log, struct lint_session *session,
 void lint_log_alone(struct lint_log *log, char *text, size_t length, size_t line, uint64_t count) {
     struct lint_check *check = log->check;
     struct lint_session session = {.state = session_state_new(check->settings, check->entrypoint)};
+    session_use_today(session.state, &check->today);
     const struct lint_place place = {.file = log->file, .line = line, .count = count};
     struct query *query;
     struct error error;
@@ -257,7 +258,7 @@ static void take_record(struct lint_sink *sink, struct lint_record *record) {
 
 void lint_log_init(struct lint_log *log, struct lint_check *check) {
     *log = (struct lint_log){.sink = {.take = take_record}, .check = check};
-    log->sessions = lint_sessions_new(check->settings, check->entrypoint);
+    log->sessions = lint_sessions_new(check->settings, check->entrypoint, &check->today);
 }
 
 void lint_log_close(struct lint_log *log) {

@@ -16,13 +16,16 @@ struct entry {
 struct lint_sessions {
     const struct settings *settings;
     int entrypoint;
+    const int *today;
     struct entry *entries, *last;
 };
 
-struct lint_sessions *lint_sessions_new(const struct settings *settings, int entrypoint) {
+struct lint_sessions *lint_sessions_new(const struct settings *settings, int entrypoint,
+                                        const int *today) {
     struct lint_sessions *sessions = alloc_new(sizeof *sessions);
     sessions->settings = settings;
     sessions->entrypoint = entrypoint;
+    sessions->today = today;
     return sessions;
 }
 
@@ -67,6 +70,7 @@ struct lint_session *lint_sessions_get(struct lint_sessions *sessions, uint64_t 
         entry = alloc_new(sizeof *entry);
         entry->id = id;
         entry->session.state = session_state_new(sessions->settings, sessions->entrypoint);
+        session_use_today(entry->session.state, sessions->today);
     }
     HASH_ADD(hh, sessions->entries, id, sizeof entry->id, entry);
     sessions->last = entry;

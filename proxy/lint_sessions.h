@@ -18,8 +18,9 @@ struct lint_session {
 
 struct lint_sessions;
 
-/* `settings` is borrowed. */
-struct lint_sessions *lint_sessions_new(const struct settings *settings, int entrypoint);
+/* `settings` and `today` (session_use_today()) are borrowed. */
+struct lint_sessions *lint_sessions_new(const struct settings *settings, int entrypoint,
+                                        const int *today);
 void lint_sessions_free(struct lint_sessions *sessions);
 
 /* The session, new if it isn't there; borrowed until the next call. */

@@ -185,6 +185,7 @@ bool lint_sql_read(struct lint_input *input, struct lint_check *check, size_t fi
     struct script s = {.input = input, .check = check, .file = file, .column = 1, .fine = true};
     s.error = error;
     s.session = session_state_new(check->settings, check->entrypoint);
+    session_use_today(s.session, &check->today);
     if (input->end - input->start >= 3 && memcmp(input->data + input->start, mark, 3) == 0) {
         input->start += 3;
     }

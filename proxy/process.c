@@ -2,6 +2,7 @@
 
 #include "config/settings.h"
 #include "protocol/scram_keys.h"
+#include "proxy/allowlist_use.h"
 #include "proxy/environment.h"
 #include "proxy/listener.h"
 #include "proxy/log.h"
@@ -90,9 +91,14 @@ static void on_terminate(uv_signal_t *handle, int number) {
 
 /* -- reload ------------------------------------------------------------------------------------ */
 
+static void log_notice(void *context, const char *text) {
+    struct process *process = context;
+    log_event(&process->log, LOG_WARNING, text, NULL);
+}
+
 static void log_notices(struct process *process) {
     for (size_t i = 0; i < process->settings->notice_count; i++)
-        log_event(&process->log, LOG_WARNING, process->settings->notices[i], NULL);
+        log_notice(process, process->settings->notices[i]);
 }
 
 static void log_databases(struct process *process) {
@@ -236,6 +242,7 @@ static bool start_serving(struct process *process, struct error *error) {
     uint64_t files = environment_raise_files();
     log_databases(process);
     log_notices(process);
+    allowlist_tell_unused(settings, log_notice, process);
     if (!listeners_start(process->listeners, &process->workers, error))
         return false;
     log_event(&process->log, LOG_INFO, "pginterlock " PGINTERLOCK_VERSION " is ready",

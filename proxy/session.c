@@ -266,6 +266,7 @@ static void become_ready(struct session *s, struct link *link) {
     }
     const struct settings *settings = session_settings(s);
     s->routing = session_state_new(settings, s->entrypoint);
+    session_use_today(s->routing, &s->worker->today);
     if (!take_own_settings(s)) {
         session_end(s, "a setting of the startup packet is wrong");
         return;

@@ -1,6 +1,9 @@
 /* What becomes of a violation, rejected or let pass, in the log and the record. */
 #include "proxy/session_internal.h"
 
+#include "config/allowlist.h"
+
+#include <stdio.h>
 #include <string.h>
 
 /* The comments of a statement in the text that it was sent in. Behind the last statement of several
@@ -31,6 +34,8 @@ static void read_url(const struct session *s, const struct text_span *span,
         permit_comment_url(span, &s->lexing, url);
     else if (observation->reason == OBSERVED_SETTING)
         permit_setting_url(session_show(s->routing, "pginterlock.allow"), url);
+    else if (observation->entry != NULL && observation->entry->url != NULL)
+        snprintf(url, PERMIT_URL_MAX + 1, "%s", observation->entry->url);
 }
 
 /* What all violations of a decision have in common. */

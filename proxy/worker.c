@@ -1,6 +1,7 @@
 #include "proxy/worker.h"
 
 #include "config/alloc.h"
+#include "config/allowlist.h"
 #include "protocol/scram_keys.h"
 #include "proxy/parameters.h"
 #include "proxy/session.h"
@@ -17,6 +18,7 @@ enum {
     BUFFER_SIZE = 16 * 1024,
     BUFFERS_KEPT = 256,
     VIOLATIONS_TICK = 1000, /* milliseconds */
+    DAY_CHECK = 60 * 1000, /* milliseconds; the clock may be set, so that midnight can't be waited for */
 };
 
 enum message_kind {
@@ -201,6 +203,13 @@ void worker_note_violation(struct worker *worker, const struct occurrence *occur
         uv_timer_start(timer, on_violations_tick, VIOLATIONS_TICK, VIOLATIONS_TICK);
 }
 
+/* -- the day ----------------------------------------------------------------------------------- */
+
+static void on_day(uv_timer_t *timer) {
+    struct worker *worker = timer->data;
+    worker->today = allowlist_day(time(NULL));
+}
+
 /* -- life -------------------------------------------------------------------------------------- */
 
 static void close_handle(uv_handle_t *handle, void *argument) {
@@ -246,10 +255,15 @@ static bool worker_start(struct workers *workers, unsigned index, const struct s
         rc = uv_timer_init(&worker->loop, &worker->drain_timer);
     if (rc == 0)
         rc = uv_timer_init(&worker->loop, &worker->violations_timer);
+    if (rc == 0)
+        rc = uv_timer_init(&worker->loop, &worker->day_timer);
     if (rc != 0)
         return error_set(error, "cannot start an event loop: %s", uv_strerror(rc));
     worker->wake.data = worker;
     worker->drain_timer.data = worker->violations_timer.data = worker;
+    worker->day_timer.data = worker;
+    on_day(&worker->day_timer);
+    uv_timer_start(&worker->day_timer, on_day, DAY_CHECK, DAY_CHECK);
     worker->violations = violations_new(worker->log);
     violations_open(worker->violations, settings->violations);
 

@@ -55,13 +55,14 @@ struct worker {
     struct session *sessions;     /* doubly linked */
     struct cancel_keys cancel_keys;
     struct violations *violations;
+    int today;     /* since 1970-01-01, UTC: for the sessions' allowlist */
     bool draining; /* SIGTERM was received: sessions end when they are idle */
     bool stopping;
     atomic_size_t client_count;
 
     pthread_t thread;
     uv_async_t wake;
-    uv_timer_t drain_timer, violations_timer;
+    uv_timer_t drain_timer, violations_timer, day_timer;
     pthread_mutex_t mailbox_lock;
     struct worker_message *mailbox, **mailbox_tail;
 };

@@ -33,6 +33,18 @@ bool decision_check_foreign_key(struct deciding *d);
 bool decision_check_join(struct deciding *d);
 bool decision_check_pin(struct deciding *d);
 
+/* Whether a pinned connection may not do to this table what the subject does: writing what is
+ * locked (`written`), or anything else to a table of another database. */
+bool decision_breaks_pin(const struct deciding *d, const struct routed_table *table, bool written);
+
+/* Why a rule that the subject breaks is let pass, if it is. (decision_permits.c) */
+struct permit {
+    bool granted;
+    enum observation_reason reason;
+    const struct allowlist_entry *entry; /* of OBSERVED_ALLOWLIST */
+};
+struct permit decision_find_permit(const struct deciding *d, enum rule rule);
+
 /* After the target is chosen; also says in the decision what is modified. */
 bool decision_check_transaction(struct deciding *d);
 

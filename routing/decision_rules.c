@@ -26,35 +26,27 @@ static bool reject(struct deciding *d) {
     return false;
 }
 
-/* Why a broken rule is let pass, as an observation's reason; -1: it isn't. */
-static int reason_to_pass(const struct deciding *d, enum rule rule, unsigned comment,
-                          unsigned permit) {
-    const struct own_setting_entry *allow = session_own_setting(d->state, OWN_ALLOW);
-    if (((d->statement->facts->flags | d->subject->facts->flags) & comment) != 0) {
-        return OBSERVED_COMMENT;
-    }
-    if (allow != NULL && (allow->permits & permit) != 0) {
-        return OBSERVED_SETTING;
-    }
-    return d->state->settings->rules[rule] == RULE_REPORT ? OBSERVED_REPORT : -1;
-}
-
-/* A rule broke and its words are in out->violation: is it let pass (then it is an observation), or
- * rejected? */
-static bool let_pass(struct deciding *d, enum rule rule, unsigned comment, unsigned permit) {
+static bool let_pass(struct deciding *d, enum rule rule, const struct permit *permit) {
     struct decision *out = d->out;
-    int reason = reason_to_pass(d, rule, comment, permit);
-    if (reason < 0) {
+    if (!permit->granted) {
         return reject(d);
     }
     if (out->observation_count < OBSERVATIONS_MAX) {
         struct observation *observation = &out->observations[out->observation_count++];
         observation->rule = rule;
-        observation->reason = (enum observation_reason)reason;
+        observation->reason = permit->reason;
+        observation->entry = permit->entry;
         observation->message = out->violation.message;
         observation->detail = out->violation.detail;
     }
     return true;
+}
+
+/* A rule broke and its words are in out->violation: is it let pass (then it is an observation), or
+ * rejected? */
+static bool settle_violation(struct deciding *d, enum rule rule) {
+    struct permit permit = decision_find_permit(d, rule);
+    return let_pass(d, rule, &permit);
 }
 
 static bool looks_at(const struct deciding *d, enum rule rule) {
@@ -117,7 +109,7 @@ bool decision_check_unclassified(struct deciding *d) {
     }
     struct violation_case v = case_of(d, d->subject->unknown);
     violation_unclassified(&v, &d->out->violation);
-    return let_pass(d, RULE_UNCLASSIFIED, 0, 0);
+    return settle_violation(d, RULE_UNCLASSIFIED);
 }
 
 bool decision_check_unparsed(struct deciding *d) {
@@ -128,7 +120,7 @@ bool decision_check_unparsed(struct deciding *d) {
     struct violation_case v =
         case_of(d, first_apart(d->subject, d->state->settings->classification));
     violation_unparsed(&v, &d->out->violation);
-    return let_pass(d, RULE_UNPARSED, 0, 0);
+    return settle_violation(d, RULE_UNPARSED);
 }
 
 bool decision_check_foreign_key(struct deciding *d) {
@@ -138,7 +130,7 @@ bool decision_check_foreign_key(struct deciding *d) {
     struct violation_case v =
         case_of(d, d->subject->facts->foreign_keys[d->subject->bad_foreign_key].to);
     violation_cross_foreign_key(&v, &d->out->violation);
-    return let_pass(d, RULE_CROSS_FOREIGN_KEY, 0, 0);
+    return settle_violation(d, RULE_CROSS_FOREIGN_KEY);
 }
 
 bool decision_check_join(struct deciding *d) {
@@ -148,13 +140,13 @@ bool decision_check_join(struct deciding *d) {
     if (!broken && !impossible) {
         return true;
     }
-    bool passes = !broken || reason_to_pass(d, RULE_CROSS_JOIN, STATEMENT_PERMIT_CROSS_JOIN,
-                                            PERMIT_CROSS_JOIN) >= 0;
+    struct permit permit = {.granted = true};
+    if (broken) {
+        permit = decision_find_permit(d, RULE_CROSS_JOIN);
+    }
     struct violation_case v = case_of(d, first_apart(s, d->state->settings->classification));
-    violation_cross_join(&v, impossible && passes, &d->out->violation);
-    return impossible
-               ? reject(d)
-               : let_pass(d, RULE_CROSS_JOIN, STATEMENT_PERMIT_CROSS_JOIN, PERMIT_CROSS_JOIN);
+    violation_cross_join(&v, impossible && permit.granted, &d->out->violation);
+    return impossible ? reject(d) : let_pass(d, RULE_CROSS_JOIN, &permit);
 }
 
 /* On a pinned connection structure is the same everywhere: DDL passes, but for the rows that it
@@ -165,7 +157,7 @@ static bool passes_pin(const struct deciding *d, const struct table_facts *table
            (table->access == ACCESS_DDL || facts->inner_kind == KIND_EMPTY);
 }
 
-static bool breaks_pin(const struct deciding *d, const struct routed_table *table, bool written) {
+bool decision_breaks_pin(const struct deciding *d, const struct routed_table *table, bool written) {
     const struct classification *c = d->state->settings->classification;
     if (table->role == ROLE_IGNORED ||
         (routed_table_databases(table) & decision_bit(d->pin)) != 0 ||
@@ -180,7 +172,7 @@ static bool breaks_pin(const struct deciding *d, const struct routed_table *tabl
 
 static bool check_pin_tables(struct deciding *d, enum rule rule, int *found) {
     for (size_t i = 0; i < d->subject->facts->table_count; i++) {
-        if (breaks_pin(d, &d->subject->tables[i], rule == RULE_WRITE_LOCK)) {
+        if (decision_breaks_pin(d, &d->subject->tables[i], rule == RULE_WRITE_LOCK)) {
             *found = (int)i;
             return true;
         }
@@ -200,14 +192,14 @@ bool decision_check_pin(struct deciding *d) {
     if (looks_at(d, RULE_WRITE_LOCK) && check_pin_tables(d, RULE_WRITE_LOCK, &table)) {
         struct violation_case v = case_of(d, table);
         violation_write_lock(&v, &d->out->violation);
-        if (!let_pass(d, RULE_WRITE_LOCK, 0, 0)) {
+        if (!settle_violation(d, RULE_WRITE_LOCK)) {
             return false;
         }
     }
     if (looks_at(d, RULE_WRONG_DATABASE) && check_pin_tables(d, RULE_WRONG_DATABASE, &table)) {
         struct violation_case v = case_of(d, table);
         violation_wrong_database(&v, &d->out->violation);
-        return let_pass(d, RULE_WRONG_DATABASE, 0, 0);
+        return settle_violation(d, RULE_WRONG_DATABASE);
     }
     return true;
 }
@@ -275,8 +267,7 @@ bool decision_check_transaction(struct deciding *d) {
     }
     struct violation_case v = case_of(d, first_modified(d->subject));
     violation_cross_transaction(&v, databases, schemas, &d->out->violation);
-    return let_pass(d, RULE_CROSS_TRANSACTION, STATEMENT_PERMIT_CROSS_TRANSACTION,
-                    PERMIT_CROSS_TRANSACTION);
+    return settle_violation(d, RULE_CROSS_TRANSACTION);
 }
 
 bool decision_check_routable(struct deciding *d) {

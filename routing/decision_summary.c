@@ -55,6 +55,12 @@ static bool access_modifies(const struct statement_facts *facts, const struct ta
     return false;
 }
 
+bool statement_modifies_table(const struct statement *statement, size_t index) {
+    const struct routed_table *table = &statement->tables[index];
+    return (table->role == ROLE_COUNTS || table->role == ROLE_UNKNOWN) &&
+           access_modifies(statement->facts, table->facts);
+}
+
 /* While summing up: what only matters for the conclusions. */
 struct summing {
     const struct settings *settings;

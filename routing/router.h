@@ -112,6 +112,9 @@ struct query *query_reclassify(const struct query *query, const struct settings 
  * and databases set). */
 void statement_summarize(struct statement *statement, const struct settings *settings);
 
+/* Whether running it modifies its table with that index, as far as other sessions can see. */
+bool statement_modifies_table(const struct statement *statement, size_t index);
+
 /* The index of the lowest database in a set that isn't empty. */
 int database_set_first(database_set set);
 

@@ -42,7 +42,8 @@ struct own_setting_entry {
     unsigned permits; /* of OWN_ALLOW */
 };
 
-/* The first statement that brought a schema or database into the transaction's counted ones. */
+/* The first statement that brought a schema or database into the transaction's counted ones; where
+ * the allowlist asks for tables also one that brought a table, whose sets are then empty. */
 struct modification {
     struct query *query; /* a reference of ours */
     const struct statement *statement;
@@ -70,8 +71,10 @@ struct session_state {
     const struct settings *settings;
     int entrypoint;
     enum block_status status;
-    bool bracketed;     /* between session_begin_implicit() and session_end_implicit() */
-    bool outer_ignored; /* for the block that is open: as it was when it began */
+    const int *today;    /* what allowlist entries are held against */
+    bool tables_unknown; /* the transaction modified more tables than `modifications` tell */
+    bool bracketed;      /* between session_begin_implicit() and session_end_implicit() */
+    bool outer_ignored;  /* for the block that is open: as it was when it began */
 
     struct mark now;   /* counts are the lengths of the logs below */
     struct mark begin; /* as of the transaction's begin */
@@ -125,6 +128,14 @@ const struct named_statement *session_find_cursor(const struct session_state *st
 /* The prepared statement or cursor that `statement` runs or refers to, or NULL. */
 const struct named_statement *session_referred(const struct session_state *state,
                                                const struct statement *statement);
+
+/* Of a block that is ignored each statement stands alone, until a savepoint begins what counts as a
+ * transaction: whether one has. (session_modified.c) */
+bool session_counts(const struct session_state *state);
+
+/* A statement that ran as decided and modified something. */
+void session_note_modification(struct session_state *state, const struct statement *statement,
+                               const struct decision *decision);
 
 /* What session_executed() and a transaction's end do to the names (session_names.c) and settings.
  */

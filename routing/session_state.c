@@ -1,5 +1,7 @@
 #include "routing/session_model.h"
 
+#include "config/allowlist.h"
+
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
@@ -53,6 +55,7 @@ static void session_end(struct session_state *state, bool committed, bool chain)
     state->begin = state->now;
     state->last_ran = -1;
     state->used = 0;
+    state->tables_unknown = false;
     state->status = chain ? BLOCK_OPEN : state->bracketed ? BLOCK_IMPLICIT : BLOCK_IDLE;
     state->outer_ignored = chain && state->settings->outer_transaction_ignored;
 }
@@ -64,12 +67,6 @@ static void session_count_anew(struct session_state *state) {
     }
     state->now.counted = 0;
     state->now.counted_schemas = 0;
-}
-
-/* Of a block that is ignored each statement stands alone, until a savepoint begins what counts as a
- * transaction. */
-static bool session_counts(const struct session_state *state) {
-    return !state->outer_ignored || state->savepoint_count > 0;
 }
 
 static void session_begin(struct session_state *state, enum block_status status) {
@@ -85,11 +82,14 @@ static void session_begin(struct session_state *state, enum block_status status)
 
 /* ---- life ---- */
 
+static const int before_all_dates = 0;
+
 struct session_state *session_state_new(const struct settings *settings, int entrypoint) {
     assert(entrypoint >= 0 && (size_t)entrypoint < settings->entrypoint_count);
     struct session_state *state = alloc_new(sizeof *state);
     state->settings = settings;
     state->entrypoint = entrypoint;
+    state->today = &before_all_dates;
     state->now.last_wrote = -1;
     state->begin = state->now;
     state->last_ran = state->last_used = state->last_catalog = -1;
@@ -111,6 +111,10 @@ void session_state_free(struct session_state *state) {
     free(state->prepared);
     free(state->savepoints);
     free(state);
+}
+
+void session_use_today(struct session_state *state, const int *today) {
+    state->today = today;
 }
 
 /* The same schemas under the numbers that other settings give them. */
@@ -158,6 +162,9 @@ void session_set_settings(struct session_state *state, const struct settings *se
         struct mark *mark = &state->savepoints[i].mark;
         mark->counted_schemas = renumber(mark->counted_schemas, old, settings);
     }
+    state->tables_unknown |= state->now.modified != 0 &&
+                             allowlist_asks_tables(settings->allowlist, RULE_CROSS_TRANSACTION) &&
+                             !allowlist_asks_tables(old->allowlist, RULE_CROSS_TRANSACTION);
     state->settings = settings;
     state->entrypoint = entrypoint;
 }
@@ -221,34 +228,6 @@ bool session_has_savepoint(const struct session_state *state, const char *name) 
 
 /* ---- what ran ---- */
 
-static void note_modification(struct session_state *state, const struct statement *statement,
-                              const struct decision *decision) {
-    bool news = (decision->modifies & ~state->now.counted) != 0 ||
-                (decision->modified_schemas & ~state->now.counted_schemas) != 0;
-    bool counts = session_counts(state);
-    if (news && counts) {
-        const struct named_statement *named = session_referred(state, statement);
-        bool by_name = named != NULL && statement->facts->kind != KIND_DDL;
-        const struct statement *subject = by_name ? named->statement : statement;
-        state->modifications = array_grow(state->modifications, state->now.modification_count,
-                                          &state->modification_room, sizeof *state->modifications);
-        state->modifications[state->now.modification_count++] = (struct modification){
-            .query = query_ref(subject->query),
-            .statement = subject,
-            .databases = decision->modifies,
-            .schemas = decision->modified_schemas,
-        };
-    }
-    state->now.modified |= decision->modifies;
-    if (counts) {
-        state->now.counted |= decision->modifies;
-        state->now.counted_schemas |= decision->modified_schemas;
-    }
-    /* Over two databases in one store it may have run at home of what it read. */
-    bool there = (decision->modifies >> decision->database & 1) != 0;
-    state->now.last_wrote = there ? decision->database : database_set_first(decision->modifies);
-}
-
 /* A statement that ran on one database: which matters for where the next ones go. */
 static void note_run(struct session_state *state, const struct statement *statement,
                      const struct decision *decision) {
@@ -264,7 +243,7 @@ static void note_run(struct session_state *state, const struct statement *statem
         state->last_ran = database;
         state->used |= (database_set)1 << database;
         if (decision->modifies != 0) {
-            note_modification(state, statement, decision);
+            session_note_modification(state, statement, decision);
         }
     }
     if (statement->facts->kind != KIND_PREPARE && statement->facts->kind != KIND_DECLARE) {

@@ -50,6 +50,7 @@ struct observation {
         OBSERVED_SETTING,
         OBSERVED_ALLOWLIST
     } reason;
+    const struct allowlist_entry *entry; /* of OBSERVED_ALLOWLIST, in the settings; else NULL */
     const char *message;
     const char *detail;
 };
@@ -76,6 +77,10 @@ struct session_state;
  */
 struct session_state *session_state_new(const struct settings *settings, int entrypoint);
 void session_state_free(struct session_state *state);
+
+/* The day since 1970-01-01, UTC, on which allowlist entries are held to their dates; borrowed as
+ * long as the session lives, and looked at anew each time. Without it no entry expires. */
+void session_use_today(struct session_state *state, const int *today);
 
 /* After a reload (only where settings_same_databases()); the settings so far must still be there.
  * What the session has done is kept, under the new classification. */

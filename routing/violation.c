@@ -291,6 +291,9 @@ void violation_cross_transaction(const struct violation_case *v, database_set da
     }
     append_tables(&detail, v);
     for (size_t i = 0; i < now->modification_count; i++) {
+        if (v->state->modifications[i].databases == 0) {
+            continue; /* it brought no database or schema */
+        }
         text_append(&detail, "%sEarlier in this transaction: ", detail.length > 0 ? "\n" : "");
         append_modification(&detail, v, &v->state->modifications[i]);
         text_append(&detail, ".");

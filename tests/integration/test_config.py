@@ -77,7 +77,7 @@ BAD = {
     "a tab": (GOOD + "\tx: 1\n", 11, []),
     "not a map": ("- a\n- b\n", 1, []),
     "an empty file": ("", None, []),
-    "an allowlist": (GOOD + "allowlist: a.yml\n", 11, ["not yet supported"]),
+    "an allowlist that is not there": (GOOD + "allowlist: a.yml\n", 11, ["a.yml"]),
 }
 
 

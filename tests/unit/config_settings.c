@@ -174,7 +174,7 @@ static void wrong_keys_and_types_are_refused(void **state) {
          "settings.yml:3: unknown key \"lisen\" in the settings file: write one of listen, "
          "databases, "
          "databases_from, classification, entrypoints, rules, auth, tls, log, workers, "
-         "shutdown_timeout, login_timeout, connect_timeout, violations"},
+         "shutdown_timeout, login_timeout, connect_timeout, allowlist, violations"},
         {BASE "workers: 1\nworkers: 2\n",
          "settings.yml:4: \"workers\" is given twice, first in line 3: remove one of them"},
         {BASE "workers: many\n",
@@ -228,7 +228,6 @@ static void depth_and_anchors_are_bounded(void **state) {
 
 static void keys_of_later_versions_are_not_yet_supported(void **state) {
     static const struct refusal cases[] = {
-        {BASE "allowlist: a.yml\n", "settings.yml:3: allowlist is not yet supported: remove it"},
         {BASE "pool: {}\n", "settings.yml:3: pool is not yet supported: remove it"},
     };
     REFUSE_ALL(*state, cases);
