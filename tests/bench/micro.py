@@ -4,7 +4,8 @@
     micro.py [--accept] [PROGRAM]    default: build/release/tests/bench_micro
 
 Instructions do not depend on what else the machine does, so that a hundredth more is a hundredth more. Compares with
-instructions.tsv: exit status 1 where a part got over 10 % dearer, or is not in the file, or is only there. --accept writes the file.
+instructions.tsv: exit status 1 where a part got over 10 % dearer, or is not in the file, or is only there. --accept writes
+the file.
 
 libc picks its string functions by the processor, so those of the oldest one are asked for; the program and all else that
 it calls are the same for every processor of an architecture. The file tells with which packages it was made.
@@ -24,8 +25,8 @@ PROGRAM = HERE.parents[1] / "build" / "release" / "tests" / "bench_micro"
 BASELINE = HERE / "instructions.tsv"
 DEARER, CHEAPER = 1.10, 0.90
 # Every choice that glibc 2.36's string functions make.
-SWITCHED_OFF = ("AVX", "AVX2", "AVX512F", "AVX512VL", "AVX512BW", "AVX512CD", "AVX512DQ", "BMI1", "BMI2", "ERMS", "FSRM", "LZCNT", "MOVBE",
-                "POPCNT", "RTM", "SSE3", "SSSE3", "SSE4_1", "SSE4_2", "XSAVEC", "AVX_Fast_Unaligned_Load",
+SWITCHED_OFF = ("AVX", "AVX2", "AVX512F", "AVX512VL", "AVX512BW", "AVX512CD", "AVX512DQ", "BMI1", "BMI2", "ERMS", "FSRM",
+                "LZCNT", "MOVBE", "POPCNT", "RTM", "SSE3", "SSSE3", "SSE4_1", "SSE4_2", "XSAVEC", "AVX_Fast_Unaligned_Load",
                 "Fast_Unaligned_Copy", "Prefer_PMINUB_for_stringop", "Slow_BSF", "Fast_Copy_Backward", "Fast_Rep_String")
 PACKAGES = ("gcc-12", "libc6", "libpg-query-dev", "libxxhash-dev", "valgrind")
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The figures of PERFORMANCE.md. Installs what is missing and builds first.
 #
-#   tests/bench/run.sh [select] [copy] [idle]   the proxy next to a direct connection and PgBouncer; see compare.py for its variables
+#   tests/bench/run.sh [OPTION...]         the proxy next to a direct connection and PgBouncer: suite.py, --help tells the options
 #   tests/bench/run.sh micro [--accept]    instructions of each part of a decision against instructions.tsv; --accept: make
 #                                          these the ones to compare with
 #   tests/bench/run.sh decide [ROUNDS]     time of a decision next to libpg_query's bare parse
@@ -29,12 +29,12 @@ lint)
     build pginterlock
     exec /usr/bin/python3 tests/bench/lint.py "${@:2}"
     ;;
-'' | select | copy | idle)
-    build pginterlock
-    exec /usr/bin/python3 tests/bench/compare.py "$@"
+'' | -*)
+    build pginterlock bench_client
+    exec /usr/bin/python3 tests/bench/suite.py "$@"
     ;;
 *)
-    echo "tests/bench/run.sh: no such part: $1: use select, copy, idle, micro, decide or lint" >&2
+    echo "tests/bench/run.sh: no such part: $1: use micro, decide or lint, or options of the suite (--help)" >&2
     exit 2
     ;;
 esac
