@@ -5,6 +5,7 @@
 #   tests/bench/run.sh micro [--accept]    instructions of each part of a decision against instructions.tsv; --accept: make
 #                                          these the ones to compare with
 #   tests/bench/run.sh decide [ROUNDS]     time of a decision next to libpg_query's bare parse
+#   tests/bench/run.sh connections [PART]  what each connection costs: memory, CPU of logging in; see connections.py
 #   tests/bench/run.sh lint [MB]           how fast `lint` reads logs
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -25,16 +26,16 @@ decide)
     build bench_decide
     exec build/release/tests/bench_decide "${@:2}"
     ;;
-lint)
+lint | connections)
     build pginterlock
-    exec /usr/bin/python3 tests/bench/lint.py "${@:2}"
+    exec /usr/bin/python3 "tests/bench/$1.py" "${@:2}"
     ;;
 '' | -*)
     build pginterlock bench_client
     exec /usr/bin/python3 tests/bench/suite.py "$@"
     ;;
 *)
-    echo "tests/bench/run.sh: no such part: $1: use micro, decide or lint, or options of the suite (--help)" >&2
+    echo "tests/bench/run.sh: no such part: $1: use micro, decide, connections or lint, or options of the suite (--help)" >&2
     exit 2
     ;;
 esac
