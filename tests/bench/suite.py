@@ -10,6 +10,7 @@ import argparse
 import json
 import pathlib
 import resource
+import signal
 import sys
 import time
 
@@ -84,6 +85,7 @@ def main():
     raw, about = options.out / "raw.jsonl", options.out / "about.json"
     failed = 0
     if not options.report:
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # ends what was started, too
         hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
         options.out.mkdir(parents=True, exist_ok=True)
