@@ -159,9 +159,42 @@ static void read_condition(struct code *code, const char *const *words) {
     code->at = end + !is_end(code, end);
 }
 
-static void read_dynamic(struct code *code, size_t from, size_t to) {
+/* The constants of a text that EXECUTE puts together. Alone it is SQL; a part of it is known by the
+ * classified names in it, such as those that format() is given. */
+static void read_constants(const struct code *code, size_t from, size_t to, size_t before) {
+    struct walk *walk = code->walk;
+    bool alone = to - from == 1 && walk->string_count - before == 1;
+    int base = walk->position_base;
+    bool fixed = walk->position_fixed;
+    if (!fixed)
+        walk->position_base += (int)code->tokens[from].start;
+    walk->position_fixed = true;
+    for (size_t i = before, end = walk->string_count; i < end; i++) {
+        const char *text = walk->strings[i];
+        if (alone)
+            walk_sql_body(walk, text, walk->position_base, true, ACCESS_WRITE);
+        else
+            walk_identifiers(walk, text, strlen(text), ACCESS_WRITE, TABLE_TYPE);
+    }
+    walk->position_base = base;
+    walk->position_fixed = fixed;
+}
+
+/* EXECUTE text [INTO …] [USING expression, …] */
+static void read_dynamic(const struct code *code, size_t from, size_t to) {
+    static const char *const behind[] = {"into", "using", NULL};
+    static const char *const values[] = {"using", NULL};
     code->walk->statement->flags |= STATEMENT_DYNAMIC;
-    read_piece(code, from, to, true);
+    size_t end = find_word(code, from, behind);
+    end = end < to ? end : to;
+    if (from < end) {
+        size_t before = code->walk->string_count;
+        read_piece(code, from, end, true);
+        read_constants(code, from, end, before);
+    }
+    size_t given = find_word(code, end, values);
+    if (given < to)
+        read_piece(code, given + 1, to, true);
 }
 
 /* A query, or EXECUTE of one. */

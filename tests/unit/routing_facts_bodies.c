@@ -60,6 +60,15 @@ static void dynamic_statements_are_marked(void **state) {
     assert_false(flags_of("DO $$ BEGIN PERFORM 1; END $$") & STATEMENT_DYNAMIC);
 }
 
+static void constants_of_dynamic_statements_are_read(void **state) {
+    (void)state;
+    expect_facts("DO $$ BEGIN EXECUTE 'DELETE FROM a USING b' INTO c USING 'd'; END $$",
+                 "do: a write{}, b read{}");
+    expect_facts("DO $$ BEGIN EXECUTE format('TABLE %I', 'a') USING (SELECT 1 FROM b); END $$",
+                 "do: a write{}(), table write{}(), i write{}(), b read{}");
+    expect_facts("DO $$ BEGIN FOR r IN EXECUTE E'TABLE \\x61' LOOP END LOOP; END $$", "do: a read{}");
+}
+
 static void structure_changes_in_a_do_block_modify(void **state) {
     (void)state;
     expect_facts("DO $$ BEGIN CREATE TABLE a (x int REFERENCES b); END $$",
@@ -137,6 +146,7 @@ int main(void) {
         cmocka_unit_test(variables_of_into_are_no_tables),
         cmocka_unit_test(declarations_give_types_and_cursors),
         cmocka_unit_test(dynamic_statements_are_marked),
+        cmocka_unit_test(constants_of_dynamic_statements_are_read),
         cmocka_unit_test(structure_changes_in_a_do_block_modify),
         cmocka_unit_test(bodies_of_functions_are_looked_into),
         cmocka_unit_test(a_table_outside_of_the_body_too_is_not_only_in_it),
