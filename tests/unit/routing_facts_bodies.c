@@ -66,7 +66,8 @@ static void constants_of_dynamic_statements_are_read(void **state) {
                  "do: a write{}, b read{}");
     expect_facts("DO $$ BEGIN EXECUTE format('TABLE %I', 'a') USING (SELECT 1 FROM b); END $$",
                  "do: a write{}(), table write{}(), i write{}(), b read{}");
-    expect_facts("DO $$ BEGIN FOR r IN EXECUTE E'TABLE \\x61' LOOP END LOOP; END $$", "do: a read{}");
+    expect_facts("DO $$ BEGIN FOR r IN EXECUTE E'TABLE \\x61' LOOP END LOOP; END $$",
+                 "do: a read{}");
 }
 
 static void structure_changes_in_a_do_block_modify(void **state) {
