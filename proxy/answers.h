@@ -33,16 +33,17 @@ struct prepared;
 struct request {
     enum request_kind kind;
     enum audience audience;
-    bool failed;         /* an ErrorResponse came for it */
-    bool flushed;        /* Flush was sent behind it, so that its answer is not held back */
-    bool captures;       /* EXECUTE: its rows are values of settings, see session_settings.c */
-    bool captures_local; /* …that hold for the transaction only */
-    struct query *query; /* reference or NULL: what it runs, from statement `next` on */
-    size_t next;         /* statement whose CommandComplete comes next */
-    int database;        /* logical, that the statements were sent to */
-    bool apply;          /* each CommandComplete is told to session_executed() */
-    size_t part_offset;  /* characters that precede the text sent within the client's text: added to
-                            positions */
+    bool failed;           /* an ErrorResponse came for it */
+    bool flushed;          /* Flush was sent behind it, so that its answer is not held back */
+    bool captures;         /* EXECUTE: its rows are values of settings, see session_settings.c */
+    bool captures_local;   /* …that hold for the transaction only */
+    bool captures_reading; /* …or tell how the server reads texts, see session_reading.c */
+    struct query *query;   /* reference or NULL: what it runs, from statement `next` on */
+    size_t next;           /* statement whose CommandComplete comes next */
+    int database;          /* logical, that the statements were sent to */
+    bool apply;            /* each CommandComplete is told to session_executed() */
+    size_t part_offset; /* characters that precede the text sent within the client's text: added to
+                           positions */
     struct prepared *prepared; /* PARSE, CLOSE of a statement: reference or NULL */
 };
 

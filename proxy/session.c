@@ -30,6 +30,7 @@ static void session_free(struct session *s) {
     free(s->message);
     free(s->peer);
     parameters_unref(s->worker->parameters, s->parameters);
+    parameters_unref(s->worker->parameters, s->outside);
     startup_close(&s->startup);
     if (s->password != NULL)
         OPENSSL_cleanse(s->password, strlen(s->password));

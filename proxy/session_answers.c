@@ -220,6 +220,10 @@ static bool on_ready(struct session *s, struct link *link, const uint8_t *messag
     bool client = request->audience == AUDIENCE_CLIENT;
     bool failed = request->failed;
     reconcile(s, link, (char)message[FRAME_HEADER]);
+    if (!link->unsynced)
+        s->reading_uncertain = s->reading_asked = false;
+    if (message[FRAME_HEADER] == 'I')
+        session_settle_parameters(s);
     if (!client) {
         fan_part_ended(s, link, request);
         answers_pop(&link->answers);
@@ -239,41 +243,6 @@ static bool on_ready(struct session *s, struct link *link, const uint8_t *messag
     }
     reply_ready(s);
     return true;
-}
-
-/* -- ParameterStatus --------------------------------------------------------------------------- */
-
-/* Passed on where the client does not know the value yet. */
-static void on_parameter(struct session *s, const uint8_t *message, size_t length) {
-    const char *name = (const char *)message + FRAME_HEADER;
-    size_t body = length - FRAME_HEADER;
-    size_t name_length = strnlen(name, body);
-    if (name_length + 1 >= body || name[body - 1] != '\0')
-        return;
-    const char *value = name + name_length + 1;
-    const char *known = parameters_find(s->parameters, name);
-    if (known != NULL && strcmp(known, value) == 0)
-        return;
-    session_heed_parameter(s, name, value);
-    s->parameters = parameters_change_take(s->worker->parameters, s->parameters, name, value);
-    stream_send(&s->client, message, length);
-    if (strcmp(name, "client_encoding") == 0 && encoding_is_unsafe(value)) {
-        /* Set past the classifier (a function, set_config() with an expression): the next text
-         * could deceive it. */
-        reply_fatal(s, "0A000", ENCODING_REFUSED, NULL, ENCODING_HINT);
-        session_end(s, "unsafe client_encoding");
-    }
-}
-
-const char *session_parameter(const struct session *s, const char *name) {
-    return parameters_find(s->parameters, name);
-}
-
-void session_heed_parameter(struct session *s, const char *name, const char *value) {
-    if (strcmp(name, "standard_conforming_strings") == 0)
-        s->lexing.standard_conforming_strings = strcmp(value, "off") != 0;
-    else if (strcmp(name, "client_encoding") == 0)
-        s->utf8 = strcmp(value, "UTF8") == 0;
 }
 
 /* -- the rest ---------------------------------------------------------------------------------- */
@@ -297,8 +266,11 @@ static bool on_answer(struct session *s, struct link *link, const uint8_t *messa
         return false;
     if (request->audience != AUDIENCE_PROXY)
         stream_send(&s->client, message, length);
-    if (request->captures && type == 'D')
+    if (request->captures && type == 'D') {
         session_capture_setting(s, link, request, message + FRAME_HEADER, length - FRAME_HEADER);
+        if (s->phase == PHASE_CLOSING)
+            return true;
+    }
     if (type == 'G' && request->audience != AUDIENCE_PROXY)
         begin_copy_in(s, link, request);
     if (type == 'C' || type == 's') { /* suspended, it has done what it does nonetheless */
@@ -341,7 +313,7 @@ static bool handle(struct session *s, struct link *link, const uint8_t *message,
         return true;
     case 'S':
         if (parameter_is_for_client(s, link, request))
-            on_parameter(s, message, length);
+            session_on_parameter(s, link, message, length);
         return true;
     default:
         return on_answer(s, link, message, length);

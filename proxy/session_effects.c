@@ -56,19 +56,44 @@ static void forget_all_statements(struct session *s, struct link *link,
     }
 }
 
+/* What could not be seen is said, at most once in ten seconds: how often, and by whom last. */
+static void report_dynamic(struct session *s, const struct link *link,
+                           const struct statement *statement) {
+    enum { PAUSE_MS = 10000 };
+    struct dynamic_count *dynamic = &s->worker->dynamic;
+    uint64_t now = uv_now(&s->worker->loop);
+    dynamic->total++;
+    if (dynamic->told > 0 && now - dynamic->told_at < PAUSE_MS)
+        return;
+    log_event(s->worker->log, LOG_WARNING, "dynamic SQL ran that the classifier can't see",
+              (struct log_field[]){{"client", s->peer, 0},
+                                   {"pid", NULL, (int64_t)s->pid},
+                                   {"database", link->name, 0},
+                                   {"kind", statement_kind_name(statement->facts->kind), 0},
+                                   {"count", NULL, (int64_t)(dynamic->total - dynamic->told)},
+                                   {"total", NULL, (int64_t)dynamic->total},
+                                   {0}});
+    dynamic->told = dynamic->total;
+    dynamic->told_at = now;
+}
+
 void session_statement_done(struct session *s, struct link *link, struct request *request) {
     if (request->query == NULL || request->next >= request->query->count)
         return;
     const struct statement *statement = &request->query->statements[request->next++];
+    unsigned flags = statement->facts->flags;
     if (request->apply) {
         /* Decided again rather than kept: nothing has changed since, and a decision is large. */
         struct decision decision;
         const struct statement *effective;
         session_route(s, statement, &decision, &effective);
         decision.database = request->database;
+        flags |= decision.subject != NULL ? decision.subject->facts->flags : 0;
         session_executed(s->routing, effective, &decision);
     }
     const struct statement_facts *facts = statement->facts;
+    if ((flags & STATEMENT_DYNAMIC) != 0)
+        report_dynamic(s, link, statement);
     switch (facts->kind) {
     case KIND_DISCARD:
     case KIND_DEALLOCATE:

@@ -124,6 +124,7 @@ static enum progress execute_local(struct session *s, struct portal *portal, siz
         return extended_refused(s, length);
     }
     portal->done = true;
+    session_note_reading(s, prepared_statement(portal->prepared));
     script_start(s, query_ref(portal->prepared->query), true);
     stream_consume(&s->client, length);
     return PROGRESS_DONE;
@@ -170,6 +171,7 @@ static enum progress execute_on(struct session *s, const struct portal *portal, 
     request->query = query;
     request->database = database;
     link->wrote = link->wrote || request_writes(request);
+    session_note_reading(s, statement != NULL ? effective : NULL);
     if (statement == NULL)
         return PROGRESS_DONE;
     session_note_observations(s, query_sent_text(query), statement, &decision);

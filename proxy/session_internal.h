@@ -11,6 +11,7 @@
  *     session_links.c     making a link ready for a statement; losing one
  *     session_effects.c   what a completed statement or transaction means
  *     session_settings.c  SET and its kin, to be repeated on other links
+ *     session_reading.c   ParameterStatus, and the settings by which a server reads a text
  *     session_answers.c   the databases' messages, to the client
  *     session_reply.c     what the proxy says itself
  *     session_violations.c  what becomes of a violation in the log and the record
@@ -138,6 +139,10 @@ struct session {
     struct lexing lexing;   /* how the server reads the client's text */
     bool utf8;
     struct parameters *parameters; /* what the client was told */
+    struct parameters *outside;    /* …before what the open block changed; NULL: the same */
+    bool reading_uncertain; /* something ran, and is not answered by ReadyForQuery, that may have
+                               changed that */
+    bool reading_asked;     /* …and the server was asked */
     bool processing, again;
 };
 
@@ -292,10 +297,31 @@ void session_ask_setting(struct session *s, struct link *link);
 void session_capture_setting(struct session *s, struct link *link, const struct request *request,
                              const uint8_t *row, size_t length);
 
+/* Asks how the server reads texts by now; the answer comes to session_learn_reading(). */
+void session_ask_reading(struct link *link);
+/* `value` holds on the link, and is to hold on the others. */
+void session_note_value(struct session *s, struct link *link, const char *name, const char *value);
+
+/* -- session_reading.c ------------------------------------------------------------------------- */
+
 /* What it means for the reading of the client's texts. */
 void session_heed_parameter(struct session *s, const char *name, const char *value);
 /* What the client was last told of a server's parameter, or NULL. */
 const char *session_parameter(const struct session *s, const char *name);
+/* The first server's value, or another's that is for the client. May end the session. */
+void session_on_parameter(struct session *s, struct link *link, const uint8_t *message,
+                          size_t length);
+/* No transaction is open: the values of now are those that stay. */
+void session_settle_parameters(struct session *s);
+/* What all links are to agree on, whether or not a block is open: NULL where it isn't known. */
+const char *session_parameter_outside(const struct session *s, const char *name);
+/* A statement was sent that may change how the next text is read. */
+void session_note_reading(struct session *s, const struct statement *statement);
+/* Before a text is taken: PROGRESS_WAIT until it is certain how the server will read it. */
+enum progress session_wait_reading(struct session *s, const char *text, size_t length);
+/* A server's word on how it reads. */
+void session_learn_reading(struct session *s, struct link *link, const char *name,
+                           const char *value);
 
 /* -- session_reply.c --------------------------------------------------------------------------- */
 char session_status(const struct session *s);         /* 'I', 'T' or 'E' */

@@ -152,7 +152,7 @@ static void append_differences(struct session *s, struct link *link, struct wire
                                         "standard_conforming_strings"};
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         const char *there = parameters_find(link->parameters, names[i]);
-        const char *told = parameters_find(s->parameters, names[i]);
+        const char *told = session_parameter_outside(s, names[i]);
         if (there != NULL && told != NULL && strcmp(there, told) != 0)
             append_set(sql, names[i], told);
     }

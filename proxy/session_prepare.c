@@ -2,6 +2,7 @@
 #include "proxy/session_internal.h"
 
 #include "config/alloc.h"
+#include "routing/escape_strings.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -82,7 +83,8 @@ enum progress session_on_parse(struct session *s, const uint8_t *body, size_t bo
         return extended_malformed(s, &error);
     if (s->skip_until_sync)
         return extended_consumed(s, length);
-    if (extended_behind_barrier(s))
+    if (extended_behind_barrier(s) ||
+        session_wait_reading(s, parse.text, parse.text_length) == PROGRESS_WAIT)
         return PROGRESS_WAIT;
     if (!session_take_query(s, parse.text, parse.text_length, false))
         return extended_refused(s, length);
@@ -105,6 +107,7 @@ enum progress session_on_parse(struct session *s, const uint8_t *body, size_t bo
     if (existing == NULL) {
         prepared = prepared_new(parse.name, session_give_query(s));
         prepared->local = link == NULL;
+        prepared->lexing = s->lexing;
         prepared->database = database;
         prepared->prepared_on = link != NULL ? (database_set)1 << link->physical : 0;
         prepared->types_length = (size_t)4 * parse.type_count;
@@ -143,7 +146,7 @@ static int place_bind(struct session *s, const struct prepared *prepared) {
 }
 
 /* Parse again, on another link than at first. */
-static void prepare_there(struct session *s, struct link *link, struct prepared *prepared) {
+static void prepare_there(struct link *link, struct prepared *prepared) {
     struct wire_buffer out = {0};
     if (prepared->name[0] != '\0') { /* an earlier one of the name may have been left there */
         message_put_close(&out, 'S', prepared->name);
@@ -151,8 +154,10 @@ static void prepare_there(struct session *s, struct link *link, struct prepared 
     }
     size_t mark = message_begin(&out, 'P');
     message_put_string(&out, prepared->name);
-    wire_append(&out, prepared->query->text, prepared->query->length);
-    message_put_u8(&out, 0);
+    char *text =
+        text_with_escape_strings(prepared->query->text, prepared->query->length, &prepared->lexing);
+    message_put_string(&out, text);
+    free(text);
     message_put_u16(&out, (uint16_t)(prepared->types_length / 4));
     wire_append(&out, prepared->types, prepared->types_length);
     message_end(&out, mark);
@@ -160,7 +165,6 @@ static void prepare_there(struct session *s, struct link *link, struct prepared 
     wire_buffer_close(&out);
     answers_push(&link->answers, REQUEST_PARSE, AUDIENCE_PROXY)->prepared = prepared_ref(prepared);
     prepared->prepared_on |= (database_set)1 << link->physical;
-    (void)s;
 }
 
 /* Portals are one space to the client, whatever the database: the server's own words. */
@@ -196,6 +200,7 @@ static struct prepared *find_for_bind(struct session *s, const char *name) {
                      &query, &error)) {
         found = prepared_new(name, query);
         found->database = database;
+        found->lexing = s->lexing;
         found->prepared_on = database_bit(session_physical(s, database));
     }
     wire_buffer_close(&sql);
@@ -283,7 +288,7 @@ static enum progress bind_prepared(struct session *s, const struct bind_message 
     if (use == USE_FAILED)
         return extended_refused(s, length);
     if (!(prepared->prepared_on >> link->physical & 1))
-        prepare_there(s, link, prepared);
+        prepare_there(link, prepared);
     portal_enter(&s->portals, bind->portal, prepared, database);
     extended_forward(s, link, REQUEST_BIND, length);
     return PROGRESS_DONE;
@@ -358,7 +363,7 @@ enum progress session_on_describe(struct session *s, const uint8_t *body, size_t
     if (use == USE_FAILED)
         return extended_refused(s, length);
     if (named.kind == 'S' && prepared != NULL && !(prepared->prepared_on >> link->physical & 1))
-        prepare_there(s, link, prepared);
+        prepare_there(link, prepared);
     extended_forward(s, link, REQUEST_DESCRIBE, length);
     return PROGRESS_DONE;
 }

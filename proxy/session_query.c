@@ -218,7 +218,8 @@ enum progress session_on_query(struct session *s, const uint8_t *body, size_t bo
         session_end(s, error.text);
         return PROGRESS_WAIT;
     }
-    if (session_wait_drained(s) == PROGRESS_WAIT)
+    if (session_wait_drained(s) == PROGRESS_WAIT ||
+        session_wait_reading(s, text, text_length) == PROGRESS_WAIT)
         return PROGRESS_WAIT;
     if (s->prepared != NULL)
         forget_unnamed(s);

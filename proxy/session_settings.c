@@ -4,6 +4,7 @@
 #include "proxy/session_internal.h"
 
 #include "config/alloc.h"
+#include "routing/escape_strings.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -21,8 +22,9 @@ void session_unalign_links(struct session *s) {
             s->links[i]->aligned = s->links[i]->home;
 }
 
-static void note(struct session *s, struct link *link, const char *name, const char *sql,
-                 size_t length, bool local, bool reset_all) {
+/* `sql` means the same wherever and whenever it is repeated. */
+static void note_plain(struct session *s, struct link *link, const char *name, const char *sql,
+                       size_t length, bool local, bool reset_all) {
     if (in_transaction(s)) {
         bool current = link->log_applied == s->block.count;
         block_log_add(&s->block, ENTRY_SETTING, name, sql, length);
@@ -44,6 +46,13 @@ static void note(struct session *s, struct link *link, const char *name, const c
     }
     if (current)
         link->settings_applied = s->settings.last;
+}
+
+static void note(struct session *s, struct link *link, const char *name, const char *sql,
+                 size_t length, bool local, bool reset_all) {
+    char *plain = text_with_escape_strings(sql, length, &s->lexing);
+    note_plain(s, link, name, plain, strlen(plain), local, reset_all);
+    free(plain);
 }
 
 static void append(struct wire_buffer *sql, const char *text) {
@@ -69,13 +78,44 @@ static void note_set_config(struct session *s, struct link *link, const char *na
     append(&sql, ",");
     append_literal(&sql, value);
     append(&sql, local ? ",true)" : ",false)");
-    note(s, link, name, (const char *)sql.data, sql.length, local, false);
+    note_plain(s, link, name, (const char *)sql.data, sql.length, local, false);
     wire_buffer_close(&sql);
 }
 
-/* Asks for the value that a set_config() gave; its row comes to session_capture_setting(). */
-static void ask(struct session *s, struct link *link, const char *name, bool local) {
-    struct wire_buffer sql = {0}, out = {0};
+void session_note_value(struct session *s, struct link *link, const char *name, const char *value) {
+    note_set_config(s, link, name, value, false);
+}
+
+/* Asks the link; the rows of name and value come to session_capture_setting(). */
+static struct request *ask_sql(struct link *link, const char *sql) {
+    struct wire_buffer out = {0};
+    static const char prelude[] = "pginterlock_setting";
+    message_put_parse(&out, prelude, sql);
+    message_put_bind(&out, prelude, prelude);
+    message_put_execute(&out, prelude);
+    message_put_close(&out, 'P', prelude);
+    message_put_close(&out, 'S', prelude);
+    answers_push(&link->answers, REQUEST_PARSE, AUDIENCE_PROXY);
+    answers_push(&link->answers, REQUEST_BIND, AUDIENCE_PROXY);
+    answers_push(&link->answers, REQUEST_EXECUTE, AUDIENCE_PROXY);
+    answers_push(&link->answers, REQUEST_CLOSE, AUDIENCE_PROXY);
+    answers_push(&link->answers, REQUEST_CLOSE, AUDIENCE_PROXY);
+    struct request *request = answers_at(&link->answers, link->answers.count - 3);
+    request->captures = true;
+    if (!link->unsynced) {
+        message_put_sync(&out);
+        answers_push(&link->answers, REQUEST_SYNC, AUDIENCE_PROXY);
+        request = answers_at(&link->answers, link->answers.count - 4);
+    }
+    stream_send(&link->stream, out.data, out.length);
+    session_flush_link(link);
+    wire_buffer_close(&out);
+    return request;
+}
+
+/* For the value that a set_config() gave. */
+static void ask(struct link *link, const char *name, bool local) {
+    struct wire_buffer sql = {0};
     append(&sql, "SELECT n, pg_catalog.current_setting(n, true) FROM ");
     if (name != NULL) {
         append(&sql, "(VALUES (");
@@ -85,28 +125,14 @@ static void ask(struct session *s, struct link *link, const char *name, bool loc
         append(&sql, "(SELECT name FROM pg_catalog.pg_settings WHERE source = 'session') v(n)");
     }
     wire_append(&sql, "", 1);
-    static const char prelude[] = "pginterlock_setting";
-    message_put_parse(&out, prelude, (const char *)sql.data);
-    message_put_bind(&out, prelude, prelude);
-    message_put_execute(&out, prelude);
-    message_put_close(&out, 'P', prelude);
-    message_put_close(&out, 'S', prelude);
-    answers_push(&link->answers, REQUEST_PARSE, AUDIENCE_PROXY);
-    answers_push(&link->answers, REQUEST_BIND, AUDIENCE_PROXY);
-    struct request *request = answers_push(&link->answers, REQUEST_EXECUTE, AUDIENCE_PROXY);
-    request->captures = true;
-    request->captures_local = local;
-    answers_push(&link->answers, REQUEST_CLOSE, AUDIENCE_PROXY);
-    answers_push(&link->answers, REQUEST_CLOSE, AUDIENCE_PROXY);
-    if (!link->unsynced) {
-        message_put_sync(&out);
-        answers_push(&link->answers, REQUEST_SYNC, AUDIENCE_PROXY);
-    }
-    stream_send(&link->stream, out.data, out.length);
-    session_flush_link(link);
+    ask_sql(link, (const char *)sql.data)->captures_local = local;
     wire_buffer_close(&sql);
-    wire_buffer_close(&out);
-    (void)s;
+}
+
+void session_ask_reading(struct link *link) {
+    ask_sql(link, "SELECT name, setting FROM pg_catalog.pg_show_all_settings() WHERE name IN"
+                  " ('standard_conforming_strings', 'client_encoding')")
+        ->captures_reading = true;
 }
 
 void session_note_settings(struct session *s, struct link *link, const struct query *query,
@@ -152,7 +178,7 @@ void session_ask_setting(struct session *s, struct link *link) {
         return;
     link->asks_setting = false;
     if (session_block_status(s->routing) != BLOCK_FAILED)
-        ask(s, link, link->asked_setting, link->asked_local);
+        ask(link, link->asked_setting, link->asked_local);
 }
 
 /* A DataRow of two text columns. */
@@ -172,7 +198,9 @@ void session_capture_setting(struct session *s, struct link *link, const struct 
         columns[i] = alloc_copy((const char *)row + at, size);
         at += size;
     }
-    if (columns[0] != NULL && columns[1] != NULL)
+    if (columns[0] != NULL && columns[1] != NULL && request->captures_reading)
+        session_learn_reading(s, link, columns[0], columns[1]);
+    else if (columns[0] != NULL && columns[1] != NULL)
         note_set_config(s, link, columns[0], columns[1], request->captures_local);
     free(columns[0]);
     free(columns[1]);

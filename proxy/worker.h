@@ -44,6 +44,12 @@ struct worker_config {
     unsigned references;
 };
 
+/* Statements that ran SQL which the classifier could not see. */
+struct dynamic_count {
+    uint64_t total, told; /* … of which the log was told */
+    uint64_t told_at;     /* loop time, milliseconds */
+};
+
 struct worker {
     uv_loop_t loop;
     unsigned index;
@@ -59,6 +65,7 @@ struct worker {
     bool draining; /* SIGTERM was received: sessions end when they are idle */
     bool stopping;
     atomic_size_t client_count;
+    struct dynamic_count dynamic;
 
     pthread_t thread;
     uv_async_t wake;

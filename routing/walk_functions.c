@@ -196,7 +196,17 @@ static void note_effects(struct walk *walk, const char *name, const List *args) 
             query = constant_text(walk, linitial(args));
         if (query)
             walk_sql_body(walk, query, -1, true, ACCESS_READ);
+        else
+            statement->flags |= STATEMENT_DYNAMIC;
     }
+}
+
+/* pg_get_serial_sequence('x', …) is x's sequence, and its own argument is read. */
+static bool is_serial_sequence(const Node *node) {
+    while (node && nodeTag(node) == T_TypeCast)
+        node = ((const TypeCast *)node)->arg;
+    return node && nodeTag(node) == T_FuncCall &&
+           strcmp(strVal(llast(((const FuncCall *)node)->funcname)), "pg_get_serial_sequence") == 0;
 }
 
 /* The argument that is a name, -1 where there is none. */
@@ -230,9 +240,16 @@ void walk_function(struct walk *walk, const FuncCall *call, const struct scope *
     walk_push(walk, call->agg_filter, scope);
     walk_push(walk, call->agg_order, scope);
     int named = name_argument(names, call->args);
-    for (int i = list_length(call->args) - 1; i >= 0; i--)
-        if (i != named || !add_constant_names(walk, list_nth(call->args, i), names->flags))
-            walk_push(walk, list_nth(call->args, i), scope);
+    for (int i = list_length(call->args) - 1; i >= 0; i--) {
+        const Node *argument = list_nth(call->args, i);
+        if (i == named && add_constant_names(walk, argument, names->flags))
+            continue;
+        if (i == named && (names->flags & TABLE_SEQUENCE_USED) != 0 &&
+            !is_serial_sequence(argument))
+            walk->statement->flags |=
+                STATEMENT_DYNAMIC; /* whose it is, only the server will know */
+        walk_push(walk, argument, scope);
+    }
 }
 
 static bool is_name_character(char c) {

@@ -1,0 +1,12 @@
+/* A text whose string constants mean the same with and without standard_conforming_strings, for
+ * what is sent to a server once more, later or elsewhere. Pure; threads: any. */
+#ifndef PGINTERLOCK_ESCAPE_STRINGS_H
+#define PGINTERLOCK_ESCAPE_STRINGS_H
+
+#include "routing/facts.h"
+
+/* The `length` bytes of `text`, as the server reads them under `lexing`, with each constant that
+ * has a backslash in plain quotes written as E'…'. NUL-terminated, for free(). */
+char *text_with_escape_strings(const char *text, size_t length, const struct lexing *lexing);
+
+#endif
