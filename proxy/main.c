@@ -1,4 +1,5 @@
 /* The program: reads the command line and calls the command. */
+#include "proxy/allowlist_command.h"
 #include "proxy/check.h"
 #include "proxy/explain.h"
 #include "proxy/lint.h"
@@ -28,13 +29,14 @@ struct arguments {
     const char *format, *prefix;    /* of lint */
     char *const *operands;          /* likewise */
     size_t operand_count;
+    const char *from, *url, *until; /* of allowlist */
     bool json, live, dry_run, help;
 };
 
 struct command {
     const char *name;
-    int (*run)(const struct arguments *arguments); /* NULL: not yet supported */
-    const char *options;                           /* letters of the table below that it takes */
+    int (*run)(const struct arguments *arguments);
+    const char *options; /* letters of the table below that it takes */
     const char *usage;
     const char *help;
 };
@@ -150,6 +152,18 @@ static int run_lint(const struct arguments *arguments) {
     return run_parsing(arguments, "lint", lint_here);
 }
 
+static int run_allowlist(const struct arguments *a) {
+    if (a->from == NULL) {
+        fputs("pginterlock: allowlist needs --from FILE, a record of violations, or - for the "
+              "standard input: give it\n",
+              stderr);
+        return EXIT_USAGE;
+    }
+    const struct allowlist_options options = {
+        .config = a->config, .from = a->from, .url = a->url, .until = a->until};
+    return allowlist_command(&options);
+}
+
 static const struct command commands[] = {
     {"run", run_run, "c", "run --config FILE",
      "Run the proxy in the foreground.\n\n"
@@ -194,7 +208,17 @@ static const struct command commands[] = {
      "Tell which tables should be locked against writes and which are. Exit status 1: they are not "
      "the same.\n\n"
      "  -d, --database NAME      this database only\n"},
-    {"allowlist", NULL, "", "allowlist", ""},
+    {"allowlist", run_allowlist, "cmut",
+     "allowlist --config FILE --from VIOLATIONS [--url URL] [--until DATE]",
+     "Print, as YAML, the allowlist that lets every recorded violation pass, the most frequent "
+     "first; entries of\n"
+     "the configured allowlist keep their url and until, and those that were not seen are left "
+     "out, which is said\n"
+     "on standard error.\n\n"
+     "  -m, --from FILE          what the key `violations` names, rotated files put together too; "
+     "- is the standard input\n"
+     "  -u, --url URL            where the new entries are worked on\n"
+     "  -t, --until DATE         the last day on which they hold, YYYY-MM-DD\n"},
 };
 
 enum { COMMAND_COUNT = sizeof commands / sizeof commands[0] };
@@ -210,6 +234,9 @@ static const struct option options[] = {
     {"retries", required_argument, NULL, 'r'},
     {"format", required_argument, NULL, 'F'},
     {"log-line-prefix", required_argument, NULL, 'P'},
+    {"from", required_argument, NULL, 'm'},
+    {"url", required_argument, NULL, 'u'},
+    {"until", required_argument, NULL, 't'},
     {"help", no_argument, NULL, 'h'},
     {NULL, 0, NULL, 0},
 };
@@ -226,8 +253,7 @@ static void print_help(void) {
          "database is split\n"
          "\nUsage:");
     for (size_t i = 0; i < COMMAND_COUNT; i++)
-        if (commands[i].run != NULL)
-            printf("  pginterlock %s\n", commands[i].usage);
+        printf("  pginterlock %s\n", commands[i].usage);
     puts("  pginterlock --version | --help | COMMAND --help\n"
          "\nExit status: 0 fine; 1 what was asked for found something; 2 bad usage, configuration "
          "or input.");
@@ -281,6 +307,15 @@ static bool take_option(const struct command *command, int letter, struct argume
     case 'P':
         arguments->prefix = optarg;
         break;
+    case 'm':
+        arguments->from = optarg;
+        break;
+    case 'u':
+        arguments->url = optarg;
+        break;
+    case 't':
+        arguments->until = optarg;
+        break;
     default:
         arguments->live = true;
     }
@@ -291,7 +326,7 @@ static int run_with_arguments(const struct command *command, int argc, char **ar
     struct arguments arguments = {0};
     int letter;
     opterr = 0;
-    while ((letter = getopt_long(argc, argv, ":c:e:f:d:r:F:P:jlnh", options, NULL)) != -1) {
+    while ((letter = getopt_long(argc, argv, ":c:e:f:d:r:F:P:m:u:t:jlnh", options, NULL)) != -1) {
         if (letter == ':')
             return usage_error(command, "a value is missing after ", argv[optind - 1]);
         if (letter == '?')
@@ -330,11 +365,6 @@ int main(int argc, char **argv) {
     for (size_t i = 0; i < COMMAND_COUNT; i++) {
         if (strcmp(argv[1], commands[i].name) != 0)
             continue;
-        if (commands[i].run == NULL) {
-            fprintf(stderr, "pginterlock: %s is not yet supported: see pginterlock --help\n",
-                    argv[1]);
-            return EXIT_USAGE;
-        }
         return run_with_arguments(&commands[i], argc - 1, argv + 1);
     }
     return usage_error(NULL, argv[1][0] == '-' ? "unknown option " : "unknown command ", argv[1]);
