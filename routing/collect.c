@@ -37,10 +37,16 @@ static size_t hash_name(const char *schema, const char *name) {
     return (size_t)(hash ^ (hash >> 32));
 }
 
-static bool same_table(const struct table_facts *table, const char *schema, const char *name) {
+/* CREATE TEMP TABLE x AS SELECT … FROM x names two relations, of which the temporary one is there
+ * only for what comes behind it: the rest of a body. */
+static bool same_table(const struct table_facts *table, const char *schema, const char *name,
+                       unsigned flags) {
     if (strcmp(table->name, name) != 0 || !table->schema != !schema)
         return false;
-    return !schema || strcmp(table->schema, schema) == 0;
+    if (schema)
+        return strcmp(table->schema, schema) == 0;
+    return (table->flags & TABLE_TEMPORARY) ? (flags & (TABLE_TEMPORARY | TABLE_IN_BODY))
+                                            : !(flags & TABLE_TEMPORARY);
 }
 
 static void enter_slot(struct collector *collector, size_t index) {
@@ -62,33 +68,40 @@ static void rehash(struct collector *collector) {
 }
 
 static struct table_facts *find_table(const struct collector *collector, const char *schema,
-                                      const char *name) {
+                                      const char *name, unsigned flags) {
+    struct table_facts *found = NULL;
     if (!collector->slots) {
         for (size_t i = 0; i < collector->table_count; i++)
-            if (same_table(&collector->tables[i], schema, name))
-                return &collector->tables[i];
-        return NULL;
+            if (same_table(&collector->tables[i], schema, name, flags))
+                found = &collector->tables[i]; /* the last: a temporary one hides another */
+        return found;
     }
     size_t slot = hash_name(schema, name) & (collector->slot_count - 1);
     for (; collector->slots[slot]; slot = (slot + 1) & (collector->slot_count - 1)) {
         struct table_facts *table = &collector->tables[collector->slots[slot] - 1];
-        if (same_table(table, schema, name))
-            return table;
+        if (same_table(table, schema, name, flags) && (!found || found < table))
+            found = table;
     }
-    return NULL;
+    return found;
 }
+
+/* What a name alone says, which may be no table's. */
+static const unsigned doubtful_flags = TABLE_NAMED_IN_STRING | TABLE_TYPE | TABLE_OTHER_OBJECT;
 
 static void merge(struct table_facts *table, enum access access, unsigned flags, int position) {
     if (access > table->access)
         table->access = access;
-    table->flags = ((table->flags | flags) & ~weak_flags) | (table->flags & flags & weak_flags);
+    unsigned kept = table->flags & flags & weak_flags;
+    if ((table->flags & doubtful_flags) && (flags & doubtful_flags) && !(kept & doubtful_flags))
+        kept |= TABLE_TYPE; /* in doubt in each place, though for other reasons */
+    table->flags = ((table->flags | flags) & ~weak_flags) | kept;
     if (position >= 0 && (table->position < 0 || position < table->position))
         table->position = position;
 }
 
 int collector_add_table(struct collector *collector, const char *schema, const char *name,
                         enum access access, unsigned flags, int position) {
-    struct table_facts *known = find_table(collector, schema, name);
+    struct table_facts *known = find_table(collector, schema, name, flags);
     if (known) {
         merge(known, access, flags, position);
         return (int)(known - collector->tables);
@@ -159,7 +172,7 @@ static void find_positions(struct collector *collector, const char *text,
     struct token token;
     char name[LEXER_NAME_MAX + 1];
     for (lexer_next(&lexer, &token); token.kind != TOKEN_END; lexer_next(&lexer, &token)) {
-        if (token.start > INT_MAX || lexer_name(text, &token, name) == 0)
+        if (token.start > INT_MAX || lexer_name_escaped(&lexer, &token, name) == 0)
             continue;
         for (size_t i = 0; i < collector->table_count && i < LINEAR_MAX; i++) {
             struct table_facts *table = &collector->tables[i];

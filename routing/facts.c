@@ -2,12 +2,13 @@
 
 #include "routing/lexer.h"
 #include "routing/reading.h"
+#include "routing/unparsed.h"
 #include "routing/walk.h"
 
 #include <limits.h>
 #include <stdlib.h>
 
-enum { FACTS_ARENA_FIRST = 1024, SCRATCH_ARENA_FIRST = 8192, IDENTIFIERS_MAX = 100000 };
+enum { FACTS_ARENA_FIRST = 1024, SCRATCH_ARENA_FIRST = 8192 };
 
 const char *statement_kind_name(enum statement_kind kind) {
     static const char *const names[KIND_COUNT] = {
@@ -173,18 +174,7 @@ static void read_unparsed(const struct reading *reading, struct query_facts *out
     apply_hints(reading, statement);
     struct collector collector;
     collector_init(&collector, reading->arena);
-    struct lexer lexer;
-    lexer_init(&lexer, reading->text, reading->length,
-               reading->lexing->standard_conforming_strings);
-    struct token token;
-    char name[LEXER_NAME_MAX + 1];
-    for (lexer_next(&lexer, &token); token.kind != TOKEN_END; lexer_next(&lexer, &token)) {
-        if (lexer_name(reading->text, &token, name) > 0)
-            (void)collector_add_table(&collector, NULL, name, ACCESS_WRITE, 0,
-                                      token.start < INT_MAX ? (int)token.start : -1);
-        if (collector.table_count >= IDENTIFIERS_MAX)
-            break;
-    }
+    unparsed_collect(reading, &collector);
     collector_finish(&collector, reading->text, statement);
     out->statements = statement;
     out->count = 1;

@@ -1,6 +1,7 @@
 #include "routing/lexer.h"
 
 #include <string.h>
+#include <strings.h>
 
 enum character_class {
     CLASS_OTHER = 0,
@@ -344,14 +345,15 @@ static size_t encode_utf8(unsigned code, char out[4]) {
     return size;
 }
 
-/* U&"d\0061t\+000061": the escape character that UESCAPE may set is not known here. */
-static size_t unescape_name(const char *from, size_t length, char name[LEXER_NAME_MAX + 1]) {
+/* U&"d\0061t\+000061" */
+static size_t unescape_name(const char *from, size_t length, char escape,
+                            char name[LEXER_NAME_MAX + 1]) {
     size_t used = 0;
     size_t i = 0;
     while (i < length && used + 4 <= LEXER_NAME_MAX) {
-        if (from[i] != '\\' || (i + 1 < length && from[i + 1] == '\\')) {
+        if (from[i] != escape || (i + 1 < length && from[i + 1] == escape)) {
             name[used++] = from[i];
-            i += from[i] == '\\' || from[i] == '"' ? 2 : 1;
+            i += from[i] == escape || from[i] == '"' ? 2 : 1;
             continue;
         }
         bool longer = i + 1 < length && from[i + 1] == '+';
@@ -371,7 +373,8 @@ static size_t unescape_name(const char *from, size_t length, char name[LEXER_NAM
     return cut_name(name, used, i < length);
 }
 
-size_t lexer_name(const char *text, const struct token *token, char name[LEXER_NAME_MAX + 1]) {
+static size_t token_name(const char *text, const struct token *token, char escape,
+                         char name[LEXER_NAME_MAX + 1]) {
     name[0] = '\0';
     size_t length = token->end - token->start;
     if (token->kind == TOKEN_IDENTIFIER)
@@ -383,9 +386,41 @@ size_t lexer_name(const char *text, const struct token *token, char name[LEXER_N
         return 0;
     const char *from = text + token->start + prefix;
     length -= prefix + 1;
-    if (prefix == 3 && memchr(from, '\\', length))
-        return unescape_name(from, length, name);
+    if (prefix == 3 && memchr(from, escape, length))
+        return unescape_name(from, length, escape, name);
     return unquote_name(from, length, name);
+}
+
+size_t lexer_name(const char *text, const struct token *token, char name[LEXER_NAME_MAX + 1]) {
+    return token_name(text, token, '\\', name);
+}
+
+static void next_but_comments(struct lexer *lexer, struct token *token) {
+    do
+        lexer_next(lexer, token);
+    while (token->kind == TOKEN_LINE_COMMENT || token->kind == TOKEN_BLOCK_COMMENT);
+}
+
+size_t lexer_uescape(const struct lexer *lexer, char *escape) {
+    struct lexer ahead = *lexer;
+    struct token token;
+    next_but_comments(&ahead, &token);
+    if (token.kind != TOKEN_IDENTIFIER || token.end - token.start != 7 ||
+        strncasecmp(lexer->text + token.start, "uescape", 7) != 0)
+        return 0;
+    next_but_comments(&ahead, &token);
+    if (token.kind != TOKEN_STRING || token.end - token.start != 3 || token.unterminated)
+        return 0;
+    *escape = lexer->text[token.start + 1];
+    return token.end;
+}
+
+size_t lexer_name_escaped(const struct lexer *lexer, const struct token *token,
+                          char name[LEXER_NAME_MAX + 1]) {
+    char escape = '\\';
+    if (token->kind == TOKEN_QUOTED_IDENTIFIER && lexer->text[token->start] != '"')
+        (void)lexer_uescape(lexer, &escape);
+    return token_name(lexer->text, token, escape, name);
 }
 
 bool lexer_string_part(const char *text, size_t length, size_t *position,

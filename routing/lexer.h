@@ -50,6 +50,13 @@ void lexer_next(struct lexer *lexer, struct token *token);
 enum { LEXER_NAME_MAX = 63 };
 size_t lexer_name(const char *text, const struct token *token, char name[LEXER_NAME_MAX + 1]);
 
+/* UESCAPE 'x' behind where the lexer stands: its end, and what it sets; 0: there is none. */
+size_t lexer_uescape(const struct lexer *lexer, char *escape);
+
+/* The same where the lexer stands behind the token: heeds the UESCAPE that may follow there. */
+size_t lexer_name_escaped(const struct lexer *lexer, const struct token *token,
+                          char name[LEXER_NAME_MAX + 1]);
+
 /* The same for one `part` of a name in a string such as '"public"."ci_builds"'; `*position` moves
  * behind it. False where the string is not a name there. */
 bool lexer_string_part(const char *text, size_t length, size_t *position,

@@ -155,10 +155,14 @@ void walk_add_type(struct walk *walk, const TypeName *type, int location) {
     const char *schema = last > 0 ? strVal(list_nth(type->names, last - 1)) : NULL;
     if (schema && strcmp(schema, "pg_catalog") == 0)
         return;
-    if (is_common_type(name))
+    if (!schema && is_common_type(name))
         return;
+    int position = walk_position(walk, type->location >= 0 ? type->location : location);
     collector_add_table(walk->out, schema, name, ACCESS_READ, TABLE_TYPE | walk->table_flags,
-                        walk_position(walk, type->location >= 0 ? type->location : location));
+                        position);
+    while (*name == '_' && *++name) /* the array type of x is called _x, or __x, … */
+        collector_add_table(walk->out, schema, name, ACCESS_READ, TABLE_TYPE | walk->table_flags,
+                            position);
 }
 
 static void push_list(struct walk *walk, const List *list, const struct item *origin) {

@@ -87,6 +87,7 @@ enum statement_kind walk_query_kind(const Node *node);
 
 /* walk_functions.c: calls, and names in strings */
 void walk_function(struct walk *walk, const FuncCall *call, const struct scope *scope);
+bool walk_takes_names(const char *name); /* of a function or type: it takes a relation's as text */
 bool walk_cast_names(struct walk *walk, const TypeCast *cast);
 void walk_add_string_name(struct walk *walk, const char *text, unsigned flags, int location);
 void walk_collect_literals(struct walk *walk);
@@ -105,6 +106,10 @@ void walk_ddl_list(struct walk *walk, const List *nodes, const RangeVar *table, 
 bool walk_object_statement(struct walk *walk, const Node *node);
 void walk_relation_of_type(struct walk *walk, const RangeVar *relation, ObjectType type,
                            unsigned flags);
+
+/* walk_types.c: the types by which statements name functions, casts, operators, … */
+void walk_node_types(struct walk *walk, const Node *node);
+void walk_plain_types(struct walk *walk, const Node *node); /* of a statement without relations */
 
 /* walk_body.c: code in strings */
 void walk_do(struct walk *walk, const DoStmt *statement);

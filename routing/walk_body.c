@@ -20,7 +20,7 @@ void walk_identifiers(struct walk *walk, const char *text, size_t length, enum a
     struct token token;
     char name[LEXER_NAME_MAX + 1];
     for (lexer_next(&lexer, &token); token.kind != TOKEN_END; lexer_next(&lexer, &token))
-        if (lexer_name(text, &token, name) > 0)
+        if (lexer_name_escaped(&lexer, &token, name) > 0)
             (void)collector_add_table(
                 walk->out, NULL, name, access, flags | walk->table_flags,
                 walk_position(walk, token.start < INT_MAX ? (int)token.start : -1));

@@ -14,15 +14,21 @@ struct name_function {
 
 /* Sorted by strcmp. */
 static const struct name_function name_functions[] = {
+    {"brin_desummarize_range", 0, TABLE_OTHER_OBJECT},
+    {"brin_summarize_new_values", 0, TABLE_OTHER_OBJECT},
+    {"brin_summarize_range", 0, TABLE_OTHER_OBJECT},
     {"currtid2", 0, 0},
     {"currval", 0, TABLE_SEQUENCE | TABLE_SEQUENCE_USED},
     {"get_raw_page", 0, 0},
+    {"gin_clean_pending_list", 0, TABLE_OTHER_OBJECT},
     {"has_any_column_privilege", -2, 0},
     {"has_column_privilege", -3, 0},
     {"has_sequence_privilege", -2, TABLE_SEQUENCE},
     {"has_table_privilege", -2, 0},
     {"nextval", 0, TABLE_SEQUENCE | TABLE_SEQUENCE_USED},
     {"pg_column_is_updatable", 0, 0},
+    {"pg_extension_config_dump", 0, 0},
+    {"pg_get_replica_identity_index", 0, 0},
     {"pg_get_serial_sequence", 0, 0},
     {"pg_get_viewdef", 0, 0},
     {"pg_indexes_size", 0, 0},
@@ -48,10 +54,17 @@ static const struct name_function name_functions[] = {
     {"table_to_xml_and_xmlschema", 0, 0},
     {"table_to_xmlschema", 0, 0},
     {"to_regclass", 0, 0},
+    {"to_regtype", 0, TABLE_TYPE},
 };
 
 static int compare_function(const void *key, const void *member) {
     return strcmp(key, ((const struct name_function *)member)->name);
+}
+
+bool walk_takes_names(const char *name) {
+    return strcmp(name, "regtype") == 0 || strcmp(name, "regprocedure") == 0 ||
+           bsearch(name, name_functions, sizeof name_functions / sizeof *name_functions,
+                   sizeof *name_functions, compare_function);
 }
 
 /* Reads a possibly qualified name as regclassin() does: parts by dots, folded unless quoted. */
@@ -96,23 +109,58 @@ static void add_array_names(struct walk *walk, const char *text, int location) {
     }
 }
 
+/* A type as regtypein() reads it, of which modifiers and brackets are no names. */
+static void add_type_names(struct walk *walk, const char *text, int location) {
+    struct lexer lexer;
+    lexer_init(&lexer, text, strlen(text), true);
+    struct token token;
+    char name[LEXER_NAME_MAX + 1], schema[LEXER_NAME_MAX + 1] = "";
+    for (lexer_next(&lexer, &token); token.kind != TOKEN_END; lexer_next(&lexer, &token)) {
+        if (lexer_name(text, &token, name) == 0)
+            continue;
+        if (text[token.end] == '.') {
+            memcpy(schema, name, sizeof schema);
+            continue;
+        }
+        for (const char *part = name; *part; part++) { /* the array type of x is called _x */
+            (void)collector_add_table(walk->out, *schema ? schema : NULL, part, ACCESS_READ,
+                                      TABLE_NAMED_IN_STRING | TABLE_TYPE | walk->table_flags,
+                                      walk_position(walk, location));
+            if (*part != '_')
+                break;
+        }
+        schema[0] = '\0';
+    }
+}
+
+/* What stands behind casts, a COLLATE and an argument's name. */
+static const Node *without_wrapping(const Node *node) {
+    for (;;) {
+        if (node && nodeTag(node) == T_TypeCast)
+            node = ((const TypeCast *)node)->arg;
+        else if (node && nodeTag(node) == T_NamedArgExpr)
+            node = (const Node *)((const NamedArgExpr *)node)->arg;
+        else if (node && nodeTag(node) == T_CollateClause)
+            node = ((const CollateClause *)node)->arg;
+        else
+            return node;
+    }
+}
+
 /* The names in a constant, or in an array of constants. False: `node` is something else and to be
  * walked. */
 static bool add_constant_names(struct walk *walk, const Node *node, unsigned flags) {
     walk->statement->flags |= STATEMENT_CONSTANTS;
-    while (node && nodeTag(node) == T_TypeCast)
-        node = ((const TypeCast *)node)->arg;
-    if (node && nodeTag(node) == T_NamedArgExpr)
-        node = (const Node *)((const NamedArgExpr *)node)->arg;
-    while (node && nodeTag(node) == T_TypeCast)
-        node = ((const TypeCast *)node)->arg;
+    node = without_wrapping(node);
     if (!node || nodeTag(node) != T_A_Const)
         return false;
     const A_Const *constant = (const A_Const *)node;
     if (constant->isnull || nodeTag(&constant->val) != T_String)
         return true;
     const char *text = constant->val.sval.sval;
-    if (text[0] == '{')
+    if (flags & TABLE_TYPE)
+        add_type_names(walk, text, constant->location);
+    else if (text[0] == '{')
         add_array_names(walk, text, constant->location);
     else
         walk_add_string_name(walk, text, flags, constant->location);

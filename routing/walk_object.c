@@ -19,6 +19,8 @@ static void add_names(struct walk *walk, const Node *object, int without, unsign
 static void add_object(struct walk *walk, ObjectType type, const Node *object, unsigned flags) {
     if (!object)
         return;
+    if (type != OBJECT_TYPE && type != OBJECT_DOMAIN)
+        walk_node_types(walk, object);
     switch (type) {
     case OBJECT_TABLE:
     case OBJECT_VIEW:
@@ -94,6 +96,7 @@ static void visit_rename(struct walk *walk, const RenameStmt *rename) {
 }
 
 static void visit_grant(struct walk *walk, const GrantStmt *grant) {
+    walk_node_types(walk, (const Node *)grant->objects);
     if (grant->targtype != ACL_TARGET_OBJECT ||
         (grant->objtype != OBJECT_TABLE && grant->objtype != OBJECT_SEQUENCE))
         return;
@@ -226,6 +229,7 @@ bool walk_object_statement(struct walk *walk, const Node *node) {
     bool outside = is_plain_outside_block(node);
     if (!outside && !is_plain(node) && !visit_object_statement(walk, node))
         return false;
+    walk_plain_types(walk, node);
     walk->statement->kind = KIND_DDL;
     if (outside)
         walk->statement->flags |= STATEMENT_NO_BLOCK;

@@ -35,6 +35,23 @@ static bool is_character(const struct code *code, size_t index, char c) {
     return token->end - token->start == 1 && code->text[token->start] == c;
 }
 
+static bool is_operator(const struct code *code, size_t index, const char *operator) {
+    const struct token *token = &code->tokens[index];
+    size_t length = token->end - token->start;
+    return token->kind == TOKEN_OPERATOR && length == strlen(operator) &&
+           memcmp(code->text + token->start, operator, length) == 0;
+}
+
+/* = or the second half of := with a sign behind it perhaps, which the lexer leaves on it. */
+static bool is_equals(const struct code *code, size_t index) {
+    const struct token *token = &code->tokens[index];
+    if (token->kind != TOKEN_OPERATOR || code->text[token->start] != '=')
+        return false;
+    if (token->end - token->start == 1 || (index > 0 && is_character(code, index - 1, ':')))
+        return true;
+    return code->text[token->start + 1] == '-' || code->text[token->start + 1] == '+';
+}
+
 static bool is_end(const struct code *code, size_t index) {
     return code->tokens[index].kind == TOKEN_END || code->tokens[index].kind == TOKEN_SEMICOLON;
 }
@@ -57,6 +74,11 @@ static size_t find_word(const struct code *code, size_t from, const char *const 
             cases--;
     }
     return i;
+}
+
+static bool is_label(const struct code *code, size_t index) {
+    return is_operator(code, index, "<<") && !is_end(code, index + 1) &&
+           is_operator(code, index + 2, ">>");
 }
 
 static size_t find_end(const struct code *code, size_t from) {
@@ -128,20 +150,27 @@ static void blank_range(const struct code *code, size_t from, size_t to, char *c
 static const char *const separators[] = {"using", "by", NULL};
 static const char *const writing[] = {"insert", "update", "delete", "merge", "truncate", NULL};
 
-/* Gives tokens [from, to) to the SQL parser, an expression behind a SELECT. */
-static void read_piece(const struct code *code, size_t from, size_t to, bool expression) {
+/* What a piece of code is to the SQL parser; it reads all but a statement behind a SELECT. */
+enum piece {
+    PIECE_STATEMENT,
+    PIECE_EXPRESSION,  /* PERFORM's is the rest of a query, too */
+    PIECE_EXPRESSIONS, /* separated by USING, BY or the dots of a range */
+};
+
+/* Gives tokens [from, to) to the SQL parser. */
+static void read_piece(const struct code *code, size_t from, size_t to, enum piece kind) {
     static const char select[] = "SELECT ";
     if (from >= to)
         return;
     size_t start = code->tokens[from].start;
     size_t length = code->tokens[to - 1].end - start;
-    size_t prefix = expression ? sizeof select - 1 : 0;
+    size_t prefix = kind == PIECE_STATEMENT ? 0 : sizeof select - 1;
     char *piece = arena_alloc(code->walk->scratch, prefix + length + 1);
     memcpy(piece, select, prefix);
     memcpy(piece + prefix, code->text + start, length);
     piece[prefix + length] = '\0';
     blank_into(code, from, to, piece + prefix, start);
-    if (expression) {
+    if (kind == PIECE_EXPRESSIONS) {
         blank_words(code, from, to, separators, piece + prefix, start);
         blank_range(code, from, to, piece + prefix, start);
     }
@@ -155,7 +184,7 @@ static void read_piece(const struct code *code, size_t from, size_t to, bool exp
 /* An expression up to one of the words, which is left behind. */
 static void read_condition(struct code *code, const char *const *words) {
     size_t end = find_word(code, code->at, words);
-    read_piece(code, code->at, end, true);
+    read_piece(code, code->at, end, PIECE_EXPRESSION);
     code->at = end + !is_end(code, end);
 }
 
@@ -189,12 +218,12 @@ static void read_dynamic(const struct code *code, size_t from, size_t to) {
     end = end < to ? end : to;
     if (from < end) {
         size_t before = code->walk->string_count;
-        read_piece(code, from, end, true);
+        read_piece(code, from, end, PIECE_EXPRESSION);
         read_constants(code, from, end, before);
     }
     size_t given = find_word(code, end, values);
     if (given < to)
-        read_piece(code, given + 1, to, true);
+        read_piece(code, given + 1, to, PIECE_EXPRESSION);
 }
 
 /* A query, or EXECUTE of one. */
@@ -205,7 +234,24 @@ static void read_query(struct code *code, size_t from, size_t to) {
         read_dynamic(code, from + 1, to);
     else
         read_piece(code, from, to,
-                   !is_one_of(code, from, queries) && !is_character(code, from, '('));
+                   is_one_of(code, from, queries) || is_character(code, from, '(')
+                       ? PIECE_STATEMENT
+                       : PIECE_EXPRESSION);
+}
+
+/* Two dots outside brackets: an integer loop's. */
+static bool has_range(const struct code *code, size_t from, size_t to) {
+    size_t depth = 0;
+    for (size_t i = from; i < to; i++) {
+        if (is_character(code, i, '(') || is_character(code, i, '['))
+            depth++;
+        else if ((is_character(code, i, ')') || is_character(code, i, ']')) && depth > 0)
+            depth--;
+        else if (depth == 0 && is_character(code, i, '.') &&
+                 code->text[code->tokens[i].start + 1] == '.')
+            return true;
+    }
+    return false;
 }
 
 /* FOR x IN … LOOP, FOREACH x IN ARRAY … LOOP */
@@ -218,7 +264,10 @@ static void read_for(struct code *code) {
         from++;
         if (is_word(code, from, "reverse") || is_word(code, from, "array"))
             from++;
-        read_query(code, from, end);
+        if (has_range(code, from, end))
+            read_piece(code, from, end, PIECE_EXPRESSIONS);
+        else
+            read_query(code, from, end);
     }
     code->at = end + !is_end(code, end);
 }
@@ -227,9 +276,9 @@ static void read_return(struct code *code, size_t from, size_t to) {
     if (from < to && is_word(code, from, "query"))
         read_query(code, from + 1, to);
     else if (from < to && is_word(code, from, "next"))
-        read_piece(code, from + 1, to, true);
+        read_piece(code, from + 1, to, PIECE_EXPRESSION);
     else
-        read_piece(code, from, to, true);
+        read_piece(code, from, to, PIECE_EXPRESSION);
 }
 
 /* RAISE [level] ['format' [, expression …]] [USING option = expression …] */
@@ -238,14 +287,28 @@ static void read_raise(const struct code *code, size_t from, size_t to) {
         from++;
     if (from < to && is_word(code, from, "using"))
         from++;
-    read_piece(code, from, to, true);
+    read_piece(code, from, to, PIECE_EXPRESSIONS);
 }
 
+/* OPEN cursor FOR query; or OPEN cursor [(arguments)] */
 static void read_open(struct code *code, size_t from, size_t to) {
     static const char *const words[] = {"for", NULL};
     size_t i = find_word(code, from, words);
     if (i < to)
         read_query(code, i + 1, to);
+    else
+        read_piece(code, from + 1, to, PIECE_EXPRESSION);
+}
+
+/* FETCH or MOVE [direction [count]] {FROM | IN} cursor */
+static void read_fetch(struct code *code, size_t from, size_t to) {
+    static const char *const cursor[] = {"from", "in", NULL};
+    static const char *const directions[] = {"absolute", "relative", "forward", "backward", NULL};
+    size_t end = find_word(code, from, cursor);
+    if (end < to && is_one_of(code, from, directions))
+        read_piece(code, from + 1, end, PIECE_EXPRESSION);
+    else if (end < to)
+        read_piece(code, from, end, PIECE_EXPRESSION);
 }
 
 /* Position of := or = outside brackets, or `to`. */
@@ -256,10 +319,33 @@ static size_t find_assignment(const struct code *code, size_t from, size_t to) {
             depth++;
         else if ((is_character(code, i, ')') || is_character(code, i, ']')) && depth > 0)
             depth--;
-        else if (depth == 0 && is_character(code, i, '='))
+        else if (depth == 0 && is_equals(code, i))
             return i;
     }
     return to;
+}
+
+/* Whether a variable stands first: most words that begin a statement may be its name, too. */
+static bool is_assignment(const struct code *code, size_t from) {
+    if (is_character(code, from + 1, ':'))
+        return is_equals(code, from + 2);
+    return is_equals(code, from + 1) || is_character(code, from + 1, '[') ||
+           is_character(code, from + 1, '.');
+}
+
+/* target := expression; the target may have subscripts. */
+static void read_assignment(const struct code *code, size_t from, size_t to) {
+    size_t value = find_assignment(code, from, to);
+    if (value >= to) {
+        read_piece(code, from, to, PIECE_STATEMENT);
+        return;
+    }
+    for (size_t i = from; i < value; i++)
+        if (is_character(code, i, '[')) {
+            read_piece(code, from, value - is_character(code, value - 1, ':'), PIECE_EXPRESSION);
+            break;
+        }
+    read_piece(code, value + 1, to, PIECE_EXPRESSION);
 }
 
 /* name type [:= expression]; or name CURSOR FOR query; */
@@ -275,7 +361,7 @@ static void read_declaration(struct code *code, size_t from, size_t to) {
     if (value >= to)
         value = find_assignment(code, from, to);
     if (value < to)
-        read_piece(code, value + 1, to, true);
+        read_piece(code, value + 1, to, PIECE_EXPRESSION);
     if (from + 1 < value) {
         struct walk *walk = code->walk;
         size_t start = code->tokens[from + 1].start;
@@ -291,18 +377,19 @@ static void read_declaration(struct code *code, size_t from, size_t to) {
 /* A statement that ends with a semicolon. */
 static void read_simple(struct code *code) {
     static const char *const expressions[] = {"perform", "assert", NULL};
-    static const char *const silent[] = {"end",   "null",     "get",    "fetch", "move",
-                                         "close", "rollback", "commit", NULL};
+    static const char *const silent[] = {"end", "null", "get", "close", "rollback", "commit", NULL};
+    static const char *const fetches[] = {"fetch", "move", NULL};
     static const char *const jumps[] = {"exit", "continue", NULL};
     static const char *const when[] = {"when", NULL};
     size_t from = code->at;
     size_t to = find_end(code, from);
     code->at = to + (code->tokens[to].kind == TOKEN_SEMICOLON);
-    size_t assignment = from + 1;
     if (code->declaring)
         read_declaration(code, from, to);
+    else if (is_assignment(code, from))
+        read_assignment(code, from, to);
     else if (is_one_of(code, from, expressions))
-        read_piece(code, from + 1, to, true);
+        read_piece(code, from + 1, to, PIECE_EXPRESSION);
     else if (is_word(code, from, "return"))
         read_return(code, from + 1, to);
     else if (is_word(code, from, "execute"))
@@ -312,15 +399,11 @@ static void read_simple(struct code *code) {
     else if (is_word(code, from, "open"))
         read_open(code, from + 1, to);
     else if (is_one_of(code, from, jumps))
-        read_piece(code, find_word(code, from + 1, when) + 1, to, true);
-    else if (is_one_of(code, from, silent))
-        return;
-    else if (!is_one_of(code, from, writing) && !is_word(code, from, "with") &&
-             !is_word(code, from, "select") && !is_word(code, from, "set") &&
-             (assignment = find_assignment(code, from, to)) < to)
-        read_piece(code, assignment + 1, to, true);
-    else
-        read_piece(code, from, to, false);
+        read_piece(code, find_word(code, from + 1, when) + 1, to, PIECE_EXPRESSION);
+    else if (is_one_of(code, from, fetches))
+        read_fetch(code, from + 1, to);
+    else if (!is_one_of(code, from, silent))
+        read_piece(code, from, to, PIECE_STATEMENT);
 }
 
 /* One statement, or the head of a compound one. */
@@ -332,11 +415,11 @@ static void read_statement(struct code *code) {
     static const char *const heads[] = {"else", "loop", "exception", NULL};
     static const char *const loops[] = {"for", "foreach", NULL};
     size_t at = code->at;
-    if (code->tokens[at].kind == TOKEN_OPERATOR) { /* <<label>> */
-        while (!is_end(code, code->at) &&
-               (code->at == at || code->tokens[code->at].kind != TOKEN_OPERATOR))
+    if (is_character(code, at, '#') || is_label(code, at)) { /* #variable_conflict use_column */
+        for (int i = 0; i < 3 && !is_end(code, code->at); i++)
             code->at++;
-        code->at += !is_end(code, code->at);
+    } else if (!code->declaring && is_assignment(code, at)) {
+        read_simple(code);
     } else if (is_word(code, at, "declare")) {
         code->declaring = true;
         code->at++;
@@ -355,7 +438,7 @@ static void read_statement(struct code *code) {
         read_condition(code, loop);
     } else if (is_word(code, at, "case")) {
         size_t end = find_word(code, at + 1, when);
-        read_piece(code, at + 1, end, true);
+        read_piece(code, at + 1, end, PIECE_EXPRESSION);
         code->at = end;
     } else if (is_one_of(code, at, loops)) {
         code->at++;

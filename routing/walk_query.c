@@ -126,8 +126,7 @@ static void visit_range_function(struct walk *walk, const RangeFunction *range,
 
 static void visit_select(struct walk *walk, const SelectStmt *select, const struct item *item) {
     const struct scope *scope = enter_with(walk, select->withClause, item->scope);
-    if (select->intoClause &&
-        !(walk->table_flags & TABLE_IN_BODY)) /* in PL/pgSQL it names variables */
+    if (select->intoClause) /* PL/pgSQL's, which names variables, is gone by now */
         walk_add_relation(walk, select->intoClause->rel, ACCESS_DDL, TABLE_CREATED);
     walk_push(walk, select->limitCount, scope);
     walk_push(walk, select->limitOffset, scope);
