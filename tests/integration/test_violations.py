@@ -190,6 +190,30 @@ def test_tags_of_prepared_statements_are_those_of_their_text(one_database, ci_ta
     assert {line["tags"]["job"] for line in proxy.record.lines()} == {"PruneJob"}
 
 
+def test_a_statement_that_is_rejected_when_it_is_prepared_counts_once(recording):
+    proxy = recording()
+    with proxy.connect() as db:
+        with rejected("XD001"):
+            db.execute(JOIN.format("%s") + " /*job:PruneJob*/", (1,))
+    proxy.stop()
+    line = proxy.record.only()
+    assert line["count"] == 1 and line["tags"] == {"job": "PruneJob"} and "b.id = ?" in line["statement"]
+
+
+def test_a_prepared_statement_that_is_rejected_when_it_is_executed_counts_each_time(recording):
+    proxy = recording()
+    with proxy.connect() as db:
+        for _ in range(3):
+            db.execute("BEGIN")
+            db.execute("UPDATE projects SET id = id WHERE id = 1")
+            with rejected("XD002"):
+                db.execute("UPDATE ci_builds SET id = id WHERE id = %s /*job:PruneJob*/", (1,), prepare=True)
+            db.execute("ROLLBACK")
+    proxy.stop()
+    assert proxy.record.count(rule="cross_transaction") == 3
+    assert {line["tags"]["job"] for line in proxy.record.lines()} == {"PruneJob"}
+
+
 def test_tags_are_found_where_the_statement_was_known_by_its_shape(one_database, ci_tables_on_main):
     proxy = one_database(rules={"cross_join": "report"})
     with proxy.connect() as db:
