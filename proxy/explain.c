@@ -20,19 +20,26 @@ struct explaining {
     bool found; /* some statement violates a rule */
 };
 
-/* The proxy's own settings are checked by itself. */
-static bool check_setting(const struct explaining *x, const struct statement *statement,
-                          struct explained *out, struct error *error) {
+/* What is an error, but breaks no rule: the proxy's own settings are checked by itself, and a
+ * savepoint that isn't there is told by the server. */
+static bool check_statement(const struct explaining *x, const struct statement *statement,
+                            struct explained *out, struct error *error) {
     const struct statement_facts *facts = statement->facts;
     bool own = (facts->kind == KIND_SET || facts->kind == KIND_SHOW) && facts->name != NULL &&
                session_is_own_setting(facts->name);
-    const char *value = facts->kind == KIND_SET ? facts->value : NULL;
-    if (!own || session_check_setting(x->session, facts->name, value, &out->sqlstate, error)) {
-        out->sqlstate = NULL;
-        return true;
+    const char *value = facts->kind == KIND_SET ? facts->value : NULL, *setting;
+    bool fine = true;
+    if (statements_lacks_savepoint(x->session, statement)) {
+        out->sqlstate = "3B001";
+        fine = error_set(error, "savepoint \"%s\" does not exist", facts->name);
+    } else if (!session_check_words(x->session, statement, &setting, &out->sqlstate, error)) {
+        fine = false;
+    } else if (own) {
+        fine = session_check_setting(x->session, facts->name, value, &out->sqlstate, error);
     }
-    out->error = error->text;
-    return false;
+    out->sqlstate = fine ? NULL : out->sqlstate;
+    out->error = fine ? NULL : error->text;
+    return fine;
 }
 
 static void explain_statement(struct explaining *x, const struct statement *statement) {
@@ -40,14 +47,14 @@ static void explain_statement(struct explaining *x, const struct statement *stat
         .destination = DESTINATION_NONE, .database = -1, .subject = statement};
     struct explained e = {.settings = x->settings, .statement = statement, .decision = &decision};
     struct error error;
-    bool refused = statements_refused_by_block(x->session, statement);
-    if (refused) {
+    bool fine = false;
+    if (statements_refused_by_block(x->session, statement)) {
         e.sqlstate = "25P02";
         e.error = "current transaction is aborted, commands ignored until end of transaction block";
-    } else {
+    } else if (check_statement(x, statement, &e, &error)) {
         session_decide(x->session, statement, &decision);
+        fine = !decision.violated;
     }
-    bool fine = !refused && check_setting(x, statement, &e, &error) && !decision.violated;
     (x->json ? explain_print_json : explain_print_text)(&e);
     x->found |= decision.violated;
     if (fine) {

@@ -227,6 +227,10 @@ void lint_check_query(struct lint_check *check, struct session_state *session, s
         if (statements_refused_by_block(session, &query->statements[i])) {
             continue;
         }
+        if (statements_lacks_savepoint(session, &query->statements[i])) {
+            session_failed(session);
+            continue;
+        }
         if (query->is_shape && positions && is_violation(session, &query->statements[i])) {
             make_exact(check, &query, text, length);
         }

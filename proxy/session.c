@@ -231,7 +231,9 @@ static bool take_own_setting(void *context, const char *name, const char *value)
     const char *sqlstate = "22023";
     struct error error = {{0}};
     if (!session_check_setting(s->routing, name, value, &sqlstate, &error)) {
-        reply_fatal(s, sqlstate, error.text, NULL, NULL);
+        bool known = strcmp(sqlstate, "22023") == 0;
+        reply_fatal(s, sqlstate, error.text, NULL,
+                    known ? session_setting_hint(s->routing, name) : NULL);
         return false;
     }
     session_set_at_startup(s->routing, name, value);

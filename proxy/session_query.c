@@ -115,6 +115,67 @@ static void refuse_taken_name(struct session *s, const struct statement_facts *f
     refuse(decision, cursor ? "42P03" : "42P05", message, NULL);
 }
 
+/* EXPLAIN EXECUTE of a statement that was prepared by the protocol, of which routing doesn't know:
+ * as that statement. */
+static void route_explained(struct session *s, const struct statement *statement,
+                            const struct prepared *prepared, struct decision *decision,
+                            const struct statement **effective) {
+    const struct statement *inner = prepared_statement(prepared);
+    session_decide(s->routing, inner, decision);
+    if (statement->executes) {
+        *effective = inner;
+    } else { /* it only plans */
+        if (decision->violated)
+            decision->violated = decision->violation.rule != RULE_CROSS_TRANSACTION;
+        decision->modifies = 0;
+        decision->modified_schemas = 0;
+    }
+    if (!decision->violated)
+        decision->destination = DESTINATION_ONE;
+}
+
+/* CREATE TABLE AS EXECUTE of one: where that statement is, if its table may be there too. */
+static void route_created(struct session *s, const struct statement *statement,
+                          const struct prepared *prepared, struct decision *decision) {
+    session_decide(s->routing, prepared_statement(prepared), decision);
+    if (decision->violated)
+        return;
+    session_decide(s->routing, statement, decision);
+    bool apart = decision->destination == DESTINATION_ONE &&
+                 (statement->bound || statement->hint_database >= 0) &&
+                 session_physical(s, decision->database) != session_physical(s, prepared->database);
+    if (!decision->violated && apart)
+        refuse(decision, rule_sqlstate(RULE_CROSS_JOIN),
+               "the prepared statement reads another database than the table is created in",
+               "Read the rows from one database, then insert them into the other.");
+}
+
+/* Of the statements that run one that was prepared by the protocol. */
+static void route_prepared(struct session *s, const struct statement *statement,
+                           const struct prepared *prepared, struct decision *decision,
+                           const struct statement **effective) {
+    const struct statement *inner = prepared_statement(prepared);
+    enum statement_kind kind = statement->facts->kind;
+    if (inner == NULL || kind == KIND_DEALLOCATE) {
+        memset(decision, 0, sizeof *decision);
+        decision->destination = DESTINATION_ONE;
+    } else if (kind == KIND_EXECUTE) {
+        session_decide(s->routing, inner, decision);
+        *effective = inner;
+    } else if (kind == KIND_EXPLAIN && !statement->writes) {
+        route_explained(s, statement, prepared, decision, effective);
+    } else {
+        route_created(s, statement, prepared, decision);
+    }
+    if (!decision->violated)
+        decision->database = prepared->database;
+}
+
+static bool runs_prepared(const struct statement_facts *facts) {
+    return facts->name != NULL && (facts->kind == KIND_EXECUTE || facts->kind == KIND_DEALLOCATE ||
+                                   facts->inner_kind == KIND_EXECUTE);
+}
+
 void session_route(struct session *s, const struct statement *statement, struct decision *decision,
                    const struct statement **effective) {
     *effective = statement;
@@ -123,9 +184,15 @@ void session_route(struct session *s, const struct statement *statement, struct 
         refuse(decision, "0A000", ENCODING_REFUSED, ENCODING_HINT);
         return;
     }
-    struct prepared *prepared = NULL;
-    if ((kind == KIND_EXECUTE || kind == KIND_DEALLOCATE) && statement->facts->name != NULL)
-        prepared = prepared_find(s->prepared, statement->facts->name);
+    const char *setting, *sqlstate;
+    struct error error;
+    if (!session_check_words(s->routing, statement, &setting, &sqlstate, &error)) {
+        refuse(decision, sqlstate, session_message(s, "%s", error.text),
+               session_setting_hint(s->routing, setting));
+        return;
+    }
+    struct prepared *prepared =
+        runs_prepared(statement->facts) ? prepared_find(s->prepared, statement->facts->name) : NULL;
     if (prepared == NULL || prepared->local) {
         session_decide(s->routing, statement, decision);
         int taken = decision->violated ? -1 : name_taken_on(s, statement->facts);
@@ -133,16 +200,7 @@ void session_route(struct session *s, const struct statement *statement, struct 
             refuse_taken_name(s, statement->facts, decision);
         return;
     }
-    const struct statement *inner = prepared_statement(prepared);
-    if (kind == KIND_EXECUTE && inner != NULL) {
-        session_decide(s->routing, inner, decision);
-        *effective = inner;
-    } else {
-        memset(decision, 0, sizeof *decision);
-        decision->destination = DESTINATION_ONE;
-    }
-    if (!decision->violated)
-        decision->database = prepared->database;
+    route_prepared(s, statement, prepared, decision, effective);
 }
 
 /* What a set_config() of ours does counts for the statements behind it; where its name is computed

@@ -119,7 +119,9 @@ void reply_violation(struct session *s, const struct query *query,
     char position[16], routine[64];
     snprintf(position, sizeof position, "%d",
              position_in_characters(query->text, query->length, violation->position));
-    snprintf(routine, sizeof routine, "pginterlock_%s", rule_name(violation->rule));
+    bool of_rule = strcmp(violation->sqlstate, rule_sqlstate(violation->rule)) == 0;
+    snprintf(routine, sizeof routine, "pginterlock%s%s", of_rule ? "_" : "",
+             of_rule ? rule_name(violation->rule) : "");
     struct diagnostic diagnostic = {.severity = "ERROR",
                                     .sqlstate = violation->sqlstate,
                                     .message = violation->message,

@@ -16,7 +16,10 @@ static void run_own_setting(struct session *s, const struct statement *statement
     struct error error = {{0}};
     if (facts->kind == KIND_SET && !(facts->flags & STATEMENT_DEFAULT) &&
         !session_check_setting(s->routing, facts->name, facts->value, &sqlstate, &error)) {
-        script_fail(s, sqlstate, error.text);
+        bool value = strcmp(sqlstate, "22023") == 0;
+        reply_error(s, sqlstate, error.text, NULL,
+                    value ? session_setting_hint(s->routing, facts->name) : NULL);
+        s->script.failed = true;
         return;
     }
     if (facts->kind == KIND_SHOW && session_show(s->routing, facts->name) == NULL) {

@@ -89,7 +89,7 @@ void session_note_rejection(struct session *s, struct sent_text sent,
     read_tags(s, sent, &span, &tags);
     struct occurrence occurrence = occurrence_of(s, statement, decision, &tags);
     occurrence.action = ACTION_REJECTED;
-    occurrence.executable = !violation->impossible && violation->rule != RULE_UNROUTABLE;
+    occurrence.executable = !violation->impossible && violation->rule < RULE_UNROUTABLE;
     note(s, &occurrence, violation->rule, violation->message, violation->detail);
 }
 

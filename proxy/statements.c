@@ -22,6 +22,15 @@ bool statements_refused_by_block(const struct session_state *session,
     }
 }
 
+bool statements_lacks_savepoint(const struct session_state *session,
+                                const struct statement *statement) {
+    const struct statement_facts *facts = statement->facts;
+    enum block_status status = session_block_status(session);
+    return (facts->kind == KIND_RELEASE || facts->kind == KIND_ROLLBACK_TO) &&
+           (status == BLOCK_OPEN || status == BLOCK_FAILED) &&
+           !session_has_savepoint(session, facts->name);
+}
+
 /* How deep a statement is in what may hold semicolons of its own: parentheses, and BEGIN ATOMIC …
  * END bodies. */
 struct nesting {

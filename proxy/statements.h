@@ -21,4 +21,9 @@ bool statements_refused_by_block(const struct session_state *session,
  * there is none of that name. */
 int statements_find_entrypoint(const struct settings *settings, const char *name);
 
+/* RELEASE or ROLLBACK TO of a savepoint that the open block doesn't have: a server says 3B001, and
+ * fails the block. */
+bool statements_lacks_savepoint(const struct session_state *session,
+                                const struct statement *statement);
+
 #endif

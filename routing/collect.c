@@ -89,6 +89,9 @@ static struct table_facts *find_table(const struct collector *collector, const c
 static const unsigned doubtful_flags = TABLE_NAMED_IN_STRING | TABLE_TYPE | TABLE_OTHER_OBJECT;
 
 static void merge(struct table_facts *table, enum access access, unsigned flags, int position) {
+    bool rows = access < ACCESS_DDL || table->access < ACCESS_DDL;
+    if (rows && (access == ACCESS_DDL || table->access == ACCESS_DDL))
+        table->flags |= TABLE_READ_TOO;
     if (access > table->access)
         table->access = access;
     unsigned kept = table->flags & flags & weak_flags;

@@ -156,7 +156,8 @@ static void apply_overlay(struct deciding *d) {
 static void decide_by_tables(struct deciding *d) {
     apply_overlay(d);
     if (decision_check_unclassified(d) && decision_check_unparsed(d) &&
-        decision_check_foreign_key(d) && decision_check_join(d) && decision_check_pin(d)) {
+        decision_check_allowed_schemas(d) && decision_check_foreign_key(d) &&
+        decision_check_join(d) && decision_check_pin(d)) {
         choose_target(d);
         (void)decision_check_transaction(d);
     }
@@ -300,7 +301,7 @@ void session_decide(struct session_state *state, const struct statement *stateme
     default:
         if (statement->facts->inner_kind != KIND_EXECUTE || statement->facts->name == NULL) {
             decide_by_tables(&d);
-        } else if (statement->facts->kind == KIND_DDL) {
+        } else if (session_creates_from_prepared(statement)) {
             decide_create_as(&d);
         } else {
             decide_named(&d);

@@ -29,6 +29,7 @@ static inline void decision_settle(struct decision *out, enum destination destin
  * observation. Else the decision is a rejection. In the order in which a violation is told. */
 bool decision_check_unclassified(struct deciding *d);
 bool decision_check_unparsed(struct deciding *d);
+bool decision_check_allowed_schemas(struct deciding *d); /* in decision_allowed.c */
 bool decision_check_foreign_key(struct deciding *d);
 bool decision_check_join(struct deciding *d);
 bool decision_check_pin(struct deciding *d);
@@ -47,6 +48,14 @@ struct permit decision_find_permit(const struct deciding *d, enum rule rule);
 
 /* After the target is chosen; also says in the decision what is modified. */
 bool decision_check_transaction(struct deciding *d);
+
+/* Whether the table's rows are read or written, not only its structure or name. */
+bool decision_touches_rows(const struct statement_facts *facts, const struct table_facts *table);
+
+/* A rule broke and its words are in out->violation: is it let pass (then it is an observation), or
+ * rejected? */
+bool decision_settle_violation(struct deciding *d, enum rule rule);
+struct violation_case decision_case(const struct deciding *d, int table);
 
 /* PREPARE TRANSACTION. */
 bool decision_check_routable(struct deciding *d);

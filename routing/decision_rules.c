@@ -1,6 +1,6 @@
 #include "routing/decision.h"
 
-static struct violation_case case_of(const struct deciding *d, int table) {
+struct violation_case decision_case(const struct deciding *d, int table) {
     return (struct violation_case){
         .state = d->state,
         .statement = d->subject,
@@ -42,9 +42,7 @@ static bool let_pass(struct deciding *d, enum rule rule, const struct permit *pe
     return true;
 }
 
-/* A rule broke and its words are in out->violation: is it let pass (then it is an observation), or
- * rejected? */
-static bool settle_violation(struct deciding *d, enum rule rule) {
+bool decision_settle_violation(struct deciding *d, enum rule rule) {
     struct permit permit = decision_find_permit(d, rule);
     return let_pass(d, rule, &permit);
 }
@@ -107,9 +105,9 @@ bool decision_check_unclassified(struct deciding *d) {
     if (d->subject->unknown < 0 || !looks_at(d, RULE_UNCLASSIFIED)) {
         return true;
     }
-    struct violation_case v = case_of(d, d->subject->unknown);
+    struct violation_case v = decision_case(d, d->subject->unknown);
     violation_unclassified(&v, &d->out->violation);
-    return settle_violation(d, RULE_UNCLASSIFIED);
+    return decision_settle_violation(d, RULE_UNCLASSIFIED);
 }
 
 bool decision_check_unparsed(struct deciding *d) {
@@ -118,9 +116,9 @@ bool decision_check_unparsed(struct deciding *d) {
         return true;
     }
     struct violation_case v =
-        case_of(d, first_apart(d->subject, d->state->settings->classification));
+        decision_case(d, first_apart(d->subject, d->state->settings->classification));
     violation_unparsed(&v, &d->out->violation);
-    return settle_violation(d, RULE_UNPARSED);
+    return decision_settle_violation(d, RULE_UNPARSED);
 }
 
 bool decision_check_foreign_key(struct deciding *d) {
@@ -128,9 +126,9 @@ bool decision_check_foreign_key(struct deciding *d) {
         return true;
     }
     struct violation_case v =
-        case_of(d, d->subject->facts->foreign_keys[d->subject->bad_foreign_key].to);
+        decision_case(d, d->subject->facts->foreign_keys[d->subject->bad_foreign_key].to);
     violation_cross_foreign_key(&v, &d->out->violation);
-    return settle_violation(d, RULE_CROSS_FOREIGN_KEY);
+    return decision_settle_violation(d, RULE_CROSS_FOREIGN_KEY);
 }
 
 bool decision_check_join(struct deciding *d) {
@@ -144,24 +142,32 @@ bool decision_check_join(struct deciding *d) {
     if (broken) {
         permit = decision_find_permit(d, RULE_CROSS_JOIN);
     }
-    struct violation_case v = case_of(d, first_apart(s, d->state->settings->classification));
+    struct violation_case v = decision_case(d, first_apart(s, d->state->settings->classification));
     violation_cross_join(&v, impossible && permit.granted, &d->out->violation);
     return impossible ? reject(d) : let_pass(d, RULE_CROSS_JOIN, &permit);
 }
 
-/* On a pinned connection structure is the same everywhere: DDL passes, but for the rows that it
- * reads. */
-static bool passes_pin(const struct deciding *d, const struct table_facts *table) {
-    const struct statement_facts *facts = d->subject->facts;
-    return facts->kind == KIND_DDL &&
-           (table->access == ACCESS_DDL || facts->inner_kind == KIND_EMPTY);
+bool decision_touches_rows(const struct statement_facts *facts, const struct table_facts *table) {
+    switch (facts->kind) {
+    case KIND_LOCK:
+    case KIND_UTILITY: /* VACUUM, ANALYZE, CLUSTER */
+        return false;
+    case KIND_DDL:
+        if (facts->inner_kind == KIND_EMPTY) { /* what a view reads is read later */
+            return false;
+        }
+        break;
+    default:
+        break;
+    }
+    return table->access != ACCESS_DDL || (table->flags & TABLE_READ_TOO) != 0;
 }
 
 bool decision_breaks_pin(const struct deciding *d, const struct routed_table *table, bool written) {
     const struct classification *c = d->state->settings->classification;
     if (table->role == ROLE_IGNORED ||
         (routed_table_databases(table) & decision_bit(d->pin)) != 0 ||
-        passes_pin(d, table->facts)) {
+        !decision_touches_rows(d->subject->facts, table->facts)) { /* structure is everywhere */
         return false;
     }
     int schema = routed_table_schema(table, c);
@@ -190,16 +196,16 @@ bool decision_check_pin(struct deciding *d) {
     }
     int table;
     if (looks_at(d, RULE_WRITE_LOCK) && check_pin_tables(d, RULE_WRITE_LOCK, &table)) {
-        struct violation_case v = case_of(d, table);
+        struct violation_case v = decision_case(d, table);
         violation_write_lock(&v, &d->out->violation);
-        if (!settle_violation(d, RULE_WRITE_LOCK)) {
+        if (!decision_settle_violation(d, RULE_WRITE_LOCK)) {
             return false;
         }
     }
     if (looks_at(d, RULE_WRONG_DATABASE) && check_pin_tables(d, RULE_WRONG_DATABASE, &table)) {
-        struct violation_case v = case_of(d, table);
+        struct violation_case v = decision_case(d, table);
         violation_wrong_database(&v, &d->out->violation);
-        return settle_violation(d, RULE_WRONG_DATABASE);
+        return decision_settle_violation(d, RULE_WRONG_DATABASE);
     }
     return true;
 }
@@ -265,9 +271,9 @@ bool decision_check_transaction(struct deciding *d) {
     if ((!second && !forbidden) || !looks_at(d, RULE_CROSS_TRANSACTION)) {
         return true;
     }
-    struct violation_case v = case_of(d, first_modified(d->subject));
+    struct violation_case v = decision_case(d, first_modified(d->subject));
     violation_cross_transaction(&v, databases, schemas, &d->out->violation);
-    return settle_violation(d, RULE_CROSS_TRANSACTION);
+    return decision_settle_violation(d, RULE_CROSS_TRANSACTION);
 }
 
 bool decision_check_routable(struct deciding *d) {
@@ -275,7 +281,7 @@ bool decision_check_routable(struct deciding *d) {
     if ((physical & (physical - 1)) == 0 || d->state->status == BLOCK_FAILED) {
         return true;
     }
-    struct violation_case v = case_of(d, -1);
+    struct violation_case v = decision_case(d, -1);
     violation_unroutable(&v, &d->out->violation);
     return reject(d);
 }

@@ -73,6 +73,7 @@ enum table_flag {
     TABLE_TYPE = 1 << 8,            /* row type of a table (NULL::ci_builds); counts only if it is a classified name */
     TABLE_SEQUENCE_USED = 1 << 9,   /* nextval() and the like: more than a look-up of the name in the catalogs */
     TABLE_RENAMED = 1 << 10,        /* created by renaming the statement's other table */
+    TABLE_READ_TOO = 1 << 11,       /* its structure changes in one place, its rows are read or locked in another */
 };
 
 struct table_facts {

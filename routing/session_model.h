@@ -30,7 +30,7 @@ struct named_statement {
     const struct statement *statement;
 };
 
-enum own_setting { OWN_DATABASE, OWN_ALLOW, OWN_COUNT };
+enum own_setting { OWN_DATABASE, OWN_ALLOW, OWN_ALLOWED_SCHEMAS, OWN_COUNT };
 
 enum { PERMIT_CROSS_JOIN = 1 << 0, PERMIT_CROSS_TRANSACTION = 1 << 1 };
 
@@ -40,6 +40,9 @@ struct own_setting_entry {
     char *value;      /* NULL: reset */
     int database;     /* of OWN_DATABASE, or -1 */
     unsigned permits; /* of OWN_ALLOW */
+    /* Of OWN_ALLOWED_SCHEMAS: those whose data may be touched, or no list at all. */
+    schema_set schemas;
+    bool structure_only;
 };
 
 /* The first statement that brought a schema or database into the transaction's counted ones; where
@@ -110,6 +113,7 @@ const struct own_setting_entry *session_own_setting(const struct session_state *
 void session_apply_setting(struct session_state *state, const char *name, const char *value,
                            bool local);
 void session_reset_settings(struct session_state *state);
+void session_renumber_settings(struct session_state *state); /* under the new state->settings */
 
 /* The database that the session is pinned to (by entrypoint or SET), or -1. */
 int session_pin(const struct session_state *state);
@@ -136,6 +140,10 @@ bool session_counts(const struct session_state *state);
 /* A statement that ran as decided and modified something. */
 void session_note_modification(struct session_state *state, const struct statement *statement,
                                const struct decision *decision);
+
+/* CREATE TABLE … AS EXECUTE, also in EXPLAIN ANALYZE: its own table counts beside those of what it
+ * runs. */
+bool session_creates_from_prepared(const struct statement *statement);
 
 /* What session_executed() and a transaction's end do to the names (session_names.c) and settings.
  */

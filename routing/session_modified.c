@@ -34,7 +34,8 @@ static bool brings_table(const struct session_state *state, const struct stateme
 static const struct statement *modifying_subject(const struct session_state *state,
                                                  const struct statement *statement) {
     const struct named_statement *named = session_referred(state, statement);
-    return named != NULL && statement->facts->kind != KIND_DDL ? named->statement : statement;
+    return named != NULL && !session_creates_from_prepared(statement) ? named->statement
+                                                                      : statement;
 }
 
 static void add_modification(struct session_state *state, struct modification modification) {

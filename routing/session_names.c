@@ -89,6 +89,15 @@ const struct named_statement *session_referred(const struct session_state *state
     }
 }
 
+bool session_creates_from_prepared(const struct statement *statement) {
+    const struct statement_facts *facts = statement->facts;
+    bool creates = facts->kind == KIND_DDL;
+    for (size_t i = 0; facts->kind == KIND_EXPLAIN && i < facts->table_count; i++) {
+        creates |= facts->tables[i].access == ACCESS_DDL;
+    }
+    return creates && facts->inner_kind == KIND_EXECUTE && facts->name != NULL;
+}
+
 static struct named_statement named_of(const struct statement *statement, int database) {
     return (struct named_statement){
         .name = alloc_text(statement->facts->name),

@@ -1,5 +1,5 @@
-/* pginterlock.database and pginterlock.allow: settings of the proxy's own, as transactional as any.
- */
+/* pginterlock.database, pginterlock.allow and pginterlock.allowed_gitlab_schemas: settings of the
+ * proxy's own, as transactional as any. */
 #include "routing/session_model.h"
 
 #include <assert.h>
@@ -9,7 +9,11 @@
 
 enum { VALUE_MAX = 4096 };
 
-static const char *const setting_names[OWN_COUNT] = {"pginterlock.database", "pginterlock.allow"};
+static const char *const setting_names[OWN_COUNT] = {
+    [OWN_DATABASE] = "pginterlock.database",
+    [OWN_ALLOW] = "pginterlock.allow",
+    [OWN_ALLOWED_SCHEMAS] = "pginterlock.allowed_gitlab_schemas",
+};
 
 bool session_is_own_setting(const char *name) {
     return strncasecmp(name, "pginterlock.", 12) == 0;
@@ -44,6 +48,96 @@ static bool parse_permits(const char *value, unsigned *permits, const char **wor
         at += *length;
     }
     return true;
+}
+
+/* ---- allowed schemas ---- */
+
+/* gitlab_main_cell belongs to gitlab_main, as for GitLab: the shortest schema's name that it begins
+ * with. */
+static int schema_family(const struct classification *c, int schema) {
+    const char *name = classification_schema_name(c, schema);
+    int family = schema;
+    size_t shortest = strlen(name);
+    for (int i = 0; i < classification_schema_count(c); i++) {
+        const char *other = classification_schema_name(c, i);
+        size_t length = strlen(other);
+        if (length < shortest && strncmp(name, other, length) == 0 && name[length] == '_') {
+            family = i;
+            shortest = length;
+        }
+    }
+    return family;
+}
+
+static schema_set whole_family(const struct classification *c, int schema) {
+    schema_set set = 0;
+    int family = schema_family(c, schema);
+    for (int i = 0; i < classification_schema_count(c); i++) {
+        set |= schema_family(c, i) == family ? (schema_set)1 << i : 0;
+    }
+    return set;
+}
+
+static int find_schema(const struct classification *c, const char *name, size_t length) {
+    for (int i = 0; i < classification_schema_count(c); i++) {
+        const char *other = classification_schema_name(c, i);
+        if (strlen(other) == length && strncmp(other, name, length) == 0) {
+            return i;
+        }
+    }
+    return -1;
+}
+
+/* Reads `gitlab_main, gitlab_ci`; nothing at all is an empty list. False: *word is no schema. */
+static bool parse_schemas(const struct classification *c, const char *value, schema_set *schemas,
+                          const char **word, size_t *length) {
+    const char *at = value + strspn(value, " \t\r\n");
+    bool fine = true;
+    *schemas = 0;
+    while (*at != '\0') {
+        *word = at;
+        *length = strcspn(at, ",");
+        at += *length;
+        while (*length > 0 && strchr(" \t\r\n", (*word)[*length - 1]) != NULL) {
+            (*length)--;
+        }
+        int schema = find_schema(c, *word, *length);
+        if (schema < 0) {
+            return false;
+        }
+        *schemas |= whole_family(c, schema);
+        if (*at == ',') {
+            at += 1 + strspn(at + 1, " \t\r\n");
+            fine = *at != '\0';
+        }
+    }
+    *word = at;
+    *length = 0;
+    return fine;
+}
+
+void session_renumber_settings(struct session_state *state) {
+    for (size_t i = 0; i < state->now.own_count; i++) {
+        struct own_setting_entry *entry = &state->own[i];
+        const char *word;
+        size_t length;
+        if (entry->setting == OWN_ALLOWED_SCHEMAS && entry->value != NULL &&
+            !parse_schemas(state->settings->classification, entry->value, &entry->schemas, &word,
+                           &length)) {
+            entry->schemas = 0; /* one is gone: rather no data than too much */
+        }
+    }
+}
+
+/* ---- checks ---- */
+
+/* Of a value in a message: a hundred bytes, and no half character. */
+static int shown_length(const char *text, size_t length) {
+    size_t shown = length < 100 ? length : 100;
+    while (shown > 0 && shown < length && ((unsigned char)text[shown] & 0xC0) == 0x80) {
+        shown--;
+    }
+    return (int)shown;
 }
 
 static bool check_database(const struct session_state *state, const char *value,
@@ -85,16 +179,78 @@ bool session_check_setting(const struct session_state *state, const char *name, 
         return check_database(state, value, error);
     }
     unsigned permits;
+    schema_set schemas;
     const char *word;
     size_t length;
+    if (setting == OWN_ALLOWED_SCHEMAS) {
+        return parse_schemas(state->settings->classification, value, &schemas, &word, &length) ||
+               error_set(error, "invalid value for parameter \"%s\": \"%.*s\" is no gitlab_schema",
+                         name, shown_length(word, length), word);
+    }
     if (!parse_permits(value, &permits, &word, &length)) {
         return error_set(
             error,
             "invalid value for parameter \"%s\": \"%.*s\" can't be permitted: use cross_join or "
             "cross_transaction, and ; before a url",
-            name, (int)(length < 100 ? length : 100), word);
+            name, shown_length(word, length), word);
     }
     return true;
+}
+
+const char *session_setting_hint(struct session_state *state, const char *name) {
+    const struct settings *settings = state->settings;
+    struct text hint = {0};
+    switch (find_setting(name)) {
+    case OWN_DATABASE:
+        for (size_t i = 0; i < settings->database_count; i++) {
+            text_append(&hint, "%s%s", i == 0 ? "Databases: " : ", ", settings->databases[i].name);
+        }
+        break;
+    case OWN_ALLOWED_SCHEMAS:
+        for (int i = 0; i < classification_schema_count(settings->classification); i++) {
+            text_append(&hint, "%s%s", i == 0 ? "Schemas: " : ", ",
+                        classification_schema_name(settings->classification, i));
+        }
+        break;
+    default:
+        return NULL;
+    }
+    text_append(&hint, ".");
+    return scratch_take(&state->scratch, &hint);
+}
+
+/* Transaction verbs go through whatever their comments say: nothing may keep a block from ending.
+ */
+static bool heeds_hint(const struct statement_facts *facts) {
+    return facts->hint_database != NULL &&
+           !(facts->kind >= KIND_BEGIN && facts->kind <= KIND_ROLLBACK_PREPARED);
+}
+
+bool session_check_words(const struct session_state *state, const struct statement *statement,
+                         const char **setting, const char **sqlstate, struct error *error) {
+    const struct statement_facts *facts = statement->facts;
+    *sqlstate = "22023";
+    if (heeds_hint(facts) && statement->hint_database < 0) {
+        *setting = setting_names[OWN_DATABASE];
+        return error_set(error, "invalid comment \"database: …\": \"%.*s\" is no database",
+                         shown_length(facts->hint_database, strlen(facts->hint_database)),
+                         facts->hint_database);
+    }
+    bool own = (facts->flags & STATEMENT_SET_CONFIG) != 0 && facts->name != NULL &&
+               session_is_own_setting(facts->name);
+    if (!own || facts->kind == KIND_SET) {
+        return true;
+    }
+    *setting = facts->name;
+    if (facts->value == NULL) {
+        *sqlstate = "0A000";
+        return error_set(
+            error,
+            "set_config() of \"%s\" needs a constant value and a statement of its own: "
+            "use SET",
+            facts->name);
+    }
+    return session_check_setting(state, facts->name, facts->value, sqlstate, error);
 }
 
 /* What the innermost savepoint, or else the transaction's begin, could return to. */
@@ -130,6 +286,11 @@ void session_apply_setting(struct session_state *state, const char *name, const 
         entry.value = alloc_text(value);
         if (entry.setting == OWN_DATABASE) {
             entry.database = settings_find_database(state->settings, value);
+        } else if (entry.setting == OWN_ALLOWED_SCHEMAS) {
+            bool valid = parse_schemas(state->settings->classification, value, &entry.schemas,
+                                       &word, &length);
+            assert(valid);
+            entry.structure_only = entry.schemas == 0;
         } else {
             bool valid = parse_permits(value, &entry.permits, &word, &length);
             assert(valid);

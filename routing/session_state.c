@@ -167,6 +167,7 @@ void session_set_settings(struct session_state *state, const struct settings *se
                              !allowlist_asks_tables(old->allowlist, RULE_CROSS_TRANSACTION);
     state->settings = settings;
     state->entrypoint = entrypoint;
+    session_renumber_settings(state);
 }
 
 /* ---- savepoints ---- */

@@ -127,7 +127,7 @@ database_set session_modified(const struct session_state *state);
 const struct statement *session_first_modification(const struct session_state *state);
 
 /* SHOW pginterlock.x: the value, or NULL where `name` is no setting of ours
- * ("pginterlock.database", "…allow"). */
+ * ("pginterlock.database", "…allow", "…allowed_gitlab_schemas"). */
 const char *session_show(const struct session_state *state, const char *name);
 
 /* Checks SET pginterlock.x = value: false and message with SQLSTATE (22023, or 42704 for an unknown
@@ -136,6 +136,16 @@ bool session_check_setting(const struct session_state *state, const char *name, 
                            const char **sqlstate, struct error *error)
     __attribute__((warn_unused_result));
 bool session_is_own_setting(const char *name); /* begins with "pginterlock." */
+
+/* What a HINT says about the values of one of our settings, or NULL; until the next
+ * session_decide(). */
+const char *session_setting_hint(struct session_state *state, const char *name);
+
+/* What a statement says to us in its words: a comment `database: x`, a set_config() of ours. False:
+ * it is wrong, and the setting is the one that it is about. */
+bool session_check_words(const struct session_state *state, const struct statement *statement,
+                         const char **setting, const char **sqlstate, struct error *error)
+    __attribute__((warn_unused_result));
 
 /* A setting of ours among the startup parameters, after session_check_setting(); before any
  * statement. */

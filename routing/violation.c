@@ -133,6 +133,52 @@ void violation_unparsed(const struct violation_case *v, struct violation *out) {
     finish(v, RULE_UNPARSED, &message, &detail, &hint, out);
 }
 
+void violation_allowed_schemas(const struct violation_case *v, enum allowed_breach breach,
+                               struct violation *out) {
+    static const char *const ways_out[] = {
+        [ALLOWED_BREACH_STRUCTURE] = "Change structure in a session of its own",
+        [ALLOWED_BREACH_ROWS] = "Touch data in a session of its own",
+        [ALLOWED_BREACH_SCHEMA] = "Use a session that is restricted to this data",
+        [ALLOWED_BREACH_UNKNOWN] = "Write it so that it can be parsed",
+    };
+    struct text message = {0}, detail = {0}, hint = {0};
+    const char *allowed = session_show(v->state, "pginterlock.allowed_gitlab_schemas");
+    bool structure = session_own_setting(v->state, OWN_ALLOWED_SCHEMAS)->structure_only;
+    switch (breach) {
+    case ALLOWED_BREACH_STRUCTURE:
+        text_append(&message,
+                    "this session may not change structure: it is restricted to data of %s",
+                    allowed);
+        break;
+    case ALLOWED_BREACH_ROWS:
+        text_append(&message,
+                    "this session may not read or write data: it is restricted to changes "
+                    "of structure");
+        break;
+    case ALLOWED_BREACH_SCHEMA:
+        text_append(&message, "this session may not touch ");
+        if (v->table >= 0) {
+            append_table(&message, v, &v->statement->tables[v->table]);
+        } else {
+            text_append(&message, "what a function of the statement does");
+        }
+        text_append(&message, ": it is restricted to data of %s", allowed);
+        break;
+    case ALLOWED_BREACH_UNKNOWN:
+        text_append(&message,
+                    "statement can't be looked into, and this session is restricted to %s%s",
+                    structure ? "changes of structure" : "data of ", allowed);
+        break;
+    }
+    append_tables(&detail, v);
+    if (v->statement->facts->kind == KIND_UNPARSED) { /* its complaint would quote literals */
+        text_append(&detail, "%sThe parser can't read it.", detail.length > 0 ? " " : "");
+    }
+    text_append(&hint, "%s, or end the restriction with RESET pginterlock.allowed_gitlab_schemas.",
+                ways_out[breach]);
+    finish(v, RULE_ALLOWED_SCHEMAS, &message, &detail, &hint, out);
+}
+
 /* One foreign key breaks the rule; the offending table is its far end. */
 void violation_cross_foreign_key(const struct violation_case *v, struct violation *out) {
     struct text message = {0}, detail = {0}, hint = {0};

@@ -22,6 +22,16 @@ struct violation_case {
 void violation_cross_join(const struct violation_case *v, bool impossible, struct violation *out);
 void violation_unclassified(const struct violation_case *v, struct violation *out);
 void violation_unparsed(const struct violation_case *v, struct violation *out);
+
+/* What a session that asked for pginterlock.allowed_gitlab_schemas may not do. */
+enum allowed_breach {
+    ALLOWED_BREACH_STRUCTURE, /* changes structure where data is allowed */
+    ALLOWED_BREACH_ROWS,      /* touches data where structure is */
+    ALLOWED_BREACH_SCHEMA,    /* touches data of another schema */
+    ALLOWED_BREACH_UNKNOWN,   /* can't be looked into */
+};
+void violation_allowed_schemas(const struct violation_case *v, enum allowed_breach breach,
+                               struct violation *out);
 void violation_cross_foreign_key(const struct violation_case *v, struct violation *out);
 void violation_write_lock(const struct violation_case *v, struct violation *out);
 void violation_wrong_database(const struct violation_case *v, struct violation *out);

@@ -3,6 +3,7 @@
 #include "routing/lexer.h"
 
 #include <stdlib.h>
+#include <strings.h>
 
 /* Functions that take the name of a relation as a string. */
 struct name_function {
@@ -202,14 +203,28 @@ static const char *constant_text(struct walk *walk, const Node *node) {
     return NULL;
 }
 
+/* A setting of the proxy's own (session_is_own_setting()). */
+static bool is_ours(const char *name) {
+    return strncasecmp(name, "pginterlock.", 12) == 0;
+}
+
 /* set_config(name, value, is_local) */
 static void note_set_config(struct walk *walk, const List *args) {
     struct statement_facts *statement = walk->statement;
     bool second = statement->flags & STATEMENT_SET_CONFIG;
     statement->flags |= STATEMENT_SET_CONFIG;
-    if (list_length(args) != 3 || second)
+    if (list_length(args) != 3)
         return;
     const char *name = constant_text(walk, linitial(args));
+    if (second) { /* of several one is known, which must be none of ours */
+        bool first_ours = statement->name && is_ours(statement->name);
+        bool ours = name && is_ours(name);
+        if (ours)
+            statement->name = arena_copy_text(walk->out->arena, name, strlen(name));
+        if (ours || first_ours)
+            statement->value = NULL;
+        return;
+    }
     const char *value = constant_text(walk, list_nth(args, 1));
     const char *local = constant_text(walk, list_nth(args, 2));
     if (local && (local[0] == 't' || local[0] == 'T' || local[0] == 'y' || local[0] == '1' ||

@@ -150,14 +150,20 @@ static void visit_explain(struct walk *walk, const ExplainStmt *explain) {
     if (!executed && nodeTag(query) == T_CreateTableAsStmt)
         query = ((const CreateTableAsStmt *)query)->query; /* creates nothing */
     visit_inner(walk, query);
-    if (executed && nodeTag(query) == T_CreateTableAsStmt && !(out->flags & STATEMENT_TEMPORARY))
+    if (!executed || nodeTag(query) != T_CreateTableAsStmt)
+        return;
+    if (!(out->flags & STATEMENT_TEMPORARY))
         out->flags |= STATEMENT_MODIFIES_DDL;
+    if (nodeTag(((const CreateTableAsStmt *)query)->query) == T_ExecuteStmt)
+        out->inner_kind = KIND_EXECUTE;
 }
 
 static void visit_create_as(struct walk *walk, const CreateTableAsStmt *create) {
     struct statement_facts *out = walk->statement;
     out->kind = KIND_DDL;
     visit_inner(walk, create->query);
+    if (create->into->skipData && out->inner_kind != KIND_EXECUTE)
+        out->inner_kind = KIND_EMPTY; /* WITH NO DATA: it reads no rows */
     if (walk_is_temporary(create->into->rel))
         out->flags |= STATEMENT_TEMPORARY;
     (void)walk_add_relation(walk, create->into->rel, ACCESS_DDL, TABLE_CREATED);
