@@ -1,6 +1,7 @@
 #include "proxy/explain_internal.h"
 
 #include "config/allowlist.h"
+#include "routing/fingerprint.h"
 
 #include <jansson.h>
 #include <stdio.h>
@@ -78,6 +79,13 @@ json_t *explained_tables_json(const struct explained *e) {
     return tables;
 }
 
+/* By which an allowlist and the record of violations know it. */
+static void violation_fingerprint(const struct explained *e, char out[FINGERPRINT_LENGTH + 1]) {
+    char *normalized = statement_normalized_text(e->decision->subject);
+    fingerprint_make(e->decision->violation.rule, normalized, out);
+    free(normalized);
+}
+
 static json_t *violation_json(const struct explained *e) {
     const struct violation *v = &e->decision->violation;
     if (!e->decision->violated) {
@@ -112,6 +120,11 @@ void explain_print_json(const struct explained *e) {
     json_object_set_new(object, "database", json_string(explained_database(e)));
     json_object_set_new(object, "parsed", json_boolean(facts->kind != KIND_UNPARSED));
     json_object_set_new(object, "violation", violation_json(e));
+    if (e->decision->violated) {
+        char fingerprint[FINGERPRINT_LENGTH + 1];
+        violation_fingerprint(e, fingerprint);
+        json_object_set_new(object, "fingerprint", json_string(fingerprint));
+    }
     if (e->decision->observation_count > 0) {
         json_object_set_new(object, "observed", observations_json(e));
     }
@@ -165,6 +178,9 @@ static void print_violation(const struct explained *e) {
     if (v->hint != NULL) {
         printf("  HINT: %s\n", v->hint);
     }
+    char fingerprint[FINGERPRINT_LENGTH + 1];
+    violation_fingerprint(e, fingerprint);
+    printf("  FINGERPRINT: %s\n", fingerprint);
 }
 
 void explain_print_text(const struct explained *e) {

@@ -158,6 +158,9 @@ static void add_finding(struct lint_check *check, const struct checked *c,
         .statement = log ? shown_statement(&check->shown) : NULL,
         .tables = tables_text(check, c),
     };
+    char *normalized = statement_normalized_text(c->decision->subject);
+    fingerprint_make(v->rule, normalized, finding.permit);
+    free(normalized);
     set_position(&finding, c, v->position);
     lint_findings_take(check->findings, &finding, log);
 }

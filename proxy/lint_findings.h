@@ -6,6 +6,7 @@
 #ifndef PGINTERLOCK_LINT_FINDINGS_H
 #define PGINTERLOCK_LINT_FINDINGS_H
 
+#include "routing/fingerprint.h"
 #include "routing/session_state.h"
 
 enum { LINT_FINDINGS_MAX = 50000, LINT_STATEMENT_SHOWN = 4000 };
@@ -16,6 +17,7 @@ struct lint_fingerprint {
 
 struct lint_finding {
     struct lint_fingerprint fingerprint;
+    char permit[FINGERPRINT_LENGTH + 1]; /* the fingerprint by which an allowlist knows it */
     size_t file;         /* index of the input */
     size_t line, column; /* of the offending table, or of the statement; column 0: a log has none */
     uint64_t count;      /* executions */

@@ -108,6 +108,7 @@ static void print_json(const struct lint_report *report, const struct lint_findi
     json_object_set_new(object, "statement", clean_json(f->statement));
     json_object_set_new(object, "count", json_integer((json_int_t)f->count));
     json_object_set_new(object, "fingerprint", json_string(fingerprint));
+    json_object_set_new(object, "allowlist_fingerprint", json_string(f->permit));
     json_dumpf(object, stdout, JSON_COMPACT);
     putchar('\n');
     json_decref(object);

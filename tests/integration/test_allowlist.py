@@ -255,6 +255,37 @@ def test_explain_obeys_the_list(one_database):
     assert run.returncode == 0 and "LET PASS (allowlist u) cross_join" in run.stdout
 
 
+def test_explain_lint_and_the_record_tell_the_same_fingerprint(allowing, tmp_path):
+    own = allowing()
+    with own.proxy.connect() as db:
+        with rejected("XD001"):
+            db.execute(JOIN.format(1))
+    recorded = own.fingerprints().pop()
+    run = own.command("explain", "--json", JOIN.format(2))
+    assert json.loads(run.stdout)["fingerprint"] == recorded
+    run = own.command("explain", JOIN.format(3))
+    assert f"  FINGERPRINT: {recorded}\n" in run.stdout
+    script = tmp_path / "a.sql"
+    script.write_text("SELECT 1;\n" + JOIN.format(4) + ";\n")
+    run = own.command("lint", "--format", "json", str(script))
+    assert json.loads(run.stdout)["allowlist_fingerprint"] == recorded
+
+
+def test_fetch_is_let_pass_as_what_was_declared(allowing):
+    own = allowing(entry(rule="cross_transaction", tables=["ci_builds", "projects"]))
+    with own.proxy.connect(autocommit=False) as db:
+        db.execute("DECLARE listed CURSOR FOR SELECT id FROM ci_builds FOR UPDATE")
+        db.execute("DECLARE other CURSOR FOR SELECT id FROM ci_pipelines FOR UPDATE")
+        db.execute("UPDATE projects SET name = name WHERE id = 1")
+        db.execute("SAVEPOINT a")
+        with rejected("XD002"):
+            db.execute("FETCH 1 FROM other")
+        db.execute("ROLLBACK TO a")
+        db.execute("FETCH 1 FROM listed")
+        db.rollback()
+    assert {line["action"] for line in own.lines()} == {"rejected", "allowlist"}
+
+
 def test_lint_obeys_the_list(one_database, tmp_path):
     own = one_database(entry(rule="cross_join", tables=["ci_builds", "projects"])
                        + entry(rule="cross_join", tables=["ci_builds", "users"], until="2001-01-01"))
