@@ -5,9 +5,11 @@
 
 #include <errno.h>
 #include <jansson.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 enum { SAID_MAX = 1024 };
 
@@ -115,24 +117,31 @@ static void tell(const struct reading *r, const char *path, void (*say)(void *, 
     }
 }
 
-void allowlist_tell_unused(const struct settings *settings,
+void allowlist_tell_unused(const struct settings *settings, size_t most,
                            void (*say)(void *context, const char *text), void *context) {
     if (settings->allowlist == NULL || settings->violations == NULL)
         return;
+    char text[SAID_MAX];
+    struct stat status;
     FILE *file = fopen(settings->violations, "re");
-    if (file == NULL) {
-        char text[SAID_MAX];
+    if (file == NULL || fstat(fileno(file), &status) != 0) {
         snprintf(text, sizeof text, "%s can't be read: %s: unused allowlist entries are not told",
                  settings->violations, strerror(errno));
         if (errno != ENOENT)
             say(context, text);
-        return;
+    } else if ((uintmax_t)status.st_size > most) {
+        snprintf(text, sizeof text,
+                 "%s is too long to be read at start: `check` tells unused allowlist entries",
+                 settings->violations);
+        say(context, text);
+    } else {
+        struct reading r = {.settings = settings,
+                            .list = settings->allowlist,
+                            .used = alloc_zeroed(settings->allowlist->count, sizeof *r.used)};
+        read_file(&r, file);
+        tell(&r, settings->violations, say, context);
+        free(r.used);
     }
-    struct reading r = {.settings = settings,
-                        .list = settings->allowlist,
-                        .used = alloc_zeroed(settings->allowlist->count, sizeof *r.used)};
-    read_file(&r, file);
-    fclose(file);
-    tell(&r, settings->violations, say, context);
-    free(r.used);
+    if (file != NULL)
+        fclose(file);
 }

@@ -7,6 +7,7 @@
 #include "proxy/redact.h"
 #include "proxy/tls.h"
 
+#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -105,7 +106,7 @@ static void print_summary(const struct settings *settings) {
     print_allowlist(settings);
     for (size_t i = 0; i < settings->notice_count; i++)
         print_notice(NULL, settings->notices[i]);
-    allowlist_tell_unused(settings, print_notice, NULL);
+    allowlist_tell_unused(settings, SIZE_MAX, print_notice, NULL);
 }
 
 /* What is in the files is fine; is what is in the databases? */

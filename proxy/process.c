@@ -242,7 +242,7 @@ static bool start_serving(struct process *process, struct error *error) {
     uint64_t files = environment_raise_files();
     log_databases(process);
     log_notices(process);
-    allowlist_tell_unused(settings, log_notice, process);
+    allowlist_tell_unused(settings, ALLOWLIST_READ_AT_START, log_notice, process);
     if (!listeners_start(process->listeners, &process->workers, error))
         return false;
     log_event(&process->log, LOG_INFO, "pginterlock " PGINTERLOCK_VERSION " is ready",

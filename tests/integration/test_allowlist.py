@@ -240,6 +240,16 @@ def test_lines_that_are_no_violations_are_counted_and_left_out(allowing):
     assert "4 lines are no recorded violations" in notice
 
 
+def test_a_start_does_not_wait_for_a_long_record(allowing):
+    own = allowing(entry(rule="cross_join", fingerprint="0123456789abcdef"), start=False)
+    own.record.write_text('{"rule": "unparsed", "fingerprint": "0123456789abcdef"}\n')
+    with own.record.open("a") as file:
+        file.truncate(65 << 20)
+    own.proxy.start()
+    own.proxy.wait_for_log("violations.jsonl is too long to be read at start")
+    assert any("0123456789abcdef was used by no violation" in line for line in own.check())
+
+
 # --- the other commands ---
 
 def test_explain_obeys_the_list(one_database):
