@@ -241,6 +241,9 @@ void violation_cross_join(const struct violation_case *v, bool impossible, struc
             "lets it be executed.",
             detail.length > 0 ? " " : "");
     }
+    if (impossible && statement->bad_foreign_key >= 0) {
+        text_append(&detail, " A foreign key refers to a table of its own database.");
+    }
     database_set stores = settings_physical_databases(case_settings(v), databases);
     if (statement->facts->kind == KIND_DDL) {
         text_append(&hint, "Change the structure of each database in a statement of its own.");

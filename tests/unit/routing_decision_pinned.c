@@ -125,8 +125,47 @@ static void a_hint_has_no_say_on_a_pinned_entrypoint(void **unused) {
     fixture_close(&f);
 }
 
+static void structure_passes_and_rows_do_not(void **unused) {
+    (void)unused;
+    static const char *const statements[][2] = {
+        {"CREATE TABLE ci_pipelines AS SELECT 1 FROM ci_builds", "wrong_database"},
+        {"CREATE TABLE ci_pipelines AS SELECT 1 FROM ci_builds WITH NO DATA", "main"},
+        {"SELECT 1 INTO ci_pipelines FROM ci_builds", "wrong_database"},
+        {"CREATE MATERIALIZED VIEW ci_pipelines AS SELECT 1 FROM ci_builds", "wrong_database"},
+        {"CREATE MATERIALIZED VIEW ci_pipelines AS SELECT 1 FROM ci_builds WITH NO DATA", "main"},
+        {"REFRESH MATERIALIZED VIEW ci_pipelines", "main"},
+        {"CREATE VIEW ci_pipelines AS SELECT 1 FROM ci_builds", "main"},
+        {"ALTER TABLE ci_builds ALTER id TYPE bigint USING id::bigint", "main"},
+        {"ALTER TABLE ci_builds VALIDATE CONSTRAINT c", "main"},
+        {"ALTER TABLE ci_builds ADD FOREIGN KEY (id) REFERENCES ci_pipelines", "main"},
+        {"CREATE INDEX CONCURRENTLY i ON ci_builds (id) WHERE id > 1", "main"},
+        {"DROP TABLE ci_builds", "main"},
+        {"COMMENT ON TABLE ci_builds IS 'x'", "main"},
+        {"GRANT SELECT ON ci_builds TO r", "main"},
+        {"LOCK TABLE ci_builds IN ACCESS EXCLUSIVE MODE", "main"},
+        {"VACUUM ci_builds", "main"},
+        {"ANALYZE ci_builds", "main"},
+        {"CLUSTER ci_builds", "main"},
+        {"TRUNCATE ci_builds", "write_lock"},
+        {"COPY ci_builds FROM STDIN", "write_lock"},
+        {"COPY ci_builds TO STDOUT", "wrong_database"},
+        {"DO $$ BEGIN ALTER TABLE ci_builds ADD x int; END $$", "main"},
+        {"DO $$ BEGIN ALTER TABLE ci_builds ADD x int; PERFORM 1 FROM ci_builds; END $$",
+         "wrong_database"},
+        {"DO $$ BEGIN ALTER TABLE ci_builds ADD x int; DELETE FROM ci_builds; END $$",
+         "write_lock"},
+    };
+    for (size_t i = 0; i < sizeof statements / sizeof statements[0]; i++) {
+        struct fixture f;
+        fixture_open(&f, RULES_ENFORCED, "app_main");
+        assert_goes(&f, statements[i][0], statements[i][1]);
+        fixture_close(&f);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(structure_passes_and_rows_do_not),
         cmocka_unit_test(a_foreign_key_across_is_rejected_on_a_pinned_connection),
         cmocka_unit_test(a_pinned_connection_reads_its_own_tables),
         cmocka_unit_test(a_pinned_connection_may_not_read_another_database),

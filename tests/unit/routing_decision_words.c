@@ -27,6 +27,23 @@ static void what_no_database_can_execute_is_said_in_the_detail(void **unused) {
     fixture_close(&f);
 }
 
+static void a_foreign_key_that_is_let_pass_still_needs_one_database(void **unused) {
+    (void)unused;
+    struct fixture f;
+    const char *sql = "ALTER TABLE ci_builds ADD FOREIGN KEY (id) REFERENCES projects";
+    fixture_open(&f, "rules: {cross_foreign_key: report}\n", "app");
+    assert_goes(&f, sql, "cross_join");
+    assert_string_equal(f.decision.violation.sqlstate, "XD001");
+    assert_int_equal(f.decision.observations[0].rule, RULE_CROSS_FOREIGN_KEY);
+    assert_non_null(strstr(f.decision.violation.detail, "No single database holds all of them"));
+    assert_non_null(strstr(f.decision.violation.detail,
+                           "A foreign key refers to a table of its own database."));
+    fixture_close(&f);
+    fixture_open_single(&f, "rules: {cross_foreign_key: report}\n", "app");
+    assert_goes(&f, sql, "ci");
+    fixture_close(&f);
+}
+
 static void a_cross_transaction_tells_what_modified_before_without_its_literals(void **unused) {
     (void)unused;
     struct fixture f;
@@ -149,6 +166,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_cross_join_points_at_the_first_table_of_another_database),
         cmocka_unit_test(what_no_database_can_execute_is_said_in_the_detail),
+        cmocka_unit_test(a_foreign_key_that_is_let_pass_still_needs_one_database),
         cmocka_unit_test(a_cross_transaction_tells_what_modified_before_without_its_literals),
         cmocka_unit_test(a_write_lock_speaks_as_gitlabs_trigger),
         cmocka_unit_test(an_unclassified_table_is_named),
