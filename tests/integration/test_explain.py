@@ -232,3 +232,23 @@ def test_a_transaction_over_two_passes_where_it_is_not_enforced(answers, mode):
     told = answers("BEGIN; DELETE FROM users; DELETE FROM ci_refs; DELETE FROM users; COMMIT", rules=f"cross_transaction: {mode}")
     assert [answer["database"] for answer in told] == ["all", "main", "ci", "main", "all"]
     assert rules_of(told) == [None] * 5
+
+
+@pytest.mark.parametrize("verb", ["ROLLBACK TO", "RELEASE"])
+def test_a_savepoint_that_is_not_there_fails_the_block(answers, verb):
+    told = answers(f"BEGIN; SAVEPOINT a; {verb} nosuch; SELECT 1; ROLLBACK TO a; SELECT 1; ROLLBACK; SELECT 1")
+    assert [answer.get("error", {}).get("sqlstate") for answer in told] == \
+        [None, None, "3B001", "25P02", None, None, None, None]
+
+
+def test_what_the_words_get_wrong_is_an_error(answers):
+    told = answers("/* database: nosuch */ SELECT 1; SET pginterlock.allowed_gitlab_schemas = 'gitlab_mian'; SELECT 1 FROM ci_builds")
+    assert [answer.get("error", {}).get("sqlstate") for answer in told] == ["22023", "22023", None]
+    assert [answer["database"] for answer in told] == ["none", "none", "ci"]
+
+
+def test_an_ignored_outer_transaction_is_explained_so(answers):
+    sql = ("BEGIN; DELETE FROM projects; DELETE FROM ci_builds; SAVEPOINT a; DELETE FROM projects; DELETE FROM ci_builds;"
+           " ROLLBACK TO a; DELETE FROM ci_builds")
+    assert rules_of(answers(sql, rules="outer_transaction: ignore")) == \
+        [None, None, None, None, None, "cross_transaction", None, None]
