@@ -227,6 +227,11 @@ static bool read_all(struct loader *loader, struct error *error) {
         {"shutdown_timeout", read_shutdown_timeout},
         {"login_timeout", read_login_timeout},
         {"connect_timeout", read_connect_timeout},
+        {"tcp_keepalive", settings_read_tcp_keepalive},
+        {"tcp_keepidle", settings_read_tcp_keepidle},
+        {"tcp_keepintvl", settings_read_tcp_keepintvl},
+        {"tcp_keepcnt", settings_read_tcp_keepcnt},
+        {"tcp_user_timeout", settings_read_tcp_user_timeout},
         {"allowlist", NULL},
         {"violations", read_violations},
         {"pool", refuse_later},
@@ -256,6 +261,7 @@ static struct settings *settings_new(const char *path) {
     settings->shutdown_timeout = 30;
     settings->login_timeout = 60;
     settings->connect_timeout = 15;
+    settings->tcp.keepalive = true;
     settings->generation = next_generation();
     return settings;
 }

@@ -101,6 +101,13 @@ struct settings {
     char *violations;    /* absolute or relative to where we run: the file that violations are recorded in; NULL: none */
     int violations_line; /* where it is set, for messages */
 
+    /* Of clients' sockets; 0: what the system does by itself. */
+    struct {
+        bool keepalive; /* default true */
+        unsigned keepidle, keepintvl, keepcnt; /* seconds, seconds, probes */
+        unsigned user_timeout; /* milliseconds that what was sent may stay unacknowledged */
+    } tcp;
+
     unsigned workers;           /* event loops; 0: one for two cores */
     unsigned shutdown_timeout;  /* seconds that SIGTERM lets running transactions finish; default 30 */
     unsigned login_timeout;     /* seconds for a client to log in; default 60 */

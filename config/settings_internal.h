@@ -55,6 +55,16 @@ bool settings_read_auth(struct loader *loader, const struct tree_node *node, str
     __attribute__((warn_unused_result));
 bool settings_read_tls(struct loader *loader, const struct tree_node *node, struct error *error)
     __attribute__((warn_unused_result));
+bool settings_read_tcp_keepalive(struct loader *loader, const struct tree_node *node,
+                                 struct error *error) __attribute__((warn_unused_result));
+bool settings_read_tcp_keepidle(struct loader *loader, const struct tree_node *node,
+                                struct error *error) __attribute__((warn_unused_result));
+bool settings_read_tcp_keepintvl(struct loader *loader, const struct tree_node *node,
+                                 struct error *error) __attribute__((warn_unused_result));
+bool settings_read_tcp_keepcnt(struct loader *loader, const struct tree_node *node,
+                               struct error *error) __attribute__((warn_unused_result));
+bool settings_read_tcp_user_timeout(struct loader *loader, const struct tree_node *node,
+                                    struct error *error) __attribute__((warn_unused_result));
 /* What holds between listen, auth and tls; after them. */
 bool settings_check_access(struct loader *loader, struct error *error)
     __attribute__((warn_unused_result));

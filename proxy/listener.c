@@ -1,14 +1,12 @@
 #include "proxy/listener.h"
 
+#include "config/alloc.h"
 #include "proxy/config_line.h"
 #include "proxy/listener_socket.h"
-#include "config/alloc.h"
 
 #include <assert.h>
 #include <errno.h>
 #include <netdb.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -82,11 +80,6 @@ static struct worker *choose_worker(struct listeners *listeners) {
 static void hand_over(struct listener *listener, int fd, const struct sockaddr_storage *address,
                       socklen_t length) {
     char peer[96];
-    int on = 1;
-    if (!listener->is_unix) {
-        setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-        setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
-    }
     describe_peer(address, length, peer, sizeof peer);
     worker_adopt_client(choose_worker(listener->owner), fd, listener->is_unix, peer);
 }
@@ -144,18 +137,6 @@ static void on_acceptable(uv_poll_t *poll, int status, int events) {
 
 /* -- opening and closing ----------------------------------------------------------------------- */
 
-static bool open_address(const struct settings *settings, const struct listen_address *address,
-                         bool beside, struct bound_address *out, struct error *error) {
-    struct error reason;
-    *out = (struct bound_address){0};
-    if (!address_open(address, beside, &out->sockets, &reason))
-        return error_set(error, "%s:%u: listen %s: %s", settings->path,
-                         config_line_find(settings->path, address->text, "listen"), address->text,
-                         reason.text);
-    out->text = alloc_text(address->text);
-    return true;
-}
-
 static void on_listener_closed(uv_handle_t *handle) {
     free(handle);
 }
@@ -169,6 +150,23 @@ static void close_address(struct bound_address *bound) {
     }
     free(bound->text);
     *bound = (struct bound_address){0};
+}
+
+static bool open_address(const struct settings *settings, const struct listen_address *address,
+                         bool beside, struct bound_address *out, struct error *error) {
+    struct error reason;
+    *out = (struct bound_address){0};
+    bool opened = address_open(address, beside, &out->sockets, &reason);
+    if (opened && !address_tune(&out->sockets, settings, &reason)) {
+        close_address(out);
+        opened = false;
+    }
+    if (!opened)
+        return error_set(error, "%s:%u: listen %s: %s", settings->path,
+                         config_line_find(settings->path, address->text, "listen"), address->text,
+                         reason.text);
+    out->text = alloc_text(address->text);
+    return true;
 }
 
 static bool start_address(struct listeners *listeners, struct bound_address *bound,
@@ -266,6 +264,11 @@ bool listeners_change(struct listeners *listeners, const struct settings *settin
         if (kept < 0)
             continue;
         fresh[i] = listeners->addresses[kept];
+        struct error reason;
+        if (!address_tune(&fresh[i].sockets, settings, &reason))
+            log_event(listeners->log, LOG_WARNING, "a listening address keeps its old options",
+                      (struct log_field[]){
+                          {"address", fresh[i].text, 0}, {"error", reason.text, 0}, {0}});
         listeners->addresses[kept] = (struct bound_address){0};
     }
     for (size_t i = 0; i < listeners->count; i++) {

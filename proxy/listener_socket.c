@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <netdb.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -171,6 +172,44 @@ bool address_open(const struct listen_address *address, bool beside, struct addr
     *out = (struct address_sockets){0};
     return address->folder != NULL ? open_unix(address, out, error)
                                    : open_host(address, beside, out, error);
+}
+
+/* The value, or for 0 what a new socket has: the system's. */
+static bool set_tcp(int fd, int fresh, int option, unsigned value) {
+    int number = (int)value;
+    socklen_t size = sizeof number;
+    if (number == 0 && getsockopt(fresh, IPPROTO_TCP, option, &number, &size) != 0)
+        return false;
+    return setsockopt(fd, IPPROTO_TCP, option, &number, sizeof number) == 0;
+}
+
+static bool tune(int fd, int fresh, const struct settings *settings) {
+    int on = settings->tcp.keepalive;
+    return set_flag(fd, IPPROTO_TCP, TCP_NODELAY) &&
+           setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on) == 0 &&
+           set_tcp(fd, fresh, TCP_KEEPIDLE, settings->tcp.keepidle) &&
+           set_tcp(fd, fresh, TCP_KEEPINTVL, settings->tcp.keepintvl) &&
+           set_tcp(fd, fresh, TCP_KEEPCNT, settings->tcp.keepcnt) &&
+           set_tcp(fd, fresh, TCP_USER_TIMEOUT, settings->tcp.user_timeout);
+}
+
+/* Linux gives an accepted socket the options of the listening one: nothing is left to be done for
+ * each client. */
+bool address_tune(const struct address_sockets *sockets, const struct settings *settings,
+                  struct error *error) {
+    if (sockets->path[0] != '\0')
+        return true;
+    int fresh = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fresh < 0)
+        fresh = socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    bool done = fresh >= 0;
+    for (size_t i = 0; i < sockets->count && done; i++)
+        done = tune(sockets->fds[i], fresh, settings);
+    int number = errno;
+    if (fresh >= 0)
+        close(fresh);
+    return done || error_set(error, "its options (tcp_keepalive and others) can't be set: %s",
+                             strerror(number));
 }
 
 void address_share(const struct address_sockets *sockets, bool shared) {

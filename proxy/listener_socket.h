@@ -24,6 +24,11 @@ struct address_sockets {
 bool address_open(const struct listen_address *address, bool beside, struct address_sockets *out,
                   struct error *error) __attribute__((warn_unused_result));
 
+/* What of settings->tcp the clients' sockets inherit from a listening one; nothing for a Unix
+ * socket. May be called again with other settings: they hold for clients that come later. */
+bool address_tune(const struct address_sockets *sockets, const struct settings *settings,
+                  struct error *error) __attribute__((warn_unused_result));
+
 /* Whether another socket of this user may be bound to the same port. */
 void address_share(const struct address_sockets *sockets, bool shared);
 

@@ -2,11 +2,14 @@
 
 #include "proxy/config_line.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <openssl/err.h>
 #include <openssl/x509v3.h>
 #include <stdio.h>
 #include <string.h>
+
+enum { TICKET_SECONDS = 3600 };
 
 static const char *first_reason(void) {
     const char *reason = ERR_reason_error_string(ERR_peek_error());
@@ -110,12 +113,36 @@ static int select_protocol(SSL *ssl, const unsigned char **out, unsigned char *o
     return SSL_TLSEXT_ERR_OK;
 }
 
+/* Called once the version is agreed on. TLS 1.2 resumes without a fresh key exchange: whoever gets
+ * hold of the tickets' key could read what was recorded. */
+static int refuse_old_tickets(SSL *ssl, void *argument) {
+    (void)argument;
+    if (SSL_version(ssl) < TLS1_3_VERSION)
+        SSL_set_options(ssl, SSL_OP_NO_TICKET);
+    return 1;
+}
+
+/* A client that comes again may leave out the certificates. Not where it has to show one of its
+ * own, which is to be looked at each time. The tickets' key lives as long as the context: a reload
+ * ends them. */
+static void set_resumption(SSL_CTX *context, bool asks_certificate) {
+    static const unsigned char name[] = "pginterlock";
+    SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF);
+    SSL_CTX_set_num_tickets(context, asks_certificate ? 0 : 1);
+    if (asks_certificate) {
+        SSL_CTX_set_options(context, SSL_OP_NO_TICKET);
+        return;
+    }
+    SSL_CTX_set_timeout(context, TICKET_SECONDS);
+    SSL_CTX_set_cert_cb(context, refuse_old_tickets, NULL);
+    int taken = SSL_CTX_set_session_id_context(context, name, sizeof name - 1);
+    assert(taken == 1); /* only a longer one is refused */
+}
+
 static void set_options(SSL_CTX *context) {
     SSL_CTX_set_min_proto_version(context, TLS1_2_VERSION);
     SSL_CTX_set_options(context, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION |
-                                     SSL_OP_NO_TICKET | SSL_OP_CIPHER_SERVER_PREFERENCE);
-    SSL_CTX_set_num_tickets(context, 0);
-    SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF);
+                                     SSL_OP_CIPHER_SERVER_PREFERENCE);
     SSL_CTX_set_mode(context, SSL_MODE_RELEASE_BUFFERS); /* an idle connection holds no 32 KiB */
     SSL_CTX_set_alpn_select_cb(context, select_protocol, NULL);
 }
@@ -150,6 +177,7 @@ bool tls_context_new(const struct settings *settings, SSL_CTX **out, struct erro
     if (context == NULL)
         return error_set(error, "%s: TLS can't be set up: %s", settings->path, first_reason());
     set_options(context);
+    set_resumption(context, settings->tls.ca != NULL);
     if (!load_identity(context, settings, error) ||
         (settings->tls.ca != NULL && !load_authorities(context, settings, error))) {
         SSL_CTX_free(context);

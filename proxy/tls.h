@@ -9,7 +9,9 @@
 
 /* The context for settings->tls; *out is NULL where TLS is disabled. The error is `FILE:LINE: what
  * is wrong: what to do`. TLS 1.2 at least; client certificates are asked for where `ca` is given,
- * required by verify-ca, verify-full and auth cert. ALPN "postgresql" is accepted. */
+ * required by verify-ca, verify-full and auth cert. ALPN "postgresql" is accepted. TLS 1.3 sessions
+ * may be resumed within an hour and until the next reload, unless client certificates are asked
+ * for. */
 bool tls_context_new(const struct settings *settings, SSL_CTX **out, struct error *error)
     __attribute__((warn_unused_result));
 

@@ -2,11 +2,14 @@
 
 import re
 import shutil
+import signal
+import ssl
 import subprocess
 
 import psycopg
 import pytest
 
+import wire
 from harness import AS_POSTGRES, Postgres, free_port, one, temporary_folder, wait_until
 
 PASSWORD = "it's \"secret\" pä"
@@ -208,6 +211,52 @@ def test_a_large_result_passes_through_tls(make_proxy, certificates):
     proxy = make_proxy(tls=tls(certificates, "require"))
     with proxy.connect(sslmode="require") as db:
         assert len(one(db, "SELECT repeat('x', 20000000) FROM ci_builds LIMIT 1")) == 20_000_000
+
+
+def resumes(proxy, version=None, user="app", password=None, again=lambda: None):
+    """Whether a second connection resumes the first one's TLS session; both log in. `again` runs between them."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    if version:
+        context.maximum_version = version
+    first = wire.connect("127.0.0.1", proxy.port, user=user, database="app", password=password, tls_context=context)
+    assert first.query("SELECT 1")[-1].type == "Z"  # the ticket has come before the answer
+    ticket = first.socket.session
+    first.terminate()
+    again()
+    second = wire.Connection("127.0.0.1", proxy.port)
+    second.send(wire.ssl_request())
+    assert second.read_bytes(1) == b"S"
+    second.socket = context.wrap_socket(second.socket, session=ticket)
+    second.log_in({"user": user, "database": "app"}, password)
+    assert wire.rows(second.query("SELECT 1")) == [[b"1"]]
+    reused = second.socket.session_reused
+    second.terminate()
+    return reused
+
+
+def test_a_tls_session_is_resumed_and_still_binds_the_channel(make_proxy, certificates, userlist):
+    proxy = make_proxy(tls=tls(certificates, "require"), auth={"method": "scram-sha-256", "users": userlist(USERS)})
+    assert resumes(proxy, password=PASSWORD) is True
+
+
+def test_a_tls_session_before_1_3_is_not_resumed(make_proxy, certificates):
+    proxy = make_proxy(tls=tls(certificates, "require"))
+    assert resumes(proxy, ssl.TLSVersion.TLSv1_2) is False
+
+
+def test_a_tls_session_is_not_resumed_where_clients_have_certificates(make_proxy, certificates):
+    proxy = make_proxy(tls=tls(certificates, "require", ca=str(certificates.root)))
+    assert resumes(proxy) is False
+
+
+def test_a_reload_ends_what_could_be_resumed(make_proxy, certificates):
+    proxy = make_proxy(tls=tls(certificates, "require"))
+
+    def reload():
+        proxy.signal(signal.SIGHUP)
+        proxy.wait_for_log("configuration reloaded")
+    assert resumes(proxy, again=reload) is False
 
 
 @pytest.fixture(scope="module")

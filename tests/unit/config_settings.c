@@ -16,6 +16,8 @@ static void defaults_are_those_of_the_contract(void **state) {
     assert_int_equal(s->workers, 0);
     assert_int_equal(s->shutdown_timeout, 30);
     assert_int_equal(s->login_timeout, 60);
+    assert_true(s->tcp.keepalive);
+    assert_int_equal(s->tcp.keepidle, 0);
     assert_int_equal(s->connect_timeout, 15);
     assert_int_equal(s->notice_count, 0);
     assert_true(s->generation > 0);
@@ -40,7 +42,9 @@ static void every_key_is_read(void **state) {
                 "auth: {method: cert, allow_insecure: false}\n"
                 "tls: {mode: verify-full, cert: server.crt, key: server.key, ca: root.crt}\n"
                 "log: {level: debug, format: json}\n"
-                "workers: 3\nshutdown_timeout: 1\nlogin_timeout: 2\nconnect_timeout: 4\n");
+                "workers: 3\nshutdown_timeout: 1\nlogin_timeout: 2\nconnect_timeout: 4\n"
+                "tcp_keepalive: 0\ntcp_keepidle: 5\ntcp_keepintvl: 6\ntcp_keepcnt: 7\n"
+                "tcp_user_timeout: 8000\n");
     struct fixture *f = *state;
     assert_int_equal(s->listen_count, 4);
     assert_string_equal(s->listen[0].host, "0.0.0.0");
@@ -61,6 +65,11 @@ static void every_key_is_read(void **state) {
     assert_int_equal(s->workers, 3);
     assert_int_equal(s->shutdown_timeout, 1);
     assert_int_equal(s->login_timeout, 2);
+    assert_false(s->tcp.keepalive);
+    assert_int_equal(s->tcp.keepidle, 5);
+    assert_int_equal(s->tcp.keepintvl, 6);
+    assert_int_equal(s->tcp.keepcnt, 7);
+    assert_int_equal(s->tcp.user_timeout, 8000);
     assert_int_equal(s->connect_timeout, 4);
 }
 
@@ -174,7 +183,8 @@ static void wrong_keys_and_types_are_refused(void **state) {
          "settings.yml:3: unknown key \"lisen\" in the settings file: write one of listen, "
          "databases, "
          "databases_from, classification, entrypoints, rules, auth, tls, log, workers, "
-         "shutdown_timeout, login_timeout, connect_timeout, allowlist, violations"},
+         "shutdown_timeout, login_timeout, connect_timeout, tcp_keepalive, tcp_keepidle, "
+         "tcp_keepintvl, tcp_keepcnt, tcp_user_timeout, allowlist, violations"},
         {BASE "workers: 1\nworkers: 2\n",
          "settings.yml:4: \"workers\" is given twice, first in line 3: remove one of them"},
         {BASE "workers: many\n",
@@ -183,6 +193,10 @@ static void wrong_keys_and_types_are_refused(void **state) {
          "settings.yml:3: workers is \"2\": write a whole number from 0 to 1024"},
         {BASE "workers: -1\n",
          "settings.yml:3: workers is \"-1\": write a whole number from 0 to 1024"},
+        {BASE "tcp_keepalive: yes\n",
+         "settings.yml:3: tcp_keepalive is \"yes\": write true or false"},
+        {BASE "tcp_keepcnt: 128\n",
+         "settings.yml:3: tcp_keepcnt is \"128\": write a whole number from 0 to 127"},
         {BASE "login_timeout: 0\n",
          "settings.yml:3: login_timeout is \"0\": write a whole number from 1 to 86400"},
         {BASE "log: verbose\n", "settings.yml:3: log is a single value: write a map, {key: value}"},
