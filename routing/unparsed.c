@@ -28,8 +28,15 @@ static unsigned collect_identifiers(const struct reading *reading, struct collec
                reading->lexing->standard_conforming_strings);
     struct token token;
     char name[LEXER_NAME_MAX + 1];
+    bool unique = false; /* that reserved word stands before: KEYS behind it is one, too */
     for (lexer_next(&lexer, &token); token.kind != TOKEN_END; lexer_next(&lexer, &token)) {
-        if (lexer_name_escaped(&lexer, &token, name) == 0)
+        if (token.kind == TOKEN_LINE_COMMENT || token.kind == TOKEN_BLOCK_COMMENT)
+            continue;
+        bool named = lexer_name_escaped(&lexer, &token, name) > 0;
+        bool word = token.kind == TOKEN_IDENTIFIER;
+        bool keys = unique && word && strcmp(name, "keys") == 0;
+        unique = word && strcmp(name, "unique") == 0;
+        if (keys || !named)
             continue;
         (void)collector_add_table(out, NULL, name, ACCESS_WRITE, 0, place_of(&token));
         if (brings_code(name))
