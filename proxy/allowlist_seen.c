@@ -122,7 +122,7 @@ static void copy_tables(const json_t *tables, struct seen_names *out) {
 
 /* What the tags say of it, such as `ProjectsController#show`; NULL: nothing. On the heap. */
 static char *source_of(const json_t *tags) {
-    static const char *const jobs[] = {"job",         "job_name",        "worker",
+    static const char *const jobs[] = {"job",         "job_class",       "job_name", "worker",
                                        "endpoint_id", "source_location", "line"};
     const char *controller = json_string_value(json_object_get(tags, "controller")),
                *action = json_string_value(json_object_get(tags, "action"));
