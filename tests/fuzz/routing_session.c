@@ -1,6 +1,7 @@
 /* A session that runs whatever it is given, a statement a line; what it decides must be whole, and
  * nothing may leak or crash. A line that begins with ! is an event from outside: a failure, a lost
  * database, a message's brackets. */
+#include "config/allowlist.h"
 #include "routing/session_state.h"
 
 #include <assert.h>
@@ -13,7 +14,15 @@ static const char config[] = "databases:\n  main: \"host=127.0.0.1 dbname=a\"\n 
                              "\"host=127.0.0.1 dbname=b\"\n  sec: {same_as: main}\n"
                              "classification: {tables: tables.yml}\n"
                              "entrypoints: {app: routed, app_main: main, app_ci: ci}\n"
-                             "auth: {method: trust}\nrules: {cross_transaction: report}\n";
+                             "auth: {method: trust}\nrules: {cross_foreign_key: report}\n"
+                             "allowlist: list.yml\n";
+static const char list[] = "- {rule: cross_join, tables: [projects, findings]}\n"
+                           "- {rule: cross_join, fingerprint: 0123456789abcdef}\n"
+                           "- {rule: cross_transaction, tables: [projects, ci_builds, findings]}\n"
+                           "- {rule: unclassified, tables: [nobody]}\n"
+                           "- {rule: unparsed, tables: [users, findings]}\n"
+                           "- {rule: write_lock, tables: [ci_builds]}\n"
+                           "- {rule: wrong_database, tables: [ci_builds, projects]}\n";
 static const char tables[] =
     "projects: :gitlab_main\nusers: :gitlab_main\nci_builds: :gitlab_ci\n"
     "findings: :gitlab_sec\nparts: :gitlab_shared\nversions: :gitlab_internal\n";
@@ -34,12 +43,15 @@ static struct settings *load(void) {
     bool made = mkdtemp(folder) != NULL;
     assert(made);
     write_file(folder, "tables.yml", tables);
+    write_file(folder, "list.yml", list);
     write_file(folder, "pginterlock.yml", config);
     snprintf(path, sizeof path, "%s/pginterlock.yml", folder);
     bool loaded = settings_load(path, &settings, &error);
     assert(loaded);
     unlink(path);
     snprintf(path, sizeof path, "%s/tables.yml", folder);
+    unlink(path);
+    snprintf(path, sizeof path, "%s/list.yml", folder);
     unlink(path);
     rmdir(folder);
     return settings;
@@ -74,6 +86,15 @@ static void event(struct session_state *session, const struct settings *settings
     }
 }
 
+/* Who let a violation pass is told. */
+static void check_observations(const struct decision *decision) {
+    for (size_t i = 0; i < decision->observation_count; i++) {
+        const struct observation *observation = &decision->observations[i];
+        assert((observation->reason == OBSERVED_ALLOWLIST) == (observation->entry != NULL));
+        assert(observation->entry == NULL || observation->entry->rule == observation->rule);
+    }
+}
+
 static void run(struct session_state *session, struct router *router, const char *line) {
     const struct lexing lexing = {.standard_conforming_strings = true};
     struct query *query;
@@ -84,6 +105,7 @@ static void run(struct session_state *session, struct router *router, const char
     for (size_t i = 0; i < query->count; i++) {
         struct decision decision;
         session_decide(session, &query->statements[i], &decision);
+        check_observations(&decision);
         if (decision.violated) {
             assert(decision.destination == DESTINATION_NONE && decision.violation.message != NULL);
             assert(decision.violation.position < (int)query->length);
