@@ -18,7 +18,8 @@ enum {
     BUFFER_SIZE = 16 * 1024,
     BUFFERS_KEPT = 256,
     VIOLATIONS_TICK = 1000, /* milliseconds */
-    DAY_CHECK = 60 * 1000, /* milliseconds; the clock may be set, so that midnight can't be waited for */
+    DAY_CHECK =
+        60 * 1000, /* milliseconds; the clock may be set, so that midnight can't be waited for */
 };
 
 enum message_kind {
