@@ -18,8 +18,8 @@ bool file_read(const char *path, char **data, size_t *length, struct error *erro
 /* Whether the file can be read; the same error. */
 bool file_check_readable(const char *path, struct error *error) __attribute__((warn_unused_result));
 
-/* Whether `path` is, or can become, a regular file: its folder is there; with `writable`, both can be
- * written. The same error. */
+/* Whether `path` is, or can become, a regular file: its folder is there; with `writable`, both can
+ * be written. The same error. */
 bool file_check_appendable(const char *path, bool writable, struct error *error)
     __attribute__((warn_unused_result));
 

@@ -120,14 +120,13 @@ static bool read_marginalia(const struct content *content, struct tags *out) {
     if (marginalia_colon(at, end) == NULL)
         return false;
     struct tag nowhere;
-    struct value value = {0};
+    struct value value = {.out = nowhere.value};
     while (at < end) {
         const char *comma = memchr(at, ',', (size_t)(end - at));
         const char *piece_end = comma != NULL ? comma : end;
         const char *colon = marginalia_colon(at, piece_end);
         if (colon != NULL) {
-            if (value.out != NULL)
-                value.out[value.length] = '\0';
+            value.out[value.length] = '\0';
             struct tag *tag = tag_begin(out, at, (size_t)(colon - at), &nowhere);
             value = (struct value){.out = tag->value};
             at = colon + 1;
