@@ -18,6 +18,7 @@ static const struct name_function name_functions[] = {
     {"brin_desummarize_range", 0, TABLE_OTHER_OBJECT},
     {"brin_summarize_new_values", 0, TABLE_OTHER_OBJECT},
     {"brin_summarize_range", 0, TABLE_OTHER_OBJECT},
+    {"connectby", 0, 0},
     {"currtid2", 0, 0},
     {"currval", 0, TABLE_SEQUENCE | TABLE_SEQUENCE_USED},
     {"get_raw_page", 0, 0},
@@ -27,8 +28,11 @@ static const struct name_function name_functions[] = {
     {"has_sequence_privilege", -2, TABLE_SEQUENCE},
     {"has_table_privilege", -2, 0},
     {"nextval", 0, TABLE_SEQUENCE | TABLE_SEQUENCE_USED},
+    {"pg_check_frozen", 0, 0},
+    {"pg_check_visible", 0, 0},
     {"pg_column_is_updatable", 0, 0},
     {"pg_extension_config_dump", 0, 0},
+    {"pg_freespace", 0, 0},
     {"pg_get_replica_identity_index", 0, 0},
     {"pg_get_serial_sequence", 0, 0},
     {"pg_get_viewdef", 0, 0},
@@ -42,10 +46,19 @@ static const struct name_function name_functions[] = {
     {"pg_relation_is_publishable", 0, 0},
     {"pg_relation_is_updatable", 0, 0},
     {"pg_relation_size", 0, 0},
+    {"pg_relpages", 0, 0},
     {"pg_sequence_last_value", 0, TABLE_SEQUENCE | TABLE_SEQUENCE_USED},
     {"pg_sequence_parameters", 0, TABLE_SEQUENCE},
     {"pg_table_size", 0, 0},
     {"pg_total_relation_size", 0, 0},
+    {"pg_truncate_visibility_map", 0, 0},
+    {"pg_visibility", 0, 0},
+    {"pg_visibility_map", 0, 0},
+    {"pg_visibility_map_summary", 0, 0},
+    {"pgrowlocks", 0, 0},
+    {"pgstatginindex", 0, TABLE_OTHER_OBJECT},
+    {"pgstathashindex", 0, TABLE_OTHER_OBJECT},
+    {"pgstatindex", 0, TABLE_OTHER_OBJECT},
     {"pgstattuple", 0, 0},
     {"pgstattuple_approx", 0, 0},
     {"regclass", 0, 0},
@@ -56,6 +69,8 @@ static const struct name_function name_functions[] = {
     {"table_to_xmlschema", 0, 0},
     {"to_regclass", 0, 0},
     {"to_regtype", 0, TABLE_TYPE},
+    {"verify_heapam", 0, 0},
+    {"xpath_table", 2, 0},
 };
 
 static int compare_function(const void *key, const void *member) {
@@ -242,8 +257,22 @@ static bool has_prefix(const char *text, const char *prefix) {
 
 /* Functions that run the query in their argument. */
 static bool runs_query(const char *name) {
-    return has_prefix(name, "query_to_xml") || strcmp(name, "ts_stat") == 0 ||
-           strcmp(name, "ts_rewrite") == 0;
+    return has_prefix(name, "query_to_xml") || has_prefix(name, "crosstab") ||
+           strcmp(name, "ts_stat") == 0 || strcmp(name, "ts_rewrite") == 0;
+}
+
+/* Of the arguments those that are more than a word, as weights and name spaces are. */
+static void read_queries(struct walk *walk, const List *args) {
+    bool any = false;
+    for (int i = 0; i < list_length(args); i++) {
+        const char *query = constant_text(walk, list_nth(args, i));
+        if (!query || !strpbrk(query, " \t\r\n\f/-(\""))
+            continue;
+        walk_sql_body(walk, query, -1, true, ACCESS_READ);
+        any = true;
+    }
+    if (!any)
+        walk->statement->flags |= STATEMENT_DYNAMIC;
 }
 
 static void note_effects(struct walk *walk, const char *name, const List *args) {
@@ -253,15 +282,8 @@ static void note_effects(struct walk *walk, const char *name, const List *args) 
     if (has_prefix(name, "pg_advisory_") || has_prefix(name, "pg_try_advisory_") ||
         strcmp(name, "pg_notify") == 0)
         statement->flags |= STATEMENT_SHARED_KEY;
-    if (runs_query(name) && args) {
-        const char *query = constant_text(walk, llast(args));
-        if (strcmp(name, "ts_rewrite") != 0)
-            query = constant_text(walk, linitial(args));
-        if (query)
-            walk_sql_body(walk, query, -1, true, ACCESS_READ);
-        else
-            statement->flags |= STATEMENT_DYNAMIC;
-    }
+    if (runs_query(name))
+        read_queries(walk, args);
 }
 
 /* pg_get_serial_sequence('x', …) is x's sequence, and its own argument is read. */
@@ -286,16 +308,15 @@ void walk_function(struct walk *walk, const FuncCall *call, const struct scope *
     int parts = list_length(call->funcname);
     bool qualified = parts > 1;
     bool own = !qualified || strcmp(strVal(list_nth(call->funcname, parts - 2)), "pg_catalog") == 0;
-    const struct name_function *names = NULL;
-    if (own) {
-        names = bsearch(name, name_functions, sizeof name_functions / sizeof *name_functions,
-                        sizeof *name_functions, compare_function);
-        if (names) /* also where too few arguments are there: a list of constants may be longer next
-                      time */
-            walk->statement->flags |= STATEMENT_CONSTANTS;
-        if (strcmp(name, "set_config") == 0)
-            note_set_config(walk, call->args);
-    }
+    /* In whatever schema: an extension's may be in any. */
+    const struct name_function *names =
+        bsearch(name, name_functions, sizeof name_functions / sizeof *name_functions,
+                sizeof *name_functions, compare_function);
+    if (names) /* also where too few arguments are there: a list of constants may be longer next
+                  time */
+        walk->statement->flags |= STATEMENT_CONSTANTS;
+    if (own && strcmp(name, "set_config") == 0)
+        note_set_config(walk, call->args);
     if (!own || !walk_is_builtin_function(name))
         note_effects(walk, name, call->args);
     if (call->over)

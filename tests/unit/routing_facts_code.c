@@ -98,6 +98,16 @@ static void a_name_in_a_string_may_be_wrapped(void **state) {
                  "brin_summarize_new_values");
 }
 
+static void functions_of_extensions_are_known_in_any_schema(void **state) {
+    (void)state;
+    expect_facts("SELECT public.pgstattuple('a'), pg_freespace('b')",
+                 "select: a read', b read'; calls pgstattuple; calls pg_freespace");
+    expect_facts("SELECT * FROM x.crosstab('SELECT 1 FROM a', 'SELECT 2 FROM b') AS c (y int)",
+                 "select: a read{}, b read{}; calls crosstab");
+    expect_facts("SELECT ts_rewrite('x', 'SELECT t, s FROM a'), ts_stat('SELECT v FROM b', 'ab')",
+                 "select: a read{}, b read{}; calls ts_rewrite; calls ts_stat");
+}
+
 static void a_name_that_is_doubtful_everywhere_stays_so(void **state) {
     (void)state;
     expect_facts("SELECT 'a'::regclass, NULL::a", "select: a read()");
@@ -117,6 +127,7 @@ int main(void) {
         cmocka_unit_test(array_types_name_the_table_of_their_elements),
         cmocka_unit_test(types_are_named_in_strings_too),
         cmocka_unit_test(a_name_in_a_string_may_be_wrapped),
+        cmocka_unit_test(functions_of_extensions_are_known_in_any_schema),
         cmocka_unit_test(a_name_that_is_doubtful_everywhere_stays_so),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
