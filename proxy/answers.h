@@ -38,10 +38,15 @@ struct request {
     bool captures;         /* EXECUTE: its rows are values of settings, see session_settings.c */
     bool captures_local;   /* …that hold for the transaction only */
     bool captures_reading; /* …or tell how the server reads texts, see session_reading.c */
+    bool asks_catalog;     /* part of a question to the catalogs, see session_catalog.c */
     struct query *query;   /* reference or NULL: what it runs, from statement `next` on */
     size_t next;           /* statement whose CommandComplete comes next */
     int database;          /* logical, that the statements were sent to */
     bool apply;            /* each CommandComplete is told to session_executed() */
+    bool decided; /* …by this, which is not found out again: what catalogs told may be gone */
+    enum destination destination;
+    database_set modifies;
+    schema_set modified_schemas;
     size_t part_offset; /* characters that precede the text sent within the client's text: added to
                            positions */
     struct prepared *prepared; /* PARSE, CLOSE of a statement: reference or NULL */

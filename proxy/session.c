@@ -44,6 +44,7 @@ static void session_free(struct session *s) {
         query_unref(s->query);
     if (s->script.query != NULL)
         query_unref(s->script.query);
+    catalog_close(&s->catalog);
     if (s->routing != NULL)
         session_state_free(s->routing);
     login_free(s->login);
@@ -121,6 +122,7 @@ static void follow_reload(struct session *s) {
     if (entrypoint < 0 || !settings_same_databases(s->config->settings, fresh->settings))
         return;
     session_set_settings(s->routing, fresh->settings, entrypoint);
+    session_set_objects(s->routing, fresh->objects);
     s->entrypoint = entrypoint;
     worker_config_unref(s->config);
     s->config = worker_config_ref(fresh);
@@ -270,6 +272,7 @@ static void become_ready(struct session *s, struct link *link) {
     const struct settings *settings = session_settings(s);
     s->routing = session_state_new(settings, s->entrypoint);
     session_use_today(s->routing, &s->worker->today);
+    session_set_objects(s->routing, s->config->objects);
     if (!take_own_settings(s)) {
         session_end(s, "a setting of the startup packet is wrong");
         return;

@@ -138,6 +138,12 @@ static void on_error(struct session *s, struct link *link, const uint8_t *messag
     struct request *request = answers_front(&link->answers);
     if (request == NULL)
         return;
+    if (request->asks_catalog && session_catalog_may_fail(link, diagnostic.sqlstate)) {
+        skip_requests(s, link);
+        return;
+    }
+    if (request->asks_catalog)
+        session_catalog_failed(s, link->unsynced);
     request->failed = true;
     if (s->copy_in == link)
         s->copy_in = NULL;
@@ -271,6 +277,10 @@ static bool on_answer(struct session *s, struct link *link, const uint8_t *messa
         if (s->phase == PHASE_CLOSING)
             return true;
     }
+    if (request->asks_catalog && type == 'D')
+        session_take_catalog_row(s, link, message + FRAME_HEADER, length - FRAME_HEADER);
+    if (request->asks_catalog && type == 'C')
+        session_catalog_answered(s, link);
     if (type == 'G' && request->audience != AUDIENCE_PROXY)
         begin_copy_in(s, link, request);
     if (type == 'C' || type == 's') { /* suspended, it has done what it does nonetheless */
@@ -379,7 +389,7 @@ static bool read_message(struct session *s, struct link *link, enum progress *pr
         break;
     }
     struct request *front = answers_front(&link->answers);
-    bool captured = front != NULL && front->captures && frame.type == 'D';
+    bool captured = front != NULL && (front->captures || front->asks_catalog) && frame.type == 'D';
     if (is_streamed(frame.type) && !captured && frame.length > STREAMED_FROM)
         return begin_streaming(link, &frame);
     if (frame.length > WHOLE_MESSAGE_MAX)

@@ -38,6 +38,7 @@ void session_block_finished(struct session *s, bool committed, bool chain) {
     if (portal_any(&s->portals))
         portal_clear(&s->portals);
     s->block_lost = -1;
+    session_structure_settled(s, true);
 }
 
 static void forget_all_statements(struct session *s, struct link *link,
@@ -77,20 +78,44 @@ static void report_dynamic(struct session *s, const struct link *link,
     dynamic->told_at = now;
 }
 
+void session_keep_effects(struct request *request, const struct statement *statement,
+                          const struct decision *decision) {
+    if (!statement->asks_catalogs)
+        return;
+    request->decided = true;
+    request->destination = decision->destination;
+    request->modifies = decision->modifies;
+    request->modified_schemas = decision->modified_schemas;
+}
+
+/* Decided again rather than kept: nothing has changed since, and a decision is large. The flags of
+ * what was run. */
+static unsigned apply_effects(struct session *s, const struct request *request,
+                              const struct statement *statement) {
+    struct decision decision;
+    const struct statement *effective = statement;
+    if (request->decided) {
+        memset(&decision, 0, sizeof decision);
+        decision.destination = request->destination;
+        decision.modifies = request->modifies;
+        decision.modified_schemas = request->modified_schemas;
+    } else {
+        session_route(s, statement, &decision, &effective);
+    }
+    decision.database = request->database;
+    unsigned flags = decision.subject != NULL ? decision.subject->facts->flags : 0;
+    session_executed(s->routing, effective, &decision);
+    return flags;
+}
+
 void session_statement_done(struct session *s, struct link *link, struct request *request) {
     if (request->query == NULL || request->next >= request->query->count)
         return;
     const struct statement *statement = &request->query->statements[request->next++];
     unsigned flags = statement->facts->flags;
-    if (request->apply) {
-        /* Decided again rather than kept: nothing has changed since, and a decision is large. */
-        struct decision decision;
-        const struct statement *effective;
-        session_route(s, statement, &decision, &effective);
-        decision.database = request->database;
-        flags |= decision.subject != NULL ? decision.subject->facts->flags : 0;
-        session_executed(s->routing, effective, &decision);
-    }
+    if (request->apply)
+        flags |= apply_effects(s, request, statement);
+    session_note_structure(s, statement);
     const struct statement_facts *facts = statement->facts;
     if ((flags & STATEMENT_DYNAMIC) != 0)
         report_dynamic(s, link, statement);
@@ -101,6 +126,11 @@ void session_statement_done(struct session *s, struct link *link, struct request
         break;
     case KIND_PREPARE_TRANSACTION:
         session_block_finished(s, true, false);
+        break;
+    case KIND_SET_CONSTRAINTS:
+        if (request->decided && request->destination == DESTINATION_ONE)
+            break; /* they are there and nowhere else */
+        session_note_settings(s, link, request->query, statement);
         break;
     default:
         session_note_settings(s, link, request->query, statement);

@@ -135,6 +135,8 @@ static enum progress execute_on(struct session *s, const struct portal *portal, 
                            *effective = statement;
     struct decision decision = {.destination = DESTINATION_ONE, .database = portal->database};
     if (statement != NULL) {
+        if (session_resolve_names(s, statement) == PROGRESS_WAIT)
+            return PROGRESS_WAIT;
         session_route(s, statement, &decision, &effective);
         if (decision.violated) {
             if (session_wait_drained(s) == PROGRESS_WAIT)
@@ -177,6 +179,7 @@ static enum progress execute_on(struct session *s, const struct portal *portal, 
     session_note_observations(s, query_sent_text(query), statement, &decision);
     request->apply = !noted_when_sent(statement);
     if (request->apply) {
+        session_keep_effects(request, statement, &decision);
         s->barrier = true;
         s->noted_late = true;
     } else {
@@ -206,6 +209,8 @@ enum progress session_on_execute(struct session *s, const uint8_t *body, size_t 
         return extended_consumed(s, length);
     if (extended_behind_barrier(s))
         return PROGRESS_WAIT;
+    if (session_take_catalog_failure(s))
+        return extended_refused(s, length);
     struct portal *portal = portal_find(&s->portals, execute.portal);
     enum use use =
         portal == NULL

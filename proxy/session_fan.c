@@ -179,6 +179,7 @@ static void savepoint_done(struct session *s, const struct statement_facts *fact
         block_log_release(&s->block, (size_t)index, applied, count);
         return;
     }
+    session_structure_settled(s, false);
     block_log_truncate(&s->block, (size_t)index);
     for (size_t i = 0; i < count; i++)
         if (*applied[i] > s->block.count)

@@ -10,6 +10,7 @@
  *     session_fan.c       a command for several links in turn
  *     session_links.c     making a link ready for a statement; losing one
  *     session_effects.c   what a completed statement or transaction means
+ *     session_catalog.c   asking the catalogs whose a statement's indexes and sequences are
  *     session_settings.c  SET and its kin, to be repeated on other links
  *     session_reading.c   ParameterStatus, and the settings by which a server reads a text
  *     session_answers.c   the databases' messages, to the client
@@ -38,6 +39,7 @@
 #include "proxy/session.h"
 #include "proxy/stream.h"
 #include "proxy/worker.h"
+#include "routing/object_names.h"
 #include "routing/session_state.h"
 
 #include <stdbool.h>
@@ -91,6 +93,23 @@ struct script {
     struct fan fan;
 };
 
+struct catalog_row {
+    size_t name;                 /* index into `wanted` */
+    struct object_answer answer; /* with strings of its own */
+};
+
+/* A question to the catalogs, and what of it outlives it. */
+struct catalog {
+    bool active;
+    bool failed; /* the client has got the error: the message that is being handled is done with */
+    bool structure_changed;             /* by the open transaction */
+    database_set asked, left, answered; /* physical */
+    struct object_name *wanted;         /* with strings of its own */
+    size_t wanted_count;
+    struct catalog_row *rows;
+    size_t row_count;
+};
+
 struct session {
     struct stream client;
     struct worker *worker;
@@ -122,6 +141,7 @@ struct session {
 
     struct query *query; /* of the message that is being handled, across waits */
     struct script script;
+    struct catalog catalog;
     bool skip_until_sync; /* after an error in the extended protocol */
     bool implicit_failed; /* in a pipeline's implicit transaction: undo it at Sync */
     bool barrier;    /* the last Execute's effect is known only when it is answered: wait before the
@@ -259,6 +279,9 @@ bool fan_tolerates_loss(struct session *s, const struct link *link);
 /* Makes the link to a database (logical index) ready for a statement: connected, in turn, with the
  * session's settings and within the open block. */
 enum use session_use_link(struct session *s, int database, struct link **out);
+/* The same for a physical database, to ask it something: it does not enter the block, and its
+ * failing is not told (USE_FAILED). */
+enum use session_use_link_aside(struct session *s, int physical, struct link **out);
 void session_connect(struct session *s, int physical);
 void session_link_connected(struct link *link);
 void session_link_lost(struct session *s, struct link *link);
@@ -279,10 +302,30 @@ void session_flush_link(struct link *link);
 void session_read_link(struct session *s, struct link *link);
 void session_parse_failed(struct session *s, struct link *link, const struct request *request);
 
+/* -- session_catalog.c ------------------------------------------------------------------------- */
+/* What the statement names is known as far as catalogs can tell, before session_route(). Waits
+ * while they are asked; session_take_catalog_failure() says afterwards whether that took the
+ * statement with it. */
+enum progress session_resolve_names(struct session *s, const struct statement *statement);
+bool session_take_catalog_failure(struct session *s); /* once; scripts are told directly */
+/* Whether such an error of the question leaves the statement alone. */
+bool session_catalog_may_fail(const struct link *link, const char *sqlstate);
+void session_catalog_failed(struct session *s, bool in_pipeline);
+void session_take_catalog_row(struct session *s, const struct link *link, const uint8_t *row,
+                              size_t length);
+void session_catalog_answered(struct session *s, const struct link *link);
+void catalog_close(struct catalog *catalog);
+/* A completed statement may have changed structure; what did may have been undone, or is over. */
+void session_note_structure(struct session *s, const struct statement *statement);
+void session_structure_settled(struct session *s, bool over);
+
 /* -- session_effects.c ------------------------------------------------------------------------- */
 /* The transaction is over on all links: settings made in it stay (committed) or are forgotten; AND
  * CHAIN keeps BEGIN. */
 void session_block_finished(struct session *s, bool committed, bool chain);
+/* Keeps what the statement's effects will be, where deciding again could find others. */
+void session_keep_effects(struct request *request, const struct statement *statement,
+                          const struct decision *decision);
 /* The next statement of a request was completed. */
 void session_statement_done(struct session *s, struct link *link, struct request *request);
 /* Its settings, where it made any, are to be repeated on other links. */
@@ -322,6 +365,8 @@ enum progress session_wait_reading(struct session *s, const char *text, size_t l
 /* A server's word on how it reads. */
 void session_learn_reading(struct session *s, struct link *link, const char *name,
                            const char *value);
+/* An SQL string constant that means the same with and without standard_conforming_strings. */
+void session_append_literal(struct wire_buffer *sql, const char *text);
 
 /* -- session_reply.c --------------------------------------------------------------------------- */
 char session_status(const struct session *s);         /* 'I', 'T' or 'E' */

@@ -250,6 +250,31 @@ enum use session_use_link(struct session *s, int database, struct link **out) {
     return USE_READY;
 }
 
+enum use session_use_link_aside(struct session *s, int physical, struct link **out) {
+    struct link *link = s->links[physical];
+    if (link != NULL && link->in_block) /* with the savepoints that it has yet to get */
+        return session_use_link(s, physical, out);
+    if (link == NULL) {
+        session_connect(s, physical);
+        return USE_WAIT;
+    }
+    if (link->state == LINK_FAILED) {
+        session_drop_link(s, link);
+        return USE_FAILED;
+    }
+    if (link->state != LINK_READY) {
+        s->connecting = link;
+        return USE_WAIT;
+    }
+    if (s->settings_error != NULL) { /* told when a statement needs them there */
+        free(s->settings_error);
+        s->settings_error = NULL;
+        return USE_FAILED;
+    }
+    *out = link;
+    return use_settings(s, link);
+}
+
 /* -- loss -------------------------------------------------------------------------------------- */
 
 static bool portal_was_there(const struct portal *portal, const struct session *s, int physical) {
@@ -420,6 +445,11 @@ void session_link_lost(struct session *s, struct link *link) {
     forget_names(s, link);
     link->in_block = false;
     link->unsynced = false;
+    bool aside = link->answers.count > 0 && answers_front(&link->answers)->asks_catalog;
+    if (aside && !was_in_transaction) /* its catalog is not heard, no more */
+        answers_clear(&link->answers);
+    else if (aside)
+        session_catalog_failed(s, false);
     if (link->answers.count > 0) {
         lost_while_asked(s, link, block_open);
     } else {

@@ -173,10 +173,8 @@ static enum progress on_whole_message(struct session *s, char type, const uint8_
                                       size_t body_length, size_t length) {
     switch (type) {
     case 'Q':
-        if (s->skip_until_sync) {
-            stream_consume(&s->client, length);
-            return PROGRESS_DONE;
-        }
+        if (s->skip_until_sync)
+            return extended_consumed(s, length);
         return session_on_query(s, body, body_length, length);
     case 'P':
         return session_on_parse(s, body, body_length, length);

@@ -17,9 +17,10 @@ static int home_of(struct session *s, const struct statement *statement,
         return decision->database;
     if (statement->hint_database >= 0)
         return statement->hint_database;
-    return statement->databases != 0 && (statement->databases & (statement->databases - 1)) == 0
-               ? __builtin_ctz(statement->databases)
-               : session_default_database(s->routing);
+    database_set set =
+        decision->subject != NULL ? decision->subject->databases : statement->databases;
+    return set != 0 && (set & (set - 1)) == 0 ? database_set_first(set)
+                                              : session_default_database(s->routing);
 }
 
 /* Whether the database has all that the statement names. */
@@ -62,6 +63,8 @@ static enum use place_parse(struct session *s, const char *name, const struct pr
         *database = -1;
         return USE_READY;
     }
+    if (session_resolve_names(s, statement) == PROGRESS_WAIT)
+        return USE_WAIT;
     struct decision decision;
     session_route(s, statement, &decision, &effective);
     /* What only this transaction forbids is for Execute to say. */
@@ -86,7 +89,8 @@ enum progress session_on_parse(struct session *s, const uint8_t *body, size_t bo
     if (extended_behind_barrier(s) ||
         session_wait_reading(s, parse.text, parse.text_length) == PROGRESS_WAIT)
         return PROGRESS_WAIT;
-    if (!session_take_query(s, parse.text, parse.text_length, false))
+    if (session_take_catalog_failure(s) ||
+        !session_take_query(s, parse.text, parse.text_length, false))
         return extended_refused(s, length);
     struct prepared *existing =
         parse.name[0] != '\0' ? prepared_find(s->prepared, parse.name) : NULL;
@@ -277,6 +281,9 @@ static enum progress bind_prepared(struct session *s, const struct bind_message 
         return bind_unknown(s, bind, length);
     if (prepared->local)
         return bind_here(s, bind, prepared, length);
+    const struct statement *statement = prepared_statement(prepared);
+    if (statement != NULL && session_resolve_names(s, statement) == PROGRESS_WAIT)
+        return PROGRESS_WAIT;
     int database = place_bind(s, prepared);
     struct portal *taken = bind->portal[0] != '\0' ? portal_find(&s->portals, bind->portal) : NULL;
     if (taken != NULL && taken->database != database)
@@ -299,6 +306,8 @@ enum progress session_on_bind(struct session *s, const struct bind_message *bind
         return extended_dropped(s, length);
     if (extended_behind_barrier(s))
         return PROGRESS_WAIT;
+    if (session_take_catalog_failure(s))
+        return extended_refused(s, length);
     struct prepared *prepared = find_for_bind(s, bind->statement);
     enum progress progress = bind_prepared(s, bind, prepared, length);
     prepared_unref(prepared);

@@ -222,6 +222,8 @@ static bool whole_query_goes_to(struct session *s, const struct query *query,
         const struct statement *statement = &query->statements[i], *effective;
         if (statement_is_scripted(statement) || (query->count > 1 && may_restrict(statement)))
             return false;
+        if (query->count > 1 && statement->asks_catalogs) /* when it is its turn */
+            return false;
         session_route(s, statement, decision, &effective);
         if (decision->violated || decision->destination == DESTINATION_NONE)
             return false;
@@ -266,6 +268,15 @@ static void forget_unnamed(struct session *s) {
         prepared_remove(&s->prepared, unnamed);
 }
 
+/* The client has got the error. */
+static enum progress query_refused(struct session *s, size_t length) {
+    stream_consume(&s->client, length);
+    if (s->query != NULL)
+        query_unref(session_give_query(s));
+    reply_ready(s);
+    return PROGRESS_DONE;
+}
+
 enum progress session_on_query(struct session *s, const uint8_t *body, size_t body_length,
                                size_t length) {
     const char *text;
@@ -281,11 +292,8 @@ enum progress session_on_query(struct session *s, const uint8_t *body, size_t bo
         return PROGRESS_WAIT;
     if (s->prepared != NULL)
         forget_unnamed(s);
-    if (!session_take_query(s, text, text_length, true)) {
-        stream_consume(&s->client, length);
-        reply_ready(s);
-        return PROGRESS_DONE;
-    }
+    if (session_take_catalog_failure(s) || !session_take_query(s, text, text_length, true))
+        return query_refused(s, length);
     struct query *query = s->query;
     if (session_block_status(s->routing) == BLOCK_FAILED &&
         refuse_in_failed_block(s, query, length))
@@ -294,14 +302,14 @@ enum progress session_on_query(struct session *s, const uint8_t *body, size_t bo
     int database = -1;
     bool usable =
         query->count > 0 && s->block_lost < 0 && session_block_status(s->routing) != BLOCK_FAILED;
+    if (usable && query->count == 1 &&
+        session_resolve_names(s, &query->statements[0]) == PROGRESS_WAIT)
+        return PROGRESS_WAIT;
     if (!usable || !whole_query_goes_to(s, query, &decision, &database)) {
         if (query->is_shape) { /* from here on the text itself is needed */
             query_unref(session_give_query(s));
-            if (!session_take_query(s, text, text_length, false)) {
-                stream_consume(&s->client, length);
-                reply_ready(s);
-                return PROGRESS_DONE;
-            }
+            if (!session_take_query(s, text, text_length, false))
+                return query_refused(s, length);
         }
         stream_consume(&s->client, length);
         script_start(s, session_give_query(s), false);
@@ -312,10 +320,7 @@ enum progress session_on_query(struct session *s, const uint8_t *body, size_t bo
     case USE_WAIT:
         return PROGRESS_WAIT;
     case USE_FAILED:
-        stream_consume(&s->client, length);
-        query_unref(session_give_query(s));
-        reply_ready(s);
-        return PROGRESS_DONE;
+        return query_refused(s, length);
     case USE_READY:
     case USE_ANSWERED:
         break;
@@ -329,6 +334,8 @@ enum progress session_on_query(struct session *s, const uint8_t *body, size_t bo
     request->query = session_give_query(s);
     request->database = database;
     request->apply = true;
+    if (query->count == 1)
+        session_keep_effects(request, &query->statements[0], &decision);
     s->barrier = true; /* a pipeline behind it is another transaction */
     session_forward_message(s, link, length);
     return PROGRESS_DONE;

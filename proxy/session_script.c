@@ -33,9 +33,9 @@ static void run_own_setting(struct session *s, const struct statement *statement
 }
 
 static enum progress run_on_link(struct session *s, const struct statement *statement,
-                                 int database) {
+                                 const struct decision *decision) {
     struct link *link;
-    switch (session_use_link(s, database, &link)) {
+    switch (session_use_link(s, decision->database, &link)) {
     case USE_WAIT:
         return PROGRESS_WAIT;
     case USE_FAILED:
@@ -49,8 +49,9 @@ static enum progress run_on_link(struct session *s, const struct statement *stat
     struct request *request = answers_push(&link->answers, REQUEST_QUERY, AUDIENCE_PART);
     request->query = query_ref(query);
     request->next = s->script.next;
-    request->database = database;
+    request->database = decision->database;
     request->apply = true;
+    session_keep_effects(request, statement, decision);
     if (query->count == 1) {
         link_send_query(link, query->text, query->length);
     } else {
@@ -121,6 +122,8 @@ static enum progress run_statement(struct session *s) {
             s->script.next = next + (s->script.fan.active || s->script.failed ? 0 : 1);
         return progress;
     }
+    if (session_resolve_names(s, statement) == PROGRESS_WAIT)
+        return PROGRESS_WAIT;
     session_route(s, statement, &decision, &effective);
     if (decision.violated) {
         reply_violation(s, s->script.query, statement, &decision);
@@ -132,8 +135,7 @@ static enum progress run_statement(struct session *s) {
         s->script.next++;
         return PROGRESS_DONE;
     }
-    int database = decision.database;
-    progress = run_on_link(s, statement, database);
+    progress = run_on_link(s, statement, &decision);
     if (progress == PROGRESS_DONE && !s->script.failed)
         session_note_observations(s, query_sent_text(s->script.query), statement, &decision);
     return progress;

@@ -59,8 +59,7 @@ static void append(struct wire_buffer *sql, const char *text) {
     wire_append(sql, text, strlen(text));
 }
 
-/* An SQL string constant that means the same with and without standard_conforming_strings. */
-static void append_literal(struct wire_buffer *sql, const char *text) {
+void session_append_literal(struct wire_buffer *sql, const char *text) {
     append(sql, "E'");
     for (; *text != '\0'; text++) {
         if (*text == '\'' || *text == '\\')
@@ -74,9 +73,9 @@ static void note_set_config(struct session *s, struct link *link, const char *na
                             const char *value, bool local) {
     struct wire_buffer sql = {0};
     append(&sql, "SELECT pg_catalog.set_config(");
-    append_literal(&sql, name);
+    session_append_literal(&sql, name);
     append(&sql, ",");
-    append_literal(&sql, value);
+    session_append_literal(&sql, value);
     append(&sql, local ? ",true)" : ",false)");
     note_plain(s, link, name, (const char *)sql.data, sql.length, local, false);
     wire_buffer_close(&sql);
@@ -119,7 +118,7 @@ static void ask(struct link *link, const char *name, bool local) {
     append(&sql, "SELECT n, pg_catalog.current_setting(n, true) FROM ");
     if (name != NULL) {
         append(&sql, "(VALUES (");
-        append_literal(&sql, name);
+        session_append_literal(&sql, name);
         append(&sql, "::text)) v(n)");
     } else {
         append(&sql, "(SELECT name FROM pg_catalog.pg_settings WHERE source = 'session') v(n)");

@@ -15,6 +15,7 @@ enum {
     WORKER_STACK =
         256 * 1024 * 1024, /* address space, not memory: touched only by deep statements */
     CACHE_BYTES = 32 * 1024 * 1024,
+    OBJECT_NAMES_MAX = 16 * 1024, /* some hundred bytes each */
     BUFFER_SIZE = 16 * 1024,
     BUFFERS_KEPT = 256,
     VIOLATIONS_TICK = 1000, /* milliseconds */
@@ -54,6 +55,7 @@ static struct worker_config *config_new_take(const struct settings *settings, SS
     config->tls = tls;
     config->scram_keys = keys;
     config->router = router_new(settings, CACHE_BYTES);
+    config->objects = object_names_new(settings, OBJECT_NAMES_MAX);
     config->references = 1;
     return config;
 }
@@ -66,6 +68,7 @@ struct worker_config *worker_config_ref(struct worker_config *config) {
 void worker_config_unref(struct worker_config *config) {
     if (config == NULL || --config->references > 0)
         return;
+    object_names_free(config->objects);
     router_free(config->router);
     SSL_CTX_free(config->tls);
     scram_keys_unref(config->scram_keys);

@@ -13,6 +13,7 @@
 #include "proxy/log.h"
 #include "proxy/stream.h"
 #include "proxy/violations.h"
+#include "routing/object_names.h"
 #include "routing/router.h"
 
 #include <openssl/ssl.h>
@@ -34,13 +35,15 @@ struct workers {
     struct log *log;
 };
 
-/* A settings snapshot with what is derived from it: a TLS context and, on each worker, a router.
+/* A settings snapshot with what is derived from it: a TLS context and, on each worker, a router and
+ * what catalogs told.
  * Reference counted within one thread; sessions keep the one they run under. */
 struct worker_config {
     const struct settings *settings; /* one reference */
     SSL_CTX *tls;                    /* one reference; NULL: no TLS */
     struct scram_keys *scram_keys;   /* one reference; NULL: no user needs any */
     struct router *router;
+    struct object_names *objects; /* of indexes, sequences and the like */
     unsigned references;
 };
 

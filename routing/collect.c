@@ -9,8 +9,9 @@
 enum { LINEAR_MAX = 16, FUNCTIONS_MAX = 4096, LITERALS_MAX = 1024 };
 
 /* A table is any of these only if it is so in all its places. */
-static const unsigned weak_flags =
-    TABLE_NAMED_IN_STRING | TABLE_IN_BODY | TABLE_TYPE | TABLE_OTHER_OBJECT | TABLE_SEQUENCE;
+static const unsigned weak_flags = TABLE_NAMED_IN_STRING | TABLE_IN_BODY | TABLE_TYPE |
+                                   TABLE_OTHER_OBJECT | TABLE_SEQUENCE | TABLE_INDEX |
+                                   TABLE_STATISTICS | TABLE_CONSTRAINT;
 
 void collector_init(struct collector *collector, struct arena *arena) {
     *collector = (struct collector){.arena = arena};

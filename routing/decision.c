@@ -93,6 +93,8 @@ static void choose_unbound(const struct deciding *d) {
         decision_settle(d->out, DESTINATION_ONE, last >= 0 ? last : 0);
     } else if (home >= 0) {
         decision_settle(d->out, DESTINATION_ONE, home);
+    } else if ((facts->flags & STATEMENT_LASTVAL) != 0 && state->last_drew >= 0) {
+        decision_settle(d->out, DESTINATION_ONE, state->last_drew);
     } else if (s->modifies_neutral && d->executes) {
         decision_settle(d->out, DESTINATION_ONE, last_wrote >= 0 ? last_wrote : 0);
     } else if ((facts->flags & STATEMENT_SHARED_KEY) != 0 && facts->table_count == 0) {
@@ -115,12 +117,15 @@ static void choose_target(const struct deciding *d) {
     }
 }
 
-/* The subject with the session's temporary tables in place of what else bears their names and, on a
- * pinned connection, without the names that it only looks up. */
+/* The subject with the session's temporary tables in place of what else bears their names, with the
+ * tables of the objects that catalogs have told of and, on a pinned connection, without the names
+ * that it only looks up. */
 static void apply_overlay(struct deciding *d) {
     const struct statement *s = d->subject;
     bool free_lookups = d->pin >= 0 && s->looks_up;
-    if (s->facts->table_count == 0 || (d->state->now.temporary_count == 0 && !free_lookups)) {
+    bool objects = s->asks_catalogs && d->state->objects != NULL;
+    if (s->facts->table_count == 0 ||
+        (d->state->now.temporary_count == 0 && !free_lookups && !objects)) {
         return;
     }
     size_t size = s->facts->table_count * sizeof(struct routed_table);
@@ -143,9 +148,11 @@ static void apply_overlay(struct deciding *d) {
             changed = true;
         }
     }
-    if (changed) {
+    const struct statement_facts *resolved = objects ? decision_resolve_objects(d, tables) : NULL;
+    if (changed || resolved != NULL) {
         struct statement *overlay = scratch_new(&d->state->scratch, sizeof *overlay);
         *overlay = *s;
+        overlay->facts = resolved != NULL ? resolved : s->facts;
         overlay->tables = tables;
         statement_summarize(overlay, d->state->settings);
         d->subject = d->out->subject = overlay;
@@ -238,6 +245,23 @@ static void decide_setting(struct deciding *d) {
     }
 }
 
+/* SET CONSTRAINTS with names goes where all their tables are; else, as any setting, to each
+ * database that the transaction is in. */
+static void decide_constraints(struct deciding *d) {
+    apply_overlay(d);
+    const struct statement *s = d->subject;
+    bool placed = d->pin < 0 && s->bound && s->databases != 0;
+    for (size_t i = 0; i < s->facts->table_count; i++) {
+        bool folded = (s->tables[i].facts->flags & TABLE_CONSTRAINT) == 0;
+        placed = placed && (s->tables[i].role != ROLE_IGNORED || folded);
+    }
+    if (placed) {
+        decision_settle(d->out, DESTINATION_ONE, choose_bound(d));
+    } else {
+        decision_settle(d->out, DESTINATION_ALL, default_database(d->state, d->pin));
+    }
+}
+
 /* The comment's database, unless the entrypoint is pinned: then everything goes to that one. */
 static int effective_pin(const struct session_state *state, const struct statement *statement) {
     bool pinned = state->settings->entrypoints[state->entrypoint].database != ENTRYPOINT_ROUTED;
@@ -268,9 +292,11 @@ void session_decide(struct session_state *state, const struct statement *stateme
     case KIND_ROLLBACK_TO:
     case KIND_RESET_ALL:
     case KIND_SET_TRANSACTION:
-    case KIND_SET_CONSTRAINTS:
     case KIND_DISCARD:
         decision_settle(out, DESTINATION_ALL, default_database(state, d.pin));
+        return;
+    case KIND_SET_CONSTRAINTS:
+        decide_constraints(&d);
         return;
     case KIND_PREPARE_TRANSACTION:
         decide_prepare_transaction(&d);

@@ -60,6 +60,12 @@ struct violation_case decision_case(const struct deciding *d, int table);
 /* PREPARE TRANSACTION. */
 bool decision_check_routable(struct deciding *d);
 
+/* Puts tables in place of names that catalogs have resolved to them (`tables`: the subject's, a
+ * copy; session->objects is there). The subject's facts with those tables' names; NULL: nothing was
+ * replaced. Both live in the scratch arena, names in the map. */
+const struct statement_facts *decision_resolve_objects(const struct deciding *d,
+                                                       struct routed_table *tables);
+
 /* The logical databases in whose stores every table of the subject is. Permits and modes let a
  * statement over two databases run only where one store holds both. */
 database_set decision_executable_on(const struct deciding *d);

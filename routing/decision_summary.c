@@ -1,5 +1,6 @@
 /* What a statement's tables and their schemas amount to, before any session comes into it. */
 #include "routing/lexer.h"
+#include "routing/object_names.h"
 #include "routing/router.h"
 
 #include <string.h>
@@ -304,6 +305,11 @@ void statement_summarize(struct statement *statement, const struct settings *set
     statement->executes = statement_executes(facts);
     statement->drops_on_commit =
         (facts->flags & STATEMENT_TEMPORARY) != 0 && says_on_commit_drop(statement);
+    statement->asks_catalogs = false;
+    for (size_t i = 0; i < facts->table_count && !statement->asks_catalogs; i++) {
+        struct object_name name;
+        statement->asks_catalogs = statement_object_name(statement, i, &name);
+    }
     statement->bad_foreign_key = first_bad_foreign_key(statement, settings);
     sum_statement(statement, settings, false);
     if (statement->bad_join && is_plpgsql_function(statement)) {

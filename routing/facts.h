@@ -74,6 +74,9 @@ enum table_flag {
     TABLE_SEQUENCE_USED = 1 << 9,   /* nextval() and the like: more than a look-up of the name in the catalogs */
     TABLE_RENAMED = 1 << 10,        /* created by renaming the statement's other table */
     TABLE_READ_TOO = 1 << 11,       /* its structure changes in one place, its rows are read or locked in another */
+    TABLE_INDEX = 1 << 12, /* with OTHER_OBJECT: an index's name, whose table only a catalog knows */
+    TABLE_STATISTICS = 1 << 13,     /* … or that of extended statistics */
+    TABLE_CONSTRAINT = 1 << 14,     /* … or a constraint's (SET CONSTRAINTS) */
 };
 
 struct table_facts {
@@ -106,6 +109,7 @@ enum statement_flag {
     STATEMENT_DEFAULT = 1 << 12,       /* SET x TO DEFAULT or RESET x */
     STATEMENT_NO_BLOCK = 1 << 13,      /* cannot run inside a transaction block: VACUUM, CREATE DATABASE, … CONCURRENTLY */
     STATEMENT_CONSTANTS = 1 << 15,       /* what was found depends on the value of a constant: a name in a string */
+    STATEMENT_LASTVAL = 1 << 16,       /* calls lastval(): of the sequence drawn from last */
     STATEMENT_MODIFIES_DDL = 1 << 14,  /* structure change that counts as a modification of its database */
 };
 

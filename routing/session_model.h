@@ -8,6 +8,7 @@
 #define PGINTERLOCK_SESSION_MODEL_H
 
 #include "routing/names.h"
+#include "routing/object_names.h"
 #include "routing/session_state.h"
 #include "routing/text.h"
 
@@ -86,6 +87,7 @@ struct session_state {
 
     int last_used;    /* database of the session's last statement; -1: none yet */
     int last_catalog; /* … of its last catalog statement */
+    int last_drew; /* … of the last that may have drawn from a sequence: what lastval() is about */
 
     struct temporary_table *temporaries;
     struct named_statement *cursors;
@@ -100,6 +102,9 @@ struct session_state {
     size_t prepared_count, prepared_room;
     struct savepoint *savepoints;
     size_t savepoint_count, savepoint_room;
+
+    struct object_names *objects; /* borrowed; NULL: there are no catalogs to ask */
+    uint64_t asker;               /* by which `objects` knows this session */
 
     struct scratch scratch;
 };

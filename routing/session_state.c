@@ -92,7 +92,7 @@ struct session_state *session_state_new(const struct settings *settings, int ent
     state->today = &before_all_dates;
     state->now.last_wrote = -1;
     state->begin = state->now;
-    state->last_ran = state->last_used = state->last_catalog = -1;
+    state->last_ran = state->last_used = state->last_catalog = state->last_drew = -1;
     return state;
 }
 
@@ -229,6 +229,24 @@ bool session_has_savepoint(const struct session_state *state, const char *name) 
 
 /* ---- what ran ---- */
 
+/* Whether it may have drawn from a sequence: named, or a column's default. */
+static bool may_draw(const struct session_state *state, const struct statement *statement) {
+    if (statement->facts->kind == KIND_EXECUTE) {
+        const struct named_statement *named = session_referred(state, statement);
+        return named != NULL && may_draw(state, named->statement);
+    }
+    const struct statement_facts *facts = statement->facts;
+    bool adds =
+        facts->kind != KIND_UPDATE && facts->kind != KIND_DELETE && facts->kind != KIND_TRUNCATE;
+    for (size_t i = 0; i < facts->table_count; i++) {
+        const struct table_facts *table = &facts->tables[i];
+        if ((table->flags & TABLE_SEQUENCE_USED) != 0 || (adds && table->access == ACCESS_WRITE)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* A statement that ran on one database: which matters for where the next ones go. */
 static void note_run(struct session_state *state, const struct statement *statement,
                      const struct decision *decision) {
@@ -239,6 +257,9 @@ static void note_run(struct session_state *state, const struct statement *statem
     state->last_used = database;
     if ((statement->facts->flags & STATEMENT_CATALOG) != 0) {
         state->last_catalog = database;
+    }
+    if (may_draw(state, statement)) {
+        state->last_drew = database;
     }
     if (state->status != BLOCK_IDLE) {
         state->last_ran = database;

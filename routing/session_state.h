@@ -87,6 +87,12 @@ void session_use_today(struct session_state *state, const int *today);
 void session_set_settings(struct session_state *state, const struct settings *settings,
                           int entrypoint);
 
+/* What the databases' catalogs are known to say, for names of indexes and the like; without it they
+ * follow the last database used. Borrowed until replaced; NULL: none. */
+struct object_names;
+void session_set_objects(struct session_state *state, struct object_names *objects);
+uint64_t session_asker(const struct session_state *state); /* by which that knows this session */
+
 /* Pure but for the scratch arena: does not change what the session has done. */
 void session_decide(struct session_state *state, const struct statement *statement,
                     struct decision *out);

@@ -317,6 +317,8 @@ void walk_function(struct walk *walk, const FuncCall *call, const struct scope *
         walk->statement->flags |= STATEMENT_CONSTANTS;
     if (own && strcmp(name, "set_config") == 0)
         note_set_config(walk, call->args);
+    if (own && strcmp(name, "lastval") == 0)
+        walk->statement->flags |= STATEMENT_LASTVAL;
     if (!own || !walk_is_builtin_function(name))
         note_effects(walk, name, call->args);
     if (call->over)

@@ -2,7 +2,9 @@
 
 void walk_relation_of_type(struct walk *walk, const RangeVar *relation, ObjectType type,
                            unsigned flags) {
-    if (type == OBJECT_INDEX || type == OBJECT_TYPE)
+    if (type == OBJECT_INDEX)
+        flags |= TABLE_OTHER_OBJECT | TABLE_INDEX;
+    if (type == OBJECT_TYPE)
         flags |= TABLE_OTHER_OBJECT;
     if (type == OBJECT_SEQUENCE)
         flags |= TABLE_SEQUENCE;
@@ -39,7 +41,11 @@ static void add_object(struct walk *walk, ObjectType type, const Node *object, u
         add_names(walk, object, 1, 0);
         break;
     case OBJECT_INDEX:
+        add_names(walk, object, 0, TABLE_OTHER_OBJECT | TABLE_INDEX);
+        break;
     case OBJECT_STATISTIC_EXT:
+        add_names(walk, object, 0, TABLE_OTHER_OBJECT | TABLE_STATISTICS);
+        break;
     case OBJECT_COLLATION:
     case OBJECT_CONVERSION:
     case OBJECT_TSCONFIGURATION:
@@ -130,7 +136,6 @@ static bool is_plain(const Node *node) {
     case T_AlterOperatorStmt:
     case T_AlterRoleSetStmt:
     case T_AlterRoleStmt:
-    case T_AlterStatsStmt:
     case T_AlterTSConfigurationStmt:
     case T_AlterTSDictionaryStmt:
     case T_AlterTableMoveAllStmt:
@@ -216,6 +221,10 @@ static bool visit_object_statement(struct walk *walk, const Node *node) {
     case T_AlterExtensionContentsStmt:
         add_object(walk, ((const AlterExtensionContentsStmt *)node)->objtype,
                    ((const AlterExtensionContentsStmt *)node)->object, 0);
+        return true;
+    case T_AlterStatsStmt:
+        add_object(walk, OBJECT_STATISTIC_EXT,
+                   (const Node *)((const AlterStatsStmt *)node)->defnames, 0);
         return true;
     case T_GrantStmt:
         visit_grant(walk, (const GrantStmt *)node);

@@ -236,6 +236,14 @@ static void named(struct walk *walk, enum statement_kind kind, const char *name)
     walk->statement->name = keep(walk, name);
 }
 
+/* SET CONSTRAINTS names them alone; without names: ALL. */
+static void visit_constraints(struct walk *walk, const ConstraintsSetStmt *set) {
+    named(walk, KIND_SET_CONSTRAINTS, NULL);
+    for (int i = 0; i < list_length(set->constraints); i++)
+        (void)walk_add_relation(walk, list_nth(set->constraints, i), ACCESS_READ,
+                                TABLE_OTHER_OBJECT | TABLE_CONSTRAINT);
+}
+
 /* Statements about the session and its transaction. */
 static bool visit_session(struct walk *walk, const Node *node) {
     switch (nodeTag(node)) {
@@ -250,7 +258,7 @@ static bool visit_session(struct walk *walk, const Node *node) {
         walk->statement->name = setting_name(walk, ((const VariableShowStmt *)node)->name);
         return true;
     case T_ConstraintsSetStmt:
-        named(walk, KIND_SET_CONSTRAINTS, NULL);
+        visit_constraints(walk, (const ConstraintsSetStmt *)node);
         return true;
     case T_PrepareStmt:
         visit_prepare(walk, (const PrepareStmt *)node);
