@@ -93,7 +93,8 @@ void session_terminate(struct session *s) {
 
 static bool session_is_idle(const struct session *s) {
     return s->phase == PHASE_READY && !s->script.active && session_drained(s) &&
-           s->body_fate == BODY_NONE && session_block_status(s->routing) == BLOCK_IDLE;
+           s->body_fate == BODY_NONE && s->query == NULL && /* else a message waits for a link */
+           session_block_status(s->routing) == BLOCK_IDLE;
 }
 
 void session_drain(struct session *s) {

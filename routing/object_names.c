@@ -2,15 +2,15 @@
 
 #include "config/alloc.h"
 
-#include <stdio.h>
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
 #define uthash_fatal(message) abort()
-#define HASH_FUNCTION(key, length, hash) (hash) = (unsigned)XXH3_64bits(key, length)
 #include <uthash.h>
 
 enum {
@@ -36,12 +36,15 @@ struct object_names {
     struct object_entry *entries;
     size_t limit;
     uint64_t askers;
+    uint64_t seed; /* secret: clients choose the names, for each other */
 };
 
 struct object_names *object_names_new(const struct settings *settings, size_t limit) {
     struct object_names *map = alloc_new(sizeof *map);
     map->settings = settings;
     map->limit = limit;
+    ssize_t got = getrandom(&map->seed, sizeof map->seed, 0);
+    assert(got == (ssize_t)sizeof map->seed);
     return map;
 }
 
@@ -87,12 +90,28 @@ static size_t make_key(const struct object_name *name, char key[KEY_MAX]) {
     return 2 + schema + length;
 }
 
+static unsigned hash_key(const struct object_names *map, const char *key, size_t length) {
+    return (unsigned)XXH3_64bits_withSeed(key, length, map->seed);
+}
+
+static struct object_entry *find_key(const struct object_names *map, const char *key,
+                                     size_t length) {
+    struct object_entry *found = NULL;
+    unsigned hash = hash_key(map, key, length);
+    HASH_FIND_BYHASHVALUE(hh, map->entries, key, length, hash, found);
+    return found;
+}
+
+static void entry_add_newest(struct object_names *map, struct object_entry *entry) {
+    unsigned hash = hash_key(map, entry->key, entry->key_length);
+    HASH_ADD_KEYPTR_BYHASHVALUE(hh, map->entries, entry->key, entry->key_length, hash, entry);
+}
+
 static struct object_entry *find_entry(const struct object_names *map,
                                        const struct object_name *name, uint64_t asker) {
     char key[KEY_MAX];
     size_t length = make_key(name, key);
-    struct object_entry *found = NULL;
-    HASH_FIND(hh, map->entries, key, length, found);
+    struct object_entry *found = find_key(map, key, length);
     bool others = found != NULL && found->only_for != 0 && found->only_for != asker;
     return others ? NULL : found;
 }
@@ -104,7 +123,7 @@ bool object_names_knows(struct object_names *map, const struct object_name *name
         return false;
     }
     HASH_DEL(map->entries, entry);
-    HASH_ADD(hh, map->entries, key, entry->key_length, entry);
+    entry_add_newest(map, entry);
     return true;
 }
 
@@ -231,8 +250,7 @@ void object_names_put(struct object_names *map, const struct object_name *name,
                       const struct object_inquiry *inquiry) {
     char key[KEY_MAX];
     size_t length = make_key(name, key);
-    struct object_entry *entry = NULL;
-    HASH_FIND(hh, map->entries, key, length, entry);
+    struct object_entry *entry = find_key(map, key, length);
     if (entry != NULL) {
         entry_remove(map, entry);
     }
@@ -244,7 +262,7 @@ void object_names_put(struct object_names *map, const struct object_name *name,
     entry->only_for = own ? inquiry->asker : 0;
     entry->asked = inquiry->asked;
     entry->until = inquiry->now + (sure ? FOUND_LASTS : UNSURE_LASTS);
-    HASH_ADD(hh, map->entries, key, length, entry);
+    entry_add_newest(map, entry);
 }
 
 /* -- which names

@@ -36,10 +36,8 @@ static struct object_answer belongs(int database, const char *table) {
 static void put_at(struct scene *s, const char *text, const struct object_answer *answers,
                    size_t count, uint64_t now) {
     struct object_name name = relation(text);
-    struct object_inquiry inquiry = {.asker = session_asker(s->f.session),
-                                     .asked = BOTH,
-                                     .answered = BOTH,
-                                     .now = now};
+    struct object_inquiry inquiry = {
+        .asker = session_asker(s->f.session), .asked = BOTH, .answered = BOTH, .now = now};
     object_names_put(s->map, &name, answers, count, &inquiry);
 }
 
@@ -58,7 +56,8 @@ static const struct object_table *find(struct scene *s, const char *text) {
     return object_names_find(s->map, &name, session_asker(s->f.session));
 }
 
-/* -- the map ------------------------------------------------------------------------------------- */
+/* -- the map -------------------------------------------------------------------------------------
+ */
 
 static void a_found_name_is_known_for_a_minute(void **unused) {
     (void)unused;
@@ -166,7 +165,8 @@ static void what_is_uncommitted_is_for_its_session_only(void **unused) {
     close_scene(&s);
 }
 
-/* -- several answers ------------------------------------------------------------------------------ */
+/* -- several answers ------------------------------------------------------------------------------
+ */
 
 static void assert_belongs_to(struct scene *s, const char *text, const char *table) {
     const struct object_table *found = find(s, text);
@@ -222,7 +222,8 @@ static void an_index_wins_over_a_table_of_its_name(void **unused) {
     close_scene(&s);
 }
 
-/* -- statements ----------------------------------------------------------------------------------- */
+/* -- statements -----------------------------------------------------------------------------------
+ */
 
 static void names_count_as_their_tables(void **unused) {
     (void)unused;
@@ -362,7 +363,8 @@ static void lastval_follows_what_drew(void **unused) {
     close_scene(&s);
 }
 
-/* -- which names are asked for --------------------------------------------------------------------- */
+/* -- which names are asked for
+ * --------------------------------------------------------------------- */
 
 static void assert_asks(const char *sql, bool expected) {
     struct fixture f;
