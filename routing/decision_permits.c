@@ -61,7 +61,7 @@ static void name_earlier(struct named *named, const struct session_state *state)
                 add_name(named, statement->tables[t].facts->name);
             }
         }
-        named->nameless |= named->count == before;
+        named->nameless |= named->count == before || statement_alters_objects(statement);
     }
 }
 

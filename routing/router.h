@@ -109,6 +109,11 @@ void query_unref(struct query *query);
 /* The same facts classified with other settings; a reference for the caller. */
 struct query *query_reclassify(const struct query *query, const struct settings *settings);
 
+/* Whether it changes the structure of a table that it does not name: of an index's, a sequence's. */
+static inline bool statement_alters_objects(const struct statement *statement) {
+    return statement->asks_catalogs && statement->facts->kind == KIND_DDL;
+}
+
 /* Works out everything of `statement` that follows from its facts and `tables` (with role, schema
  * and databases set). */
 void statement_summarize(struct statement *statement, const struct settings *settings);

@@ -27,7 +27,8 @@ static bool brings_table(const struct session_state *state, const struct stateme
             return true;
         }
     }
-    return modified == 0; /* a structure change without a table's name */
+    /* A structure change without a table's name, or with more than it names. */
+    return modified == 0 || statement_alters_objects(statement);
 }
 
 /* What its tables say: EXECUTE does what was prepared. */
