@@ -173,7 +173,7 @@ run_integration() {
     install_node_pg
     [ $all = no ] || names=(tests/integration)
     # What a sanitizer can see in a running proxy; the two runs share nothing and mostly wait, so they run at once.
-    local sanitized=(tests/integration/test_{routing,transactions,wire,startup,protocol_violations,session,auth,failures,live_cases,violations}.py)
+    local sanitized=(tests/integration/test_{routing,transactions,wire,startup,protocol_violations,session,auth,failures,live_cases,violations,facts_oracle,node_types}.py)
     [ $all = yes ] || sanitized=("${names[@]}")
     run_pytest asan "${sanitized[@]}" &
     run_pytest release "${names[@]}"

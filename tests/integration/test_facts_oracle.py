@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from harness import PROGRAM, ROOT
+from harness import DATA, PROGRAM, ROOT
 
 sys.path.insert(0, str(ROOT / "tests" / "oracle"))
 from generator import Generator, read_grammar  # noqa: E402
@@ -112,6 +112,22 @@ def compare(text, dumps):
 def test_relations_of_a_large_corpus_are_those_of_the_tree(part, corpus, dumps):
     wrong = [(text, bad) for text in corpus[0][part::PARTS] if (bad := compare(text, dumps)[0])]
     assert not wrong, "\n".join(f"{text}\n    {bad}" for text, bad in sorted(wrong, key=lambda pair: len(pair[0]))[:20])
+
+
+def written():
+    """The statements of the acceptance cases, but those with code in them, whose declarations the tree doesn't tell."""
+    for path in sorted(DATA.glob("*cases/*.jsonl")):
+        for line in path.read_text().splitlines():
+            for step in json.loads(line)["steps"] if line else ():
+                if not re.match(r"DO\b|CREATE (OR REPLACE )?FUNCTION|.*query_to_xml", step["sql"]):
+                    yield step["sql"]
+
+
+def test_relations_of_written_statements_are_those_of_the_tree(dumps):
+    parsed = [text for text in dict.fromkeys(written()) if "\0" not in text and dumps[0].ask(text)["tree"] is not None]
+    assert len(parsed) > 1000
+    wrong = [(text, bad) for text in parsed if (bad := compare(text, dumps)[0])]
+    assert not wrong, "\n".join(f"{text}\n    {bad}" for text, bad in wrong[:20])
 
 
 def test_the_corpus_uses_all_of_its_grammar(corpus):

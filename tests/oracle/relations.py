@@ -23,7 +23,10 @@ NAMED_BEFORE_LAST = {"OBJECT_COLUMN", "OBJECT_TABCONSTRAINT", "OBJECT_TRIGGER", 
 # Where a function takes a relation's name as text, counted from the front or the back; True: a type's name.
 BY_NAME = {"nextval": 0, "setval": 0, "currval": 0, "to_regclass": 0, "regclass": 0, "pg_table_size": 0, "pg_relation_size": 0,
            "pg_total_relation_size": 0, "pg_get_serial_sequence": 0, "has_table_privilege": -2, "has_any_column_privilege": -2,
-           "has_column_privilege": -3, "to_regtype": 0}
+           "has_column_privilege": -3, "to_regtype": 0, "has_sequence_privilege": -2, "pg_indexes_size": 0,
+           "pg_sequence_last_value": 0, "row_security_active": 0}
+# Types of the server's own that the trees name without a schema and whose names a table hardly has.
+OWN_TYPES = {"jsonb", "name", "oid", "regclass", "regtype", "text", "timestamptz", "trigger"}
 
 
 def read_fields():
@@ -77,7 +80,8 @@ def names_in(text):
     """The names that regclassin() would read, of an array's text each."""
     for part in text[1:-1].replace('"', "").split(",") if text.startswith("{") else [text]:
         names = [name[1:-1].replace('""', '"') if name.startswith('"') else name.lower() for name in re.findall(r'"(?:[^"]|"")*"|[^."]+', part)]
-        yield (names[-2] if len(names) > 1 else None), names[-1]
+        if not names[-1].isdigit():  # an oid
+            yield (names[-2] if len(names) > 1 else None), names[-1]
 
 
 def sides(assignment):
@@ -217,7 +221,7 @@ class Walk:
         names = strings(node.get("names", []))
         if node.get("pct_type"):
             names = names[:-1]
-        if names and names[-2:-1] != ["pg_catalog"] and names not in (["text"], ["regclass"], ["regtype"]):
+        if names and names[-2:-1] != ["pg_catalog"] and not (len(names) == 1 and names[0] in OWN_TYPES):
             self.found.loose.add((names[-2] if len(names) > 1 else None, names[-1]))
         self.below("TypeName", node, place)
 
@@ -244,7 +248,8 @@ class Walk:
 
     def visit_ExplainStmt(self, node, place):
         on = [option["DefElem"] for option in node.get("options", []) if option["DefElem"]["defname"] == "analyze"]
-        executed = bool(on) and on[-1].get("arg", {}).get("String", {}).get("sval") not in ("off", "false")
+        said = on[-1].get("arg", {"String": {"sval": "on"}}) if on else {"String": {"sval": "off"}}
+        executed = said.get("String", {}).get("sval") not in ("off", "false") and said.get("Integer") != {}  # {}: 0
         query = node["query"]
         if not executed and "CreateTableAsStmt" in query:
             self.found.nodes.add("CreateTableAsStmt")
