@@ -7,12 +7,18 @@ clients are connected.
 
 import os
 import pathlib
+import re
+import shlex
+import shutil
 import subprocess
 import time
+import unittest.mock
 
+import harness
 import machine
 import wire
-from harness import BINDIR, cpu_seconds
+from harness import BINDIR, cpu_seconds, temporary_folder
+from targets import PGBOUNCER, Target
 
 ALL = ("direct", "pgbouncer", "pgbouncer-pool", "pginterlock", "pginterlock-pool")
 SESSION = ("direct", "pgbouncer", "pginterlock")
@@ -95,6 +101,7 @@ def run_pgbench(folder, target, *arguments, **options):
 
 class Measurement:
     max_rounds = 1000
+    steady = False  # others on the machine make no difference
 
     def __init__(self, stage, options):
         self.stage, self.options, self.folder = stage, options, stage.folder
@@ -154,7 +161,7 @@ class Clients(Measurement):
     def run(self, target, cell):
         values = self.pgbench(target, "-S", "-M", "simple", clients=cell["clients"])
         if cell["clients"] > 8:
-            self.stage.forget_servers()
+            self.stage.restart(target)
         return values
 
 
@@ -352,7 +359,7 @@ class Idle(Measurement):
     """Memory (PSS) of a fresh process for each idle client. kb: KiB. Without a pool each of ours has a connection to the
     server, and there are no more of them than the server takes."""
 
-    name, max_rounds = "idle", 2
+    name, max_rounds, steady = "idle", 2, True
 
     def cells(self):
         most = self.options.idle if self.stage.has_pool else 2 * self.options.max_clients
@@ -362,10 +369,8 @@ class Idle(Measurement):
         return ("pgbouncer-pool", "pginterlock-pool" if self.stage.has_pool else "pginterlock")
 
     def run(self, target, cell):
-        if target.name == "pgbouncer-pool":
-            process = self.stage.new_bouncer("transaction", 20)
-        else:
-            process = self.stage.new_proxy(**({"pool": self.stage.POOL} if self.stage.has_pool else {}))
+        bouncer = target.name.startswith("pgbouncer")
+        process = (self.stage.new_bouncer if bouncer else self.stage.new_proxy)("transaction")
         try:
             return {"kb": self._hold(process.port, process.process.pid, cell["clients"])}
         finally:
@@ -383,5 +388,44 @@ class Idle(Measurement):
         return (full - before) / count
 
 
+class Instructions(Measurement):
+    """What a transaction of one client takes in the proxy's own code and its libraries, counted by valgrind; the kernel's part, which is
+    the bigger, is not in it. The difference of two runs, so that starting up is not in it either."""
+
+    name, max_rounds, steady = "instructions", 1, True
+    all_targets = ("pgbouncer", "pgbouncer-pool", "pginterlock", "pginterlock-pool")
+
+    def cells(self):
+        return [{"mode": mode, "clients": 1} for mode in ("simple", "extended", "prepared")]
+
+    def targets(self, cell):
+        return [name for name in self.all_targets if not (cell["mode"] == "prepared" and name == "pgbouncer-pool")]
+
+    def run(self, target, cell):
+        few, many = (200, 1000) if self.options.quick else (500, 2500)
+        return {"instructions": (self._count(target.name, cell, many) - self._count(target.name, cell, few)) / (many - few)}
+
+    def _count(self, name, cell, transactions):
+        out = temporary_folder()
+        out.chmod(0o777)  # PgBouncer's user writes to it
+        valgrind = ["valgrind", "--quiet", "--tool=callgrind", f"--callgrind-out-file={out}/counts"]
+        wrapper = out / "program"
+        wrapper.write_text("#!/bin/sh\nexec " + shlex.join([*valgrind, str(harness.PROGRAM)]) + ' "$@"\n')
+        wrapper.chmod(0o755)
+        pool = "transaction" if "-pool" in name else "session"
+        with unittest.mock.patch.object(harness, "PROGRAM", wrapper):
+            process = (self.stage.new_bouncer(pool, program=[*valgrind, PGBOUNCER]) if name.startswith("pgbouncer")
+                       else self.stage.new_proxy(pool))
+        try:
+            target = Target(name, process.port)
+            subprocess.run([BINDIR / "pgbench", "-n", "-S", "-M", cell["mode"], "-c", "1", "-t", str(transactions)],
+                           env=environment(target), check=True, capture_output=True)
+        finally:
+            process.close()
+        counted = re.search(r"^totals: (\d+)", (out / "counts").read_text(), re.M)
+        shutil.rmtree(out)
+        return int(counted[1])
+
+
 MEASUREMENTS = {each.name: each for each in (Select, Latency, Clients, Pool, Workers, Sizes, Copy, Unseen, TpcB, Block, Connect, Mixed,
-                                             Idle)}
+                                             Idle, Instructions)}

@@ -49,6 +49,9 @@ TABLES = {
               PERCENTILES + [("direct p99.9 µs", "direct_p999_us", None, ".0f"), ("longest µs", "most_us", None, ".0f"),
                              ("direct longest µs", "direct_most_us", None, ".0f"), ("stalls", "stalls", None, ".1f"),
                              ("direct stalls", "direct_stalls", None, ".1f")]),
+    "instructions": ("Instructions", "`pgbench -S`, one client; of the proxy's own code and its libraries per transaction, counted by "
+                     "valgrind. The kernel's part, the bigger one, is not in it.",
+                     [("instructions", "instructions", None, ".0f"), ("of PgBouncer's", "instructions", "peer", ".2f")]),
     "idle": ("Idle clients", "Resident memory for each, beyond the empty process. Without a pool each of ours has a connection "
              "to the server, too.", [("KiB", "kb", None, ".2f")]),
 }
@@ -115,13 +118,15 @@ def shown(value, form):
 
 def cell_text(cell):
     words = {"mode": "{}", "clients": "{} clients", "kb": "{} KB", "way": "{}", "percent": "{} % new", "tls": "TLS: {}"}
-    cell = [(name, value) for name, value in cell if (name, value) != ("clients", 1)] or [("mode", "1 client")]
+    cell = [(name, value) for name, value in cell if (name, value) != ("clients", 1) or len(cell) == 1]
+    if cell == [("clients", 1)]:
+        return "1 client"
     return ", ".join(words[name].format(("no", "yes")[value] if name == "tls" else value) for name, value in cell)
 
 
 def line(row):
     """One run, while it is measured."""
-    text = f"{row['measurement']} {cell_text(row['cell'].items())} {row['target']}: "
+    text = f"{row['measurement']} {cell_text(Runs.key(row['cell']))} {row['target']}: "
     if "failed" in row:
         return text + "FAILED: " + row["failed"]
     return text + " ".join(f"{name}={value:.4g}" for name, value in row["values"].items()) + f" others={row['others']:.2f}"

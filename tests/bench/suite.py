@@ -25,8 +25,8 @@ from targets import Stage  # noqa: E402
 
 def arguments():
     parser = argparse.ArgumentParser(prog="tests/bench/run.sh", description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=int, default=5, help="of each run (5)")
+    parser.add_argument("--rounds", type=int, help="5; with --quick 2")
+    parser.add_argument("--seconds", type=int, help="of each run: 5; with --quick 2")
     parser.add_argument("--only", nargs="+", metavar="NAME", choices=list(MEASUREMENTS), default=list(MEASUREMENTS),
                         help="of " + ", ".join(MEASUREMENTS))
     parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("build/bench"),
@@ -40,8 +40,10 @@ def arguments():
                         help="put the report into PERFORMANCE.md, its pictures into tests/bench/figures")
     options = parser.parse_args()
     options.copy_mb, options.idle, options.max_clients = (50, 500, 64) if options.quick else (500, 10000, 1000)
+    usual = 2 if options.quick else 5
+    options.rounds, options.seconds = options.rounds or usual, options.seconds or usual
     if options.quick:
-        options.rounds, options.seconds, options.wait = 2, 2, 0
+        options.wait = 0
     return options
 
 
@@ -53,6 +55,8 @@ def rotated(names, number):
 def run_once(measurement, stage, name, cell, options):
     """The figures of one run, with what others used of the machine."""
     target = stage.target(name)
+    if measurement.steady:
+        return {"values": measurement.run(target, cell), "others": 0.0}
     machine.wait_for_quiet(options.noise, options.wait)
     with machine.Others() as others:
         values = measurement.run(target, cell)

@@ -10,6 +10,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "integratio
 import wire  # noqa: E402
 from harness import AS_POSTGRES, BINDIR, DATA, PROGRAM, Interlock, Postgres, free_port, temporary_folder, wait_until  # noqa: E402
 
+PGBOUNCER = "/usr/sbin/pgbouncer"
 POOL_SIZE = 20
 IDS = 10000  # rows of projects and ci_builds: client.c knows it too
 TABLES = ("pgbench_accounts", "pgbench_branches", "pgbench_tellers", "pgbench_history", "bench_rows")
@@ -17,9 +18,9 @@ MAX_CLIENTS = 12000
 
 
 class PgBouncer:
-    """PgBouncer without logging each connection."""
+    """PgBouncer without logging each connection. `program`: it, and what it is run under."""
 
-    def __init__(self, cluster, certificate, mode, size):
+    def __init__(self, cluster, certificate, mode, size, program=(PGBOUNCER,)):
         self.folder, self.port = temporary_folder(), free_port()
         key, cert = self.folder / "server.key", self.folder / "server.crt"
         for source, copy in zip(certificate, (key, cert)):
@@ -34,7 +35,6 @@ listen_addr = 127.0.0.1
 listen_port = {self.port}
 unix_socket_dir =
 auth_type = any
-admin_users = app
 pool_mode = {mode}
 max_client_conn = {MAX_CLIENTS}
 default_pool_size = {size}
@@ -44,7 +44,7 @@ client_tls_sslmode = allow
 client_tls_key_file = {key}
 client_tls_cert_file = {cert}
 """)
-        self.process = subprocess.Popen([*AS_POSTGRES, "/usr/sbin/pgbouncer", "-q", ini], cwd="/",
+        self.process = subprocess.Popen([*AS_POSTGRES, *program, "-q", ini], cwd="/",
                                         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         wait_until(self._accepts, "PgBouncer")
 
@@ -54,11 +54,6 @@ client_tls_cert_file = {cert}
             return True
         except (OSError, wire.ServerError, wire.Closed):
             return False
-
-    def forget_servers(self):
-        """Ends the connections to the server that no client has: they would weigh on whoever is measured next."""
-        with wire.connect("127.0.0.1", self.port, user="app", database="pgbouncer") as admin:
-            admin.query("RECONNECT")
 
     def close(self):
         self.process.terminate()
@@ -89,13 +84,13 @@ def _settings_taken(**settings):
 class Stage:
     """The clusters, and the targets, each started when it is first asked for."""
 
-    POOL = {"mode": "transaction", "size": POOL_SIZE, "max_client_conn": MAX_CLIENTS}
-
     def __init__(self, max_clients):
         self.max_clients = max_clients
         self.folder = temporary_folder()
         self._made, self._closing = {}, []
-        self.has_pool = _settings_taken(pool=self.POOL)
+        self.pools = {"transaction": {"mode": "transaction", "size": POOL_SIZE, "max_client_conn": MAX_CLIENTS},
+                      "session": {"mode": "session", "size": max_clients + 20, "max_client_conn": MAX_CLIENTS}}
+        self.has_pool = all(_settings_taken(pool=pool) for pool in self.pools.values())
 
     def __enter__(self):
         try:
@@ -142,14 +137,16 @@ class Stage:
     def has(self, name):
         return self.has_pool or not name.startswith("pginterlock-pool")
 
-    def new_proxy(self, **settings):
+    def new_proxy(self, pool="session", **settings):
         """A process of its own, which the caller closes."""
+        if self.has_pool:
+            settings["pool"] = self.pools[pool]
         return Interlock(self.main, self.ci, **{
             "classification": {"tables": str(self._tables)}, "log": {"level": "warning"}, "workers": 1,
             "tls": {"mode": "prefer", "cert": str(self._certificate[1]), "key": str(self._certificate[0])}, **settings}).start()
 
-    def new_bouncer(self, mode, size):
-        return PgBouncer(self.main, self._certificate, mode, size)
+    def new_bouncer(self, pool, **more):
+        return PgBouncer(self.main, self._certificate, pool, self.pools[pool]["size"], **more)
 
     def target(self, name):
         if name not in self._made:
@@ -159,17 +156,15 @@ class Stage:
     def _make(self, name):
         if name == "direct":
             return Target(name, self.main.port)
-        if name == "pgbouncer":
-            process = self.new_bouncer("session", self.max_clients + 20)
-        elif name == "pgbouncer-pool":
-            process = self.new_bouncer("transaction", POOL_SIZE)
-        else:
-            pool = {"pool": self.POOL} if "-pool" in name else {}
-            process = self.new_proxy(workers=2 if name.endswith("-2") else 1, **pool)
+        pool = "transaction" if "-pool" in name else "session"
+        process = (self.new_bouncer(pool) if name.startswith("pgbouncer")
+                   else self.new_proxy(pool, workers=2 if name.endswith("-2") else 1))
         self._closing.append(process)
         return Target(name, process.port, process.process.pid, process)
 
-    def forget_servers(self):
-        for target in self._made.values():
-            if isinstance(target.process, PgBouncer):
-                target.process.forget_servers()
+    def restart(self, target):
+        """A new process when it is next asked for. Connections to the server that it keeps would weigh on who comes next."""
+        if target.process:
+            self._closing.remove(target.process)
+            del self._made[target.name]
+            target.process.close()
