@@ -139,7 +139,10 @@ enum progress session_on_parse(struct session *s, const uint8_t *body, size_t bo
  * wants it, not where it happened to be parsed. */
 static int place_bind(struct session *s, const struct prepared *prepared) {
     const struct statement *statement = prepared_statement(prepared);
-    if (statement == NULL || statement->schemas != 0 || statement->facts->kind == KIND_UNPARSED)
+    if (statement == NULL)
+        return prepared->database;
+    bool moved = (statement->databases >> prepared->database & 1) == 0; /* by a reload */
+    if (!moved && (statement->schemas != 0 || statement->facts->kind == KIND_UNPARSED))
         return prepared->database;
     struct decision decision;
     const struct statement *effective;

@@ -150,6 +150,14 @@ static void route_created(struct session *s, const struct statement *statement,
                "Read the rows from one database, then insert them into the other.");
 }
 
+/* Whether a reload has moved the statement's tables away from where it was prepared. */
+static bool has_moved(const struct session *s, const struct prepared *prepared,
+                      const struct statement *inner, const struct decision *decision) {
+    return decision->destination == DESTINATION_ONE && decision->database >= 0 && inner->bound &&
+           (inner->databases >> prepared->database & 1) == 0 &&
+           session_physical(s, decision->database) != session_physical(s, prepared->database);
+}
+
 /* Of the statements that run one that was prepared by the protocol. */
 static void route_prepared(struct session *s, const struct statement *statement,
                            const struct prepared *prepared, struct decision *decision,
@@ -167,7 +175,13 @@ static void route_prepared(struct session *s, const struct statement *statement,
     } else {
         route_created(s, statement, prepared, decision);
     }
-    if (!decision->violated)
+    if (decision->violated)
+        return;
+    if (inner != NULL && kind != KIND_DEALLOCATE && has_moved(s, prepared, inner, decision))
+        refuse(decision, rule_sqlstate(RULE_UNROUTABLE),
+               "the statement was prepared on another database than its tables are in by now",
+               "The configuration was reloaded. DEALLOCATE it and prepare it again.");
+    else
         decision->database = prepared->database;
 }
 

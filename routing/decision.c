@@ -206,6 +206,15 @@ static void decide_create_as(struct deciding *d) {
     decide_by_tables(d);
 }
 
+/* A reload may have moved the tables away from where the statement was prepared; there it is what
+ * it would be on a connection pinned to that database. */
+static void hold_against_home(struct deciding *d) {
+    if (d->pin < 0 && d->subject->bound &&
+        (decision_executable_on(d) & decision_bit(d->bound_to)) == 0) {
+        d->pin = d->bound_to;
+    }
+}
+
 static void decide_named(struct deciding *d) {
     const struct named_statement *named = session_referred(d->state, d->statement);
     if (named == NULL) { /* the server's own error comes back from there */
@@ -220,6 +229,9 @@ static void decide_named(struct deciding *d) {
     }
     d->subject = d->out->subject = named->statement;
     d->bound_to = named->database;
+    if (d->statement->facts->kind != KIND_FETCH) {
+        hold_against_home(d);
+    }
     /* EXPLAIN EXECUTE without ANALYZE only plans. */
     d->executes = d->statement->facts->kind != KIND_EXPLAIN || d->statement->executes;
     decide_by_tables(d);
