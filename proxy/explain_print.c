@@ -59,6 +59,12 @@ static bool table_is_told(const struct routed_table *table) {
     return table->role != ROLE_IGNORED || (table->facts->flags & TABLE_TEMPORARY) != 0;
 }
 
+/* It runs SQL that only the server will see. */
+static bool is_dynamic(const struct explained *e) {
+    return ((e->statement->facts->flags | e->decision->subject->facts->flags) &
+            STATEMENT_DYNAMIC) != 0;
+}
+
 static json_t *text_or_null(const char *text) {
     return text != NULL ? json_string(text) : json_null();
 }
@@ -120,6 +126,9 @@ void explain_print_json(const struct explained *e) {
     json_object_set_new(object, "database", json_string(explained_database(e)));
     json_object_set_new(object, "parsed", json_boolean(facts->kind != KIND_UNPARSED));
     json_object_set_new(object, "violation", violation_json(e));
+    if (is_dynamic(e)) {
+        json_object_set_new(object, "dynamic", json_true());
+    }
     if (e->decision->violated) {
         char fingerprint[FINGERPRINT_LENGTH + 1];
         violation_fingerprint(e, fingerprint);
@@ -199,6 +208,9 @@ void explain_print_text(const struct explained *e) {
     }
     if (facts->kind == KIND_UNPARSED && e->statement->query->parse_error != NULL) {
         printf("  NOTE: not parsed: %s\n", e->statement->query->parse_error);
+    }
+    if (is_dynamic(e)) {
+        printf("  NOTE: it runs SQL that is made while it runs, whose tables can't be seen\n");
     }
     for (size_t i = 0; i < e->decision->observation_count; i++) {
         const struct observation *o = &e->decision->observations[i];

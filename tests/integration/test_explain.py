@@ -252,3 +252,19 @@ def test_an_ignored_outer_transaction_is_explained_so(answers):
            " ROLLBACK TO a; DELETE FROM ci_builds")
     assert rules_of(answers(sql, rules="outer_transaction: ignore")) == \
         [None, None, None, None, None, "cross_transaction", None, None]
+
+
+@pytest.mark.parametrize("sql, dynamic", [
+    ("DO $$ BEGIN EXECUTE 'DELETE FROM ' || current_schema; END $$", True),
+    ("CREATE FUNCTION f(t text) RETURNS void LANGUAGE plpgsql AS $$ BEGIN EXECUTE t; END $$", True),
+    ("SELECT query_to_xml($1, true, false, '')", True), ("SELECT nextval($1)", True), ("SELECT nextval('projects_id_seq')", False),
+    ("SELECT nextval(pg_get_serial_sequence('projects', 'id'))", False), ("DO $$ BEGIN PERFORM 1; END $$", False)])
+def test_sql_that_is_made_while_it_runs_is_marked(answers, explain, sql, dynamic):
+    (answer,) = answers(sql)
+    assert answer.get("dynamic", False) == dynamic
+    assert ("made while it runs" in explain(sql).stdout) == dynamic
+
+
+def test_executing_what_is_dynamic_is_marked_too(answers):
+    told = answers("PREPARE p AS SELECT query_to_xml($1, true, false, ''); EXECUTE p('SELECT 1'); EXECUTE q")
+    assert [answer.get("dynamic", False) for answer in told] == [True, True, False]
