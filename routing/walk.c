@@ -73,7 +73,9 @@ void walk_push(struct walk *walk, const void *node, const struct scope *scope) {
 int walk_position(const struct walk *walk, int location) {
     if (walk->position_fixed)
         return walk->position_base;
-    return location < 0 ? -1 : location + walk->position_base;
+    if (location < 0 || location + walk->position_base < 0)
+        return -1; /* the latter: a word that was put before an expression, to read it */
+    return location + walk->position_base;
 }
 
 /* As one that is created. */

@@ -108,6 +108,17 @@ static void functions_of_extensions_are_known_in_any_schema(void **state) {
                  "select: a read{}, b read{}; calls ts_rewrite; calls ts_stat");
 }
 
+static void no_place_is_before_the_text(void **state) {
+    (void)state;
+    struct query_facts facts;
+    struct error error;
+    parse_or_fail("do'D=x y z'", &facts, &error);
+    assert_int_equal(facts.statements[0].table_count, 4);
+    for (size_t i = 0; i < 4; i++)
+        assert_in_range(facts.statements[0].tables[i].position + 1, 0, 11);
+    facts_close(&facts);
+}
+
 static void a_name_that_is_doubtful_everywhere_stays_so(void **state) {
     (void)state;
     expect_facts("SELECT 'a'::regclass, NULL::a", "select: a read()");
@@ -128,6 +139,7 @@ int main(void) {
         cmocka_unit_test(types_are_named_in_strings_too),
         cmocka_unit_test(a_name_in_a_string_may_be_wrapped),
         cmocka_unit_test(functions_of_extensions_are_known_in_any_schema),
+        cmocka_unit_test(no_place_is_before_the_text),
         cmocka_unit_test(a_name_that_is_doubtful_everywhere_stays_so),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
