@@ -163,8 +163,8 @@ static void apply_overlay(struct deciding *d) {
 static void decide_by_tables(struct deciding *d) {
     apply_overlay(d);
     if (decision_check_unclassified(d) && decision_check_unparsed(d) &&
-        decision_check_allowed_schemas(d) && decision_check_foreign_key(d) &&
-        decision_check_join(d) && decision_check_pin(d)) {
+        (d->state->now.own_count == 0 || decision_check_allowed_schemas(d)) &&
+        decision_check_foreign_key(d) && decision_check_join(d) && decision_check_pin(d)) {
         choose_target(d);
         (void)decision_check_transaction(d);
     }
