@@ -21,6 +21,8 @@
 
 enum { EXIT_CONFIGURATION = 2 };
 
+enum { CLIENTS_EXPECTED = 1000 };
+
 enum process_state { PROCESS_SERVING, PROCESS_DRAINING };
 
 /* Everything that the main thread holds; on its stack. */
@@ -231,6 +233,21 @@ static size_t default_workers(void) {
     return cores > 1 ? cores / 2 : 1;
 }
 
+/* A client has a socket of its own and one for each database that it uses. */
+static void tell_few_files(struct process *process, uint64_t files) {
+    const struct settings *settings = process->settings;
+    uint64_t each = 1;
+    for (size_t i = 0; i < settings->database_count; i++)
+        each += settings->databases[i].physical == (int)i;
+    if (files / each >= CLIENTS_EXPECTED)
+        return;
+    log_event(&process->log, LOG_WARNING,
+              "few files may be open at a time: let this user open more (LimitNOFILE, ulimit -Hn)",
+              (struct log_field[]){{"files", NULL, (int64_t)files},
+                                   {"clients", NULL, (int64_t)(files / each)},
+                                   {0}});
+}
+
 static bool start_serving(struct process *process, struct error *error) {
     const struct settings *settings = process->settings;
     size_t count = settings->workers > 0 ? settings->workers : default_workers();
@@ -240,6 +257,7 @@ static bool start_serving(struct process *process, struct error *error) {
                        process->scram_keys, error))
         return false;
     uint64_t files = environment_raise_files();
+    tell_few_files(process, files);
     log_databases(process);
     log_notices(process);
     allowlist_tell_unused(settings, ALLOWLIST_READ_AT_START, log_notice, process);

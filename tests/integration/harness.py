@@ -250,8 +250,11 @@ class Interlock:
             assert self.process.poll() is None, f"pginterlock ended by itself: {self.log()[-3000:]}"
             try:
                 socket.create_connection(("127.0.0.1", self.port), 5).close()
-                # The addresses are opened one after another, the Unix socket last.
-                return "listen" in self.overrides or (self.folder / f".s.PGSQL.{self.port}").exists()
+                # The addresses are opened one after another, the Unix socket last; its file is there before it listens.
+                if "listen" not in self.overrides:
+                    with socket.socket(socket.AF_UNIX) as unix:
+                        unix.connect(str(self.folder / f".s.PGSQL.{self.port}"))
+                return True
             except OSError:
                 return False
         wait_until(accepts, "pginterlock to accept connections")
