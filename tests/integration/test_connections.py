@@ -111,7 +111,7 @@ def own_proxy(make_proxy, own_clusters):
 
 
 @pytest.mark.skipif(b"__asan_init" in pathlib.Path(PROGRAM).read_bytes(), reason="a sanitizer's memory isn't the program's")
-def test_an_idle_client_takes_two_kilobytes(own_proxy, files):
+def test_an_idle_client_stays_small(own_proxy, files):
     proxy, main = own_proxy
     warm, before = clients_without_links(proxy, main, 50), pss(proxy)
     held = clients_without_links(proxy, main, 400)
