@@ -120,14 +120,10 @@ static void choose_target(const struct deciding *d) {
 /* The subject with the session's temporary tables in place of what else bears their names, with the
  * tables of the objects that catalogs have told of and, on a pinned connection, without the names
  * that it only looks up. */
-static void apply_overlay(struct deciding *d) {
+static void make_overlay(struct deciding *d) {
     const struct statement *s = d->subject;
     bool free_lookups = d->pin >= 0 && s->looks_up;
     bool objects = s->asks_catalogs && d->state->objects != NULL;
-    if (s->facts->table_count == 0 ||
-        (d->state->now.temporary_count == 0 && !free_lookups && !objects)) {
-        return;
-    }
     size_t size = s->facts->table_count * sizeof(struct routed_table);
     struct routed_table *tables = scratch_new(&d->state->scratch, size);
     memcpy(tables, s->tables, size);
@@ -156,6 +152,15 @@ static void apply_overlay(struct deciding *d) {
         overlay->tables = tables;
         statement_summarize(overlay, d->state->settings);
         d->subject = d->out->subject = overlay;
+    }
+}
+
+/* Hardly any statement needs one. */
+static inline void apply_overlay(struct deciding *d) {
+    const struct statement *s = d->subject;
+    if (s->facts->table_count > 0 &&
+        (d->state->now.temporary_count > 0 || (s->looks_up && d->pin >= 0) || s->asks_catalogs)) {
+        make_overlay(d);
     }
 }
 

@@ -298,6 +298,23 @@ static void sum_statement(struct statement *statement, const struct settings *se
                            !joins_allowed(settings->classification, statement->schemas)));
 }
 
+/* What it names that says no table itself, and whether it may draw numbers. */
+static void note_names(struct statement *statement) {
+    const struct statement_facts *facts = statement->facts;
+    bool adds =
+        facts->kind != KIND_UPDATE && facts->kind != KIND_DELETE && facts->kind != KIND_TRUNCATE;
+    statement->asks_catalogs = statement->draws = false;
+    for (size_t i = 0; i < facts->table_count; i++) {
+        const struct routed_table *table = &statement->tables[i];
+        struct object_name name;
+        if (table->role == ROLE_IGNORED || table->role == ROLE_UNKNOWN) {
+            statement->asks_catalogs |= statement_object_name(statement, i, &name);
+        }
+        statement->draws |= (table->facts->flags & TABLE_SEQUENCE_USED) != 0 ||
+                            (adds && table->facts->access == ACCESS_WRITE);
+    }
+}
+
 void statement_summarize(struct statement *statement, const struct settings *settings) {
     const struct statement_facts *facts = statement->facts;
     statement->hint_database =
@@ -305,11 +322,7 @@ void statement_summarize(struct statement *statement, const struct settings *set
     statement->executes = statement_executes(facts);
     statement->drops_on_commit =
         (facts->flags & STATEMENT_TEMPORARY) != 0 && says_on_commit_drop(statement);
-    statement->asks_catalogs = false;
-    for (size_t i = 0; i < facts->table_count && !statement->asks_catalogs; i++) {
-        struct object_name name;
-        statement->asks_catalogs = statement_object_name(statement, i, &name);
-    }
+    note_names(statement);
     statement->bad_foreign_key = first_bad_foreign_key(statement, settings);
     sum_statement(statement, settings, false);
     if (statement->bad_join && is_plpgsql_function(statement)) {

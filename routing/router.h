@@ -57,6 +57,7 @@ struct statement {
     bool names_objects;   /* names an index, trigger, … and no table that counts */
     bool names_tables;    /* a catalog statement that names classified tables in strings */
     database_set named;   /* … and the databases that hold all those */
+    bool draws;           /* it may draw from a sequence: one that it names, or a column's default */
     bool asks_catalogs;   /* names what only a catalog can resolve: see object_names.h */
     bool drops_on_commit; /* CREATE TEMPORARY TABLE … ON COMMIT DROP */
 };

@@ -229,22 +229,11 @@ bool session_has_savepoint(const struct session_state *state, const char *name) 
 
 /* ---- what ran ---- */
 
-/* Whether it may have drawn from a sequence: named, or a column's default. */
-static bool may_draw(const struct session_state *state, const struct statement *statement) {
-    if (statement->facts->kind == KIND_EXECUTE) {
-        const struct named_statement *named = session_referred(state, statement);
-        return named != NULL && may_draw(state, named->statement);
-    }
-    const struct statement_facts *facts = statement->facts;
-    bool adds =
-        facts->kind != KIND_UPDATE && facts->kind != KIND_DELETE && facts->kind != KIND_TRUNCATE;
-    for (size_t i = 0; i < facts->table_count; i++) {
-        const struct table_facts *table = &facts->tables[i];
-        if ((table->flags & TABLE_SEQUENCE_USED) != 0 || (adds && table->access == ACCESS_WRITE)) {
-            return true;
-        }
-    }
-    return false;
+/* EXECUTE draws as what was prepared does. */
+static bool execute_draws(const struct session_state *state, const struct statement *statement) {
+    const struct named_statement *named =
+        statement->facts->kind == KIND_EXECUTE ? session_referred(state, statement) : NULL;
+    return named != NULL && named->statement->draws;
 }
 
 /* A statement that ran on one database: which matters for where the next ones go. */
@@ -258,7 +247,7 @@ static void note_run(struct session_state *state, const struct statement *statem
     if ((statement->facts->flags & STATEMENT_CATALOG) != 0) {
         state->last_catalog = database;
     }
-    if (may_draw(state, statement)) {
+    if (statement->draws || execute_draws(state, statement)) {
         state->last_drew = database;
     }
     if (state->status != BLOCK_IDLE) {
