@@ -14,7 +14,6 @@ struct prepared {
     unsigned references;
     char *name;           /* "" is the unnamed statement */
     struct query *query;  /* reference; what Parse was given */
-    struct lexing lexing; /* …and how it was read */
     uint8_t *types;       /* parameter types as in Parse: count and OIDs */
     size_t types_length;
     bool local; /* the proxy runs it itself: transaction verbs, SET pginterlock.…, DISCARD … */

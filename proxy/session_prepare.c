@@ -111,7 +111,6 @@ enum progress session_on_parse(struct session *s, const uint8_t *body, size_t bo
     if (existing == NULL) {
         prepared = prepared_new(parse.name, session_give_query(s));
         prepared->local = link == NULL;
-        prepared->lexing = s->lexing;
         prepared->database = database;
         prepared->prepared_on = link != NULL ? (database_set)1 << link->physical : 0;
         prepared->types_length = (size_t)4 * parse.type_count;
@@ -161,8 +160,8 @@ static void prepare_there(struct link *link, struct prepared *prepared) {
     }
     size_t mark = message_begin(&out, 'P');
     message_put_string(&out, prepared->name);
-    char *text =
-        text_with_escape_strings(prepared->query->text, prepared->query->length, &prepared->lexing);
+    char *text = text_with_escape_strings(prepared->query->text, prepared->query->length,
+                                          &prepared->query->lexing);
     message_put_string(&out, text);
     free(text);
     message_put_u16(&out, (uint16_t)(prepared->types_length / 4));
@@ -207,7 +206,6 @@ static struct prepared *find_for_bind(struct session *s, const char *name) {
                      &query, &error)) {
         found = prepared_new(name, query);
         found->database = database;
-        found->lexing = s->lexing;
         found->prepared_on = database_bit(session_physical(s, database));
     }
     wire_buffer_close(&sql);

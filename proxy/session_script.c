@@ -3,8 +3,11 @@
  * takes it up again. */
 #include "proxy/session_internal.h"
 
+#include "routing/escape_strings.h"
+
 #include <assert.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* -- one statement ----------------------------------------------------------------------------- */
@@ -32,6 +35,19 @@ static void run_own_setting(struct session *s, const struct statement *statement
     reply_local_statement(s, s->script.query, statement, decision, s->script.describe);
 }
 
+/* The server would have read the whole text before it ran any of it: a setting that an earlier part
+ * made doesn't change what this one says. */
+static void send_part(const struct session *s, struct link *link, const char *sql, size_t length,
+                      const struct lexing *lexing) {
+    if (s->lexing.standard_conforming_strings == lexing->standard_conforming_strings) {
+        link_send_query(link, sql, length);
+        return;
+    }
+    char *plain = text_with_escape_strings(sql, length, lexing);
+    link_send_query(link, plain, strlen(plain));
+    free(plain);
+}
+
 static enum progress run_on_link(struct session *s, const struct statement *statement,
                                  const struct decision *decision) {
     struct link *link;
@@ -57,7 +73,7 @@ static enum progress run_on_link(struct session *s, const struct statement *stat
     } else {
         size_t length;
         const char *sql = statement_text(query, statement, &length);
-        link_send_query(link, sql, length);
+        send_part(s, link, sql, length, &query->lexing);
         request->part_offset = (size_t)position_in_characters(query->text, query->length,
                                                               (int)statement->facts->start) -
                                1;

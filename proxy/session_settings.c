@@ -49,8 +49,8 @@ static void note_plain(struct session *s, struct link *link, const char *name, c
 }
 
 static void note(struct session *s, struct link *link, const char *name, const char *sql,
-                 size_t length, bool local, bool reset_all) {
-    char *plain = text_with_escape_strings(sql, length, &s->lexing);
+                 size_t length, const struct lexing *lexing, bool local, bool reset_all) {
+    char *plain = text_with_escape_strings(sql, length, lexing);
     note_plain(s, link, name, plain, strlen(plain), local, reset_all);
     free(plain);
 }
@@ -142,14 +142,14 @@ void session_note_settings(struct session *s, struct link *link, const struct qu
     switch (facts->kind) {
     case KIND_SET:
         note(s, link, facts->name != NULL ? facts->name : "session characteristics", sql,
-             facts->length, local, false);
+             facts->length, &query->lexing, local, false);
         return;
     case KIND_RESET_ALL:
-        note(s, link, "", sql, facts->length, false, true);
+        note(s, link, "", sql, facts->length, &query->lexing, false, true);
         return;
     case KIND_SET_TRANSACTION:
     case KIND_SET_CONSTRAINTS:
-        note(s, link, "", sql, facts->length, true, false);
+        note(s, link, "", sql, facts->length, &query->lexing, true, false);
         if (in_transaction(s))
             s->block.entries[s->block.count - 1].chains = facts->kind == KIND_SET_TRANSACTION;
         return;

@@ -118,6 +118,18 @@ def test_one_text_is_read_by_what_was_set_before_it(gate, pair):
         assert pair.changed() == set()  # the server reads all of a text before it runs any
 
 
+@pytest.mark.parametrize("before", ["", "SELECT 1 FROM ci_builds LIMIT 1; SELECT 1 FROM projects LIMIT 1;",
+                                    "BEGIN; COMMIT;", "SELECT 1 FROM projects LIMIT 1; SELECT 1 FROM ci_builds LIMIT 1;"])
+@pytest.mark.parametrize("hidden", [HIDDEN_CI, HIDDEN_MAIN])
+def test_a_text_that_is_run_in_parts_is_read_by_what_was_set_before_all_of_it(gate, pair, before, hidden):
+    for changed in ("SET standard_conforming_strings = off;", "SELECT set_config('standard_conforming_strings', 'off', false);"):
+        with bytes_to(gate) as connection:
+            raw(connection, changed + before + hidden)
+        with bytes_to(gate) as connection:
+            raw(connection, before + changed + hidden + "; SELECT 2")
+        assert pair.changed() == set()
+
+
 @pytest.mark.parametrize("parameters", [{"standard_conforming_strings": "off"}, {"options": "-c standard_conforming_strings=off"},
                                         {"options": "--standard-conforming-strings=off"},
                                         {"options": "-c standard_conforming\\_strings=off -c work_mem=4MB"}])
@@ -166,6 +178,10 @@ def test_a_setting_is_repeated_on_another_link_with_the_meaning_that_it_had(gate
         raw(connection, "SELECT 1 FROM projects LIMIT 1")
         raw(connection, "SET standard_conforming_strings = on")
         raw(connection, hidden)
+        raw(connection, "SELECT 1 FROM ci_builds LIMIT 1")
+    assert pair.changed() == set()
+    with bytes_to(gate) as connection:
+        raw(connection, "SELECT 1 FROM projects LIMIT 1; BEGIN; COMMIT; SET standard_conforming_strings = off;" + hidden)
         raw(connection, "SELECT 1 FROM ci_builds LIMIT 1")
     assert pair.changed() == set()
     with role_setting([pair.ci], "SET standard_conforming_strings = off"), bytes_to(gate) as connection:
