@@ -362,6 +362,8 @@ const char *session_parameter_outside(const struct session *s, const char *name)
 void session_note_reading(struct session *s, const struct statement *statement);
 /* Before a text is taken: PROGRESS_WAIT until it is certain how the server will read it. */
 enum progress session_wait_reading(struct session *s, const char *text, size_t length);
+/* Whether the server will read some of the text once more when it runs it, and in another way. */
+bool session_is_read_twice(const struct query *query, const char *text, size_t length);
 /* A server's word on how it reads. */
 void session_learn_reading(struct session *s, struct link *link, const char *name,
                            const char *value);

@@ -309,6 +309,13 @@ enum progress session_on_query(struct session *s, const uint8_t *body, size_t bo
     if (session_take_catalog_failure(s) || !session_take_query(s, text, text_length, true))
         return query_refused(s, length);
     struct query *query = s->query;
+    if (session_is_read_twice(query, text, text_length)) {
+        query_unref(session_give_query(s));
+        reply_error(s, "0A000",
+                    "a body would be read by a setting that its own text changes before it", NULL,
+                    "Send the SET in a query of its own.");
+        return query_refused(s, length);
+    }
     if (session_block_status(s->routing) == BLOCK_FAILED &&
         refuse_in_failed_block(s, query, length))
         return PROGRESS_DONE;

@@ -147,3 +147,18 @@ void session_learn_reading(struct session *s, struct link *link, const char *nam
         s->lexing.standard_conforming_strings = conforming;
     }
 }
+
+bool session_is_read_twice(const struct query *query, const char *text, size_t length) {
+    if (query->count < 2 || memchr(text, '\\', length) == NULL)
+        return false;
+    bool changed = false;
+    for (size_t i = 0; i < query->count; i++) {
+        const struct statement_facts *facts = query->statements[i].facts;
+        bool sets = facts->kind == KIND_SET || (facts->flags & STATEMENT_SET_CONFIG) != 0;
+        if (changed && (facts->kind == KIND_DO || facts->kind == KIND_DDL))
+            return true;
+        changed |= facts->kind == KIND_RESET_ALL || facts->kind == KIND_DISCARD ||
+                   (sets && sets_reading(facts));
+    }
+    return false;
+}

@@ -31,7 +31,8 @@ struct named_statement {
     const struct statement *statement;
 };
 
-enum own_setting { OWN_DATABASE, OWN_ALLOW, OWN_ALLOWED_SCHEMAS, OWN_COUNT };
+/* The last is the server's; what counts of it is whether temporary tables come behind others. */
+enum own_setting { OWN_DATABASE, OWN_ALLOW, OWN_ALLOWED_SCHEMAS, OWN_SEARCH_PATH, OWN_COUNT };
 
 enum { PERMIT_CROSS_JOIN = 1 << 0, PERMIT_CROSS_TRANSACTION = 1 << 1 };
 
@@ -112,6 +113,12 @@ struct session_state {
 /* Effective value of one of our settings, or NULL where it was never set or was reset. */
 const struct own_setting_entry *session_own_setting(const struct session_state *state,
                                                     enum own_setting setting);
+
+/* A search_path that was set, NULL: reset. */
+void session_note_search_path(struct session_state *state, const char *value, bool local);
+/* Whether it names pg_temp behind another schema, so that a table hides the temporary one of its
+ * name. */
+bool session_temporary_comes_last(const struct session_state *state);
 
 /* Enters a value, or with NULL the default. One that session_check_setting() refuses is left out.
  */

@@ -26,7 +26,9 @@ const struct temporary_table *session_meant_temporary(const struct session_state
     }
     bool qualified = table->schema != NULL && strcmp(table->schema, "pg_temp") != 0;
     bool other = (table->flags & (TABLE_CREATED | TABLE_OTHER_OBJECT)) != 0;
-    return qualified || other ? NULL : find_temporary(state, table->name);
+    bool hidden = table->schema == NULL && session_temporary_comes_last(state) &&
+                  classification_lookup(state->settings->classification, NULL, table->name) >= 0;
+    return qualified || other || hidden ? NULL : find_temporary(state, table->name);
 }
 
 /* Takes the table's name. */

@@ -13,6 +13,7 @@ static const char *const setting_names[OWN_COUNT] = {
     [OWN_DATABASE] = "pginterlock.database",
     [OWN_ALLOW] = "pginterlock.allow",
     [OWN_ALLOWED_SCHEMAS] = "pginterlock.allowed_gitlab_schemas",
+    [OWN_SEARCH_PATH] = "search_path",
 };
 
 bool session_is_own_setting(const char *name) {
@@ -20,7 +21,7 @@ bool session_is_own_setting(const char *name) {
 }
 
 static int find_setting(const char *name) {
-    for (int i = 0; i < OWN_COUNT; i++) {
+    for (int i = 0; i < OWN_SEARCH_PATH; i++) {
         if (strcasecmp(name, setting_names[i]) == 0) {
             return i;
         }
@@ -297,6 +298,22 @@ void session_apply_setting(struct session_state *state, const char *name, const 
         }
     }
     own_add(state, entry);
+}
+
+void session_note_search_path(struct session_state *state, const char *value, bool local) {
+    bool named = value != NULL && strstr(value, "pg_temp") != NULL;
+    if (!named && session_own_setting(state, OWN_SEARCH_PATH) == NULL) {
+        return; /* as most do: nothing to remember */
+    }
+    own_add(state, (struct own_setting_entry){.setting = OWN_SEARCH_PATH,
+                                              .local = local,
+                                              .database = -1,
+                                              .value = named ? alloc_text(value) : NULL});
+}
+
+bool session_temporary_comes_last(const struct session_state *state) {
+    const struct own_setting_entry *path = session_own_setting(state, OWN_SEARCH_PATH);
+    return path != NULL && strncmp(path->value + strspn(path->value, " \""), "pg_temp", 7) != 0;
 }
 
 void session_set_at_startup(struct session_state *state, const char *name, const char *value) {

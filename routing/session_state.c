@@ -5,6 +5,7 @@
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 /* ---- logs and marks ---- */
 
@@ -264,14 +265,20 @@ static void note_run(struct session_state *state, const struct statement *statem
 
 static void note_setting(struct session_state *state, const struct statement *statement) {
     const struct statement_facts *facts = statement->facts;
-    if (facts->name == NULL || !session_is_own_setting(facts->name)) {
+    bool path = facts->name != NULL && strcasecmp(facts->name, "search_path") == 0;
+    if (facts->name == NULL || (!path && !session_is_own_setting(facts->name))) {
         return;
     }
     if (facts->kind != KIND_SET && facts->value == NULL) {
         return; /* set_config() of what is known only when it runs */
     }
     bool local = (facts->flags & STATEMENT_LOCAL) != 0;
-    if (!local || state->status != BLOCK_IDLE) {
+    if (local && state->status == BLOCK_IDLE) {
+        return;
+    }
+    if (path) {
+        session_note_search_path(state, facts->value, local);
+    } else {
         session_apply_setting(state, facts->name, facts->value, local);
     }
 }

@@ -118,6 +118,17 @@ def test_one_text_is_read_by_what_was_set_before_it(gate, pair):
         assert pair.changed() == set()  # the server reads all of a text before it runs any
 
 
+@pytest.mark.parametrize("body", ["DO $$ BEGIN PERFORM 'a\\', '; UPDATE ci_builds SET name = ''x''; --'; \n END $$",
+                                  "CREATE FUNCTION pg_temp.f() RETURNS void LANGUAGE plpgsql AS"
+                                  " $$ BEGIN PERFORM 'a\\', '; UPDATE ci_builds SET name = ''x''; --'; \n END $$; SELECT pg_temp.f()"])
+def test_a_body_is_not_read_by_what_its_own_text_has_set(gate, pair, body):
+    for words in ("SET standard_conforming_strings = off", "RESET ALL", "SELECT set_config('standard_' || 'x', 'off', false)"):
+        with bytes_to(gate) as connection:
+            assert raw(connection, f"{words}; {body}") == "0A000"
+            assert raw(connection, "SET work_mem = '8MB'; DO $$ BEGIN PERFORM E'\\\\'; END $$") is None
+    assert pair.changed() == set()
+
+
 @pytest.mark.parametrize("before", ["", "SELECT 1 FROM ci_builds LIMIT 1; SELECT 1 FROM projects LIMIT 1;",
                                     "BEGIN; COMMIT;", "SELECT 1 FROM projects LIMIT 1; SELECT 1 FROM ci_builds LIMIT 1;"])
 @pytest.mark.parametrize("hidden", [HIDDEN_CI, HIDDEN_MAIN])
@@ -378,6 +389,35 @@ def test_a_temporary_table_hides_the_real_one_as_long_as_it_is_there(gate, pair)
         assert wire.rows(connection.query("SELECT name FROM ci_builds, (SELECT 1 FROM projects LIMIT 1) p")) == [[b"mine"]]
         assert raw(connection, f"UPDATE public.ci_builds SET name = '{next(FRESH)}'") is None
     assert pair.changed() == {("ci", "ci_builds")}
+
+
+@pytest.mark.parametrize("words", [
+    ["SET search_path = public, pg_temp"], ["SET search_path TO 'public', 'pg_temp'"], ["SET SESSION search_path = \"$user\", public, pg_temp"],
+    ["SELECT set_config('search_path', 'public, pg_temp', false)"], ["BEGIN; SET search_path = public, pg_temp; COMMIT"],
+    ["SET search_path = public, pg_temp", "BEGIN; RESET search_path; ROLLBACK"], ["BEGIN; SET LOCAL search_path = public, pg_temp"]])
+def test_a_temporary_table_that_comes_last_hides_nothing(gate, pair, words):
+    with bytes_to(gate) as connection:
+        raw(connection, "/* database: main */ CREATE TEMP TABLE ci_builds (name text)")
+        for text in words:
+            assert raw(connection, text) is None
+        assert raw(connection, f"UPDATE ci_builds SET name = '{next(FRESH)}'") is None
+        assert raw(connection, "INSERT INTO pg_temp.ci_builds VALUES ('mine')") is None
+        raw(connection, "COMMIT")
+    assert pair.changed() == {("ci", "ci_builds")}
+
+
+@pytest.mark.parametrize("words", [
+    ["SET search_path = pg_temp, public"], ["SET search_path = public"], ["SET search_path = public, pg_temp", "RESET search_path"],
+    ["SET search_path = public, pg_temp", "SET search_path = public"], ["SET search_path = public, pg_temp", "RESET ALL"],
+    ["BEGIN; SET search_path = public, pg_temp; ROLLBACK"], ["BEGIN; SET LOCAL search_path = public, pg_temp; COMMIT"]])
+def test_a_temporary_table_that_comes_first_is_meant(gate, pair, words):
+    with bytes_to(gate) as connection:
+        raw(connection, "/* database: main */ CREATE TEMP TABLE ci_builds (name text)")
+        for text in words:
+            assert raw(connection, text) is None
+        assert raw(connection, "INSERT INTO ci_builds VALUES ('mine')") is None
+        assert wire.rows(connection.query("SELECT name FROM ci_builds")) == [[b"mine"]]
+    assert pair.changed() == set()
 
 
 # -- functions, procedures, parameters -------------------------------------------------------------------------------
