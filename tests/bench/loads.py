@@ -10,6 +10,7 @@ import pathlib
 import re
 import shlex
 import shutil
+import signal
 import subprocess
 import time
 import unittest.mock
@@ -47,27 +48,40 @@ def _sockets(pid):
         return 0
 
 
+LONG_ENOUGH = 3600  # seconds, for pgbench, which counts those of connecting too
+
+
 class Pgbench:
-    """One pgbench over a target, with a log of some of its transactions."""
+    """One pgbench over a target, with a log of some of its transactions. It runs so many seconds from when all of its clients are
+    connected."""
 
     def __init__(self, folder, target, *arguments, clients=8, seconds=5, sampling=0.2):
-        self.target, self.clients, self.prefix = target, clients, folder / f"log-{time.monotonic_ns()}"
+        self.target, self.clients, self.seconds = target, clients, seconds
+        self.prefix = folder / f"log-{time.monotonic_ns()}"
+        self.connected = None
         self.throttled = any(str(each).startswith("--rate") for each in arguments)
         sampled = [f"--sampling-rate={sampling}"] if sampling < 1 else []
         self.process = subprocess.Popen(
             [BINDIR / "pgbench", "-n", "-j", "1", "-l", f"--log-prefix={self.prefix}", *sampled, *arguments,
-             "-c", str(clients), "-T", str(seconds)],
+             "-c", str(clients), "-T", str(LONG_ENOUGH)],
             env=environment(target), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
     def wait_for_clients(self):
         """What connecting costs is another figure."""
         while self.process.poll() is None and _sockets(self.process.pid) < self.clients:
             time.sleep(0.002)
+        self.connected = time.monotonic()
 
     def finish(self):
         """Transactions a second, and how many there were."""
-        out, error = self.process.communicate()
-        if self.process.returncode != 0 or "aborted" in error:
+        if self.connected is None:
+            self.wait_for_clients()
+        try:
+            out, error = self.process.communicate(timeout=max(0, self.connected + self.seconds - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            self.process.send_signal(signal.SIGALRM)  # as its own timer does
+            out, error = self.process.communicate()
+        if self.process.returncode != 0 or "aborted" in error or "\ntps" not in out:
             raise RuntimeError(f"pgbench through {self.target.name}: {error.strip()[:500]}")
         lines = out.splitlines()
         count = int(next(line for line in lines if "actually processed" in line).split()[-1].split("/")[0])
@@ -115,6 +129,12 @@ class Measurement:
     def targets(self, cell):
         return self.all_targets
 
+    def warm_up(self, target, clients):
+        """A pool's connections to the server are made when they are first needed: not while it is measured."""
+        if target.pid:
+            subprocess.run([BINDIR / "pgbench", "-n", "-S", "-c", str(clients), "-t", "2"], env=environment(target), check=True,
+                           capture_output=True)
+
     def pgbench(self, target, *arguments, **options):
         return run_pgbench(self.folder, target, *arguments, seconds=self.options.seconds, **options)
 
@@ -159,6 +179,7 @@ class Clients(Measurement):
         return [{"clients": count} for count in (1, 8, 64, 256, 1000) if count <= self.options.max_clients]
 
     def run(self, target, cell):
+        self.warm_up(target, cell["clients"])
         values = self.pgbench(target, "-S", "-M", "simple", clients=cell["clients"])
         if cell["clients"] > 8:
             self.stage.restart(target)
@@ -177,6 +198,7 @@ class Pool(Measurement):
         return POOLED
 
     def run(self, target, cell):
+        self.warm_up(target, cell["clients"])
         return self.pgbench(target, "-S", "-M", cell["mode"], clients=cell["clients"])
 
 
