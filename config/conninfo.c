@@ -114,21 +114,46 @@ static const char *or_environment(const char *value, const char *variable, const
     return value != NULL && value[0] != '\0' ? value : other;
 }
 
+static char *server_of(const PQconninfoOption *options) {
+    const char *service = value_of(options, "service");
+    const char *host = value_of(options, "host"), *address = value_of(options, "hostaddr");
+    host = or_environment(host != NULL ? host : address, "PGHOST", "");
+    return alloc_format("%s\n%s\n%s", service != NULL ? service : "", host,
+                        or_environment(value_of(options, "port"), "PGPORT", "5432"));
+}
+
+char *conninfo_server(const char *conninfo) {
+    struct error ignored;
+    PQconninfoOption *options = parse(conninfo, &ignored);
+    if (options == NULL)
+        return alloc_text(conninfo);
+    char *server = server_of(options);
+    PQconninfoFree(options);
+    return server;
+}
+
 char *conninfo_identity(const char *conninfo) {
     struct error ignored;
     PQconninfoOption *options = parse(conninfo, &ignored);
     if (options == NULL)
         return alloc_text(conninfo);
-    const char *service = value_of(options, "service");
-    const char *host = value_of(options, "host"), *address = value_of(options, "hostaddr");
     const char *name = value_of(options, "dbname");
-    host = or_environment(host != NULL ? host : address, "PGHOST", "");
     name = or_environment(name != NULL ? name : value_of(options, "user"), "PGDATABASE", "");
-    char *identity =
-        alloc_format("%s\n%s\n%s\n%s", service != NULL ? service : "", host,
-                     or_environment(value_of(options, "port"), "PGPORT", "5432"), name);
+    char *server = server_of(options);
+    char *identity = alloc_format("%s\n%s", server, name);
+    free(server);
     PQconninfoFree(options);
     return identity;
+}
+
+bool conninfo_has_user(const char *conninfo) {
+    struct error ignored;
+    PQconninfoOption *options = parse(conninfo, &ignored);
+    if (options == NULL)
+        return false;
+    bool has = value_of(options, "user") != NULL || value_of(options, "service") != NULL;
+    PQconninfoFree(options);
+    return has;
 }
 
 char *conninfo_dbname(const char *conninfo) {

@@ -17,6 +17,12 @@ bool conninfo_check(const char *conninfo, struct error *error) __attribute__((wa
  * frees. */
 char *conninfo_identity(const char *conninfo);
 
+/* The server alone as one text, equal for two strings that lead to the same one. The caller frees. */
+char *conninfo_server(const char *conninfo);
+
+/* Whether the string says as whom to connect (a service may). */
+bool conninfo_has_user(const char *conninfo);
+
 /* The database's name, as libpq would take it: dbname, or else the user's; NULL: neither is given,
  * or a service may name it. The caller frees. */
 char *conninfo_dbname(const char *conninfo);

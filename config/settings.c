@@ -56,20 +56,12 @@ bool settings_read_path(const struct tree_node *node, const char *what, char **o
     return true;
 }
 
-/* The reader of a key whose behaviour is still to come: refused, never silently ignored. `node` is
- * the key. */
-static bool refuse_later(struct loader *loader, const struct tree_node *node, struct error *error) {
-    (void)loader;
-    return tree_error(node, error, "%s is not yet supported: remove it", node->text);
-}
-
 static bool unknown_key(const struct tree_node *key, const char *what,
                         const struct setting_key *keys, size_t count, struct error *error) {
     char list[512] = "";
     for (size_t i = 0; i < count; i++) {
         size_t used = strlen(list);
-        if (keys[i].read != refuse_later)
-            snprintf(list + used, sizeof list - used, "%s%s", i > 0 ? ", " : "", keys[i].name);
+        snprintf(list + used, sizeof list - used, "%s%s", i > 0 ? ", " : "", keys[i].name);
     }
     return tree_error(key, error, "unknown key \"%s\" in %s: write one of %s", key->text, what,
                       list);
@@ -85,8 +77,6 @@ bool settings_read_map(struct loader *loader, const struct tree_node *node, cons
             at++;
         if (at == count)
             return unknown_key(node->keys[i], what, keys, count, error);
-        if (keys[at].read == refuse_later)
-            return refuse_later(loader, node->keys[i], error);
     }
     for (size_t i = 0; i < count; i++) {
         const struct tree_node *value = tree_find(node, keys[i].name);
@@ -234,12 +224,13 @@ static bool read_all(struct loader *loader, struct error *error) {
         {"tcp_user_timeout", settings_read_tcp_user_timeout},
         {"allowlist", NULL},
         {"violations", read_violations},
-        {"pool", refuse_later},
+        {"pool", NULL},
     };
     return settings_read_map(loader, loader->root, "the settings file", keys,
                              sizeof keys / sizeof *keys, error) &&
            settings_read_databases(loader, error) && settings_read_classification(loader, error) &&
            settings_read_entrypoints(loader, error) && settings_read_allowlist(loader, error) &&
+           settings_read_pool(loader, error) &&
            settings_check_access(loader, error);
 }
 

@@ -38,10 +38,31 @@ struct listen_address {
     uint16_t port; /* host byte order */
 };
 
+/* How connections to databases are shared: PgBouncer's names and meanings. Times are in seconds; 0:
+ * no limit. */
+enum pool_mode {
+    POOL_OFF,     /* each client has connections of its own */
+    POOL_SESSION, /* a client keeps those that it has used until it goes */
+    POOL_TRANSACTION,
+};
+
+struct pool_settings {
+    enum pool_mode mode;
+    unsigned size, min_size, reserve_size; /* connections for one database and user */
+    unsigned reserve_timeout;              /* that a client waits before the reserve is used */
+    unsigned max_db_connections;           /* to one server, of all users; 0: no limit */
+    unsigned max_prepared_statements;      /* kept on one connection */
+    unsigned server_lifetime, server_idle_timeout;
+    unsigned query_wait_timeout; /* that a client waits for a connection */
+    unsigned idle_transaction_timeout, client_idle_timeout;
+    unsigned max_client_conn; /* of the whole process; 0: no limit */
+};
+
 struct database {
     char *name;     /* logical name: "main" */
     char *conninfo; /* libpq connection string; for a database that is same_as another, that one's */
     int physical;   /* index of the database that stores it: its own unless it is same_as another */
+    struct pool_settings pool; /* what of it is about connections to databases */
 };
 
 enum { ENTRYPOINT_ROUTED = -1 };
@@ -49,6 +70,7 @@ enum { ENTRYPOINT_ROUTED = -1 };
 struct entrypoint {
     char *name;   /* database name that clients ask for */
     int database; /* index of the database that it is pinned to, or ENTRYPOINT_ROUTED */
+    struct pool_settings pool; /* what of it is about clients */
 };
 
 enum auth_method { AUTH_TRUST, AUTH_PASSWORD, AUTH_MD5, AUTH_SCRAM_SHA_256, AUTH_CERT };
@@ -108,6 +130,7 @@ struct settings {
         unsigned user_timeout; /* milliseconds that what was sent may stay unacknowledged */
     } tcp;
 
+    unsigned max_client_conn;   /* 0: no limit */
     unsigned workers;           /* event loops; 0: one for two cores */
     unsigned shutdown_timeout;  /* seconds that SIGTERM lets running transactions finish; default 30 */
     unsigned login_timeout;     /* seconds for a client to log in; default 60 */

@@ -34,6 +34,9 @@ struct request {
     enum request_kind kind;
     enum audience audience;
     bool failed;           /* an ErrorResponse came for it */
+    bool local;            /* PARSE, CLOSE: the proxy answers it when it is its turn */
+    bool asks_binding;     /* QUERY: what keeps the link with its session */
+    bool tells;            /* QUERY of settings: what it changes is reported to the client */
     bool flushed;          /* Flush was sent behind it, so that its answer is not held back */
     bool captures;         /* EXECUTE: its rows are values of settings, see session_settings.c */
     bool captures_local;   /* …that hold for the transaction only */
@@ -49,7 +52,7 @@ struct request {
     schema_set modified_schemas;
     size_t part_offset; /* characters that precede the text sent within the client's text: added to
                            positions */
-    struct prepared *prepared; /* PARSE, CLOSE of a statement: reference or NULL */
+    struct prepared *prepared; /* PARSE, CLOSE of a statement, BIND: reference or NULL */
 };
 
 struct answers {

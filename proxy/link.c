@@ -3,6 +3,8 @@
 #include "config/alloc.h"
 #include "proxy/connection_take.h"
 #include "proxy/conninfo.h"
+#include "proxy/server_statements.h"
+#include "proxy/setting_set.h"
 #include "proxy/worker.h"
 
 #include <assert.h>
@@ -91,7 +93,8 @@ static void fail_with(struct link *link, const char *what) {
  * thread. */
 struct link_cancel {
     PGcancel *handle;
-    unsigned references;
+    unsigned references; /* the link's, and one for each request */
+    struct link *link;   /* NULL once it was closed */
 };
 
 struct cancel_work {
@@ -99,12 +102,12 @@ struct cancel_work {
     struct link_cancel *cancel;
 };
 
-static struct link_cancel *cancel_new(PGconn *conn) {
+static struct link_cancel *cancel_new(struct link *link, PGconn *conn) {
     PGcancel *handle = PQgetCancel(conn);
     if (handle == NULL)
         return NULL;
     struct link_cancel *cancel = alloc_new(sizeof *cancel);
-    *cancel = (struct link_cancel){.handle = handle, .references = 1};
+    *cancel = (struct link_cancel){.handle = handle, .references = 1, .link = link};
     return cancel;
 }
 
@@ -124,8 +127,11 @@ static void cancel_send(uv_work_t *work) {
 static void cancel_sent(uv_work_t *work, int status) {
     (void)status;
     struct cancel_work *request = work->data;
+    struct link *link = request->cancel->link;
     cancel_unref(request->cancel);
     free(request);
+    if (link != NULL && !link_is_cancelling(link) && link->on_cancelled != NULL)
+        link->on_cancelled(link);
 }
 
 static void cancel_start(struct link_cancel *cancel, uv_loop_t *loop) {
@@ -175,7 +181,7 @@ static void learn(struct link *link, PGconn *conn) {
     }
     link->parameters = parameters_new(link->worker->parameters, list, count);
     link->pid = (uint32_t)PQbackendPID(conn);
-    link->cancel = cancel_new(conn);
+    link->cancel = cancel_new(link, conn);
     const char *host = PQhost(conn), *port = PQport(conn);
     bool known = host != NULL && host[0] != '\0';
     link->host =
@@ -384,10 +390,24 @@ struct link *link_open(struct worker *worker, const char *conninfo, int physical
     return link;
 }
 
+struct link *link_failed(struct worker *worker, int physical, const char *name,
+                         const struct link_failure *failure) {
+    struct link *link = alloc_new(sizeof *link);
+    link->state = LINK_FAILED;
+    link->worker = worker;
+    link->physical = physical;
+    link->name = alloc_text(name);
+    link->failure = alloc_new(sizeof *link->failure);
+    *link->failure = *failure;
+    return link;
+}
+
 static void link_free(struct link *link) {
     if (link->cancel != NULL)
         cancel_unref(link->cancel);
     parameters_unref(link->worker->parameters, link->parameters);
+    parameters_unref(link->worker->parameters, link->reported);
+    link_forget_state(link);
     answers_close(&link->answers);
     free(link->asked_setting);
     free(link->last_words);
@@ -415,6 +435,8 @@ void link_close(struct link *link) {
     assert(link->state != LINK_CLOSED);
     bool had_stream = link->state == LINK_READY;
     link->state = LINK_CLOSED;
+    if (link->cancel != NULL)
+        link->cancel->link = NULL;
     connect_end(link);
     if (!had_stream) {
         link_free(link);
@@ -427,4 +449,45 @@ void link_close(struct link *link) {
 void link_cancel(struct link *link) {
     if (link->cancel != NULL)
         cancel_start(link->cancel, &link->worker->loop);
+}
+
+bool link_is_cancelling(const struct link *link) {
+    return link->cancel != NULL && link->cancel->references > 1;
+}
+
+/* -- for who uses it --------------------------------------------------------------------------- */
+
+void link_send_query(struct link *link, const char *sql, size_t length) {
+    uint8_t header[FRAME_HEADER];
+    header[0] = 'Q';
+    wire_put_u32(header + 1, (uint32_t)(length + 5));
+    stream_send(&link->stream, header, sizeof header);
+    stream_send(&link->stream, sql, length);
+    stream_send(&link->stream, "", 1);
+    link->unnamed = 0; /* a simple query ends it */
+}
+
+const struct parameters *link_parameters(const struct link *link) {
+    return link->reported != NULL ? link->reported : link->parameters;
+}
+
+void link_learn_parameter(struct link *link, const uint8_t *body, size_t length) {
+    const char *name = (const char *)body;
+    size_t name_length = strnlen(name, length);
+    if (name_length + 1 >= length || body[length - 1] != '\0')
+        return;
+    if (link->reported == NULL)
+        link->reported = parameters_ref(link->parameters);
+    link->reported = parameters_change_take(link->worker->parameters, link->reported, name,
+                                            name + name_length + 1);
+}
+
+void link_forget_state(struct link *link) {
+    setting_set_unref(link->set);
+    link->set = NULL;
+    link->set_unknown = false;
+    server_statements_free(&link->statements);
+    link->unnamed = 0;
+    link->asks_binding = link->asked_binding = false;
+    link->bindings = 0;
 }

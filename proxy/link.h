@@ -16,6 +16,13 @@
 #include <stdint.h>
 #include <uv.h>
 
+struct pool;
+struct setting_set;
+struct server_statements;
+
+/* Where a link is that comes from a pool. */
+enum pooled { POOLED_USED, POOLED_OPENING, POOLED_IDLE, POOLED_RESETTING };
+
 enum link_state { LINK_RESOLVING, LINK_CONNECTING, LINK_READY, LINK_FAILED, LINK_CLOSED };
 
 /* Who connects, for databases whose connection string leaves it open. Borrowed for the call only.
@@ -80,6 +87,35 @@ struct link {
     size_t last_message_length;
 
     struct link_connect *connect; /* while connecting; see link.c */
+    void (*on_cancelled)(struct link *link); /* no cancel request is on its way any more; or NULL */
+
+    /* Of a link that sessions take turns with; see pool.h. Zero otherwise. */
+    struct pool *pool;
+    enum pooled pool_state;
+    struct link *pool_previous, *pool_next;
+    uint64_t opened_at, idle_since; /* uv_now() */
+    unsigned resets_left;           /* answers to DISCARD ALL still to come */
+    struct setting_set *set;        /* a reference: what it was left with; NULL: nothing */
+    bool set_unknown;               /* …nobody knows */
+    struct server_statements *statements;
+    uint64_t unnamed;   /* serial number of the statement that its unnamed one is; 0: none */
+    bool differs; /* the session's settings are still to be made of `set` */
+    bool unseen;  /* code that the classifier didn't see may have changed settings */
+    bool asks_binding;  /* something may bind it to its session: the server is to be asked */
+    bool asked_binding; /* …has been */
+    unsigned bindings;  /* enum binding: what keeps it with its session */
+    struct parameters *reported; /* what the server reported last; NULL: `parameters` */
+};
+
+/* What keeps a link with its session beyond the transaction. */
+enum binding {
+    BOUND_ADVISORY_LOCK = 1 << 0,
+    BOUND_LISTEN = 1 << 1,
+    BOUND_TEMPORARY = 1 << 2,
+    BOUND_PREPARED = 1 << 3, /* by SQL's PREPARE */
+    BOUND_CURSOR = 1 << 4,   /* WITH HOLD */
+    BOUND_LOAD = 1 << 5,     /* LOAD, and what the server could not be asked about */
+    BOUND_NAME = 1 << 6,     /* EXECUTE in SQL of what came by Parse */
 };
 
 /* Starts connecting to `conninfo`; the result comes by on_connected, never from within this call.
@@ -89,10 +125,27 @@ struct link *link_open(struct worker *worker, const char *conninfo, int physical
                        void (*on_connected)(struct link *), void (*on_event)(struct link *),
                        void *owner);
 
+/* One that could not be made, for somebody else who wanted one too. */
+struct link *link_failed(struct worker *worker, int physical, const char *name,
+                         const struct link_failure *failure);
+
 /* Closes and frees it, at any time and in any state; no callback comes after this. */
 void link_close(struct link *link);
 
 /* Sends a cancel request for it from another thread; failure is not told, as in the protocol. */
 void link_cancel(struct link *link);
+
+bool link_is_cancelling(const struct link *link);
+
+/* Queues a simple query; who does says whom its answer is for (answers_push()). */
+void link_send_query(struct link *link, const char *sql, size_t length);
+
+/* What the server reported last. */
+const struct parameters *link_parameters(const struct link *link);
+/* The body of a ParameterStatus. */
+void link_learn_parameter(struct link *link, const uint8_t *body, size_t length);
+
+/* After DISCARD ALL: settings, statements and bindings are gone. */
+void link_forget_state(struct link *link);
 
 #endif

@@ -1,6 +1,7 @@
 #include "proxy/prepared.h"
 
 #include "config/alloc.h"
+#include "proxy/server_statements.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -23,6 +24,7 @@ void prepared_unref(struct prepared *prepared) {
     if (prepared == NULL || --prepared->references > 0)
         return;
     query_unref(prepared->query);
+    shared_statement_unref(prepared->shared);
     free(prepared->types);
     free(prepared->name);
     free(prepared);

@@ -10,6 +10,8 @@
 #include <stdint.h>
 #include <uthash.h>
 
+struct shared_statement;
+
 struct prepared {
     unsigned references;
     char *name;           /* "" is the unnamed statement */
@@ -19,6 +21,9 @@ struct prepared {
     bool local; /* the proxy runs it itself: transaction verbs, SET pginterlock.…, DISCARD … */
     int database;             /* logical: where it was routed at Parse; -1 where local */
     database_set prepared_on; /* physical databases whose connection knows it */
+    struct shared_statement *shared; /* a reference: what it is on connections that clients share; NULL:
+                                        it bears its own name there */
+    uint64_t serial; /* of its kind on the worker, where connections are shared; else 0 */
     UT_hash_handle hh;
 };
 

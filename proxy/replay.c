@@ -41,8 +41,15 @@ static void clear_changes(struct setting_log *log) {
     log->count = 0;
 }
 
+/* Who the session is, which RESET ALL leaves alone. */
+static bool is_identity(const char *name) {
+    return strcasecmp(name, "role") == 0 || strcasecmp(name, "session_authorization") == 0;
+}
+
 void setting_log_reset_all(struct setting_log *log, const char *sql, size_t sql_length) {
-    clear_changes(log);
+    for (size_t i = log->count; i-- > 0;)
+        if (!is_identity(log->changes[i].name))
+            change_remove(log, i);
     setting_log_add(log, "", sql, sql_length);
 }
 

@@ -47,6 +47,7 @@ static void session_free(struct session *s) {
     catalog_close(&s->catalog);
     if (s->routing != NULL)
         session_state_free(s->routing);
+    setting_set_unref(s->set);
     login_free(s->login);
     worker_config_unref(s->config);
     free(s);
@@ -77,6 +78,8 @@ void session_end(struct session *s, const char *reason) {
                                    {"received", NULL, (int64_t)s->client.received},
                                    {"sent", NULL, (int64_t)s->client.sent},
                                    {0}});
+    if (s->pool_mode != POOL_OFF)
+        session_leave_links(s);
     for (int i = 0; i < DATABASES_MAX; i++)
         if (s->links[i] != NULL)
             session_drop_link(s, s->links[i]);
@@ -109,6 +112,8 @@ void session_drain(struct session *s) {
 void session_cancel(struct session *s) {
     if (s->active != NULL && s->active->answers.count > 0)
         link_cancel(s->active);
+    else
+        (void)session_cancel_wait(s);
 }
 
 /* -- work -------------------------------------------------------------------------------------- */
@@ -152,7 +157,8 @@ static void resume_links(struct session *s) {
 }
 
 static bool session_waits(const struct session *s) {
-    return s->script.active || s->connecting != NULL || !session_drained(s) ||
+    return s->script.active || s->connecting != NULL || session_waits_for_pool(s) ||
+           !session_drained(s) ||
            (s->body_fate == BODY_FORWARD &&
             stream_unsent(&s->body_link->stream) > LINK_UNSENT_HIGH);
 }
@@ -164,6 +170,9 @@ static void after_work(struct session *s) {
     resume_links(s);
     if (s->phase != PHASE_READY)
         return;
+    s->last_active = uv_now(&s->worker->loop);
+    if (s->pool_mode == POOL_TRANSACTION)
+        session_release_links(s);
     bool waits = session_waits(s);
     stream_set_reading(&s->client, !waits || stream_available(&s->client) < CLIENT_WAITING_HIGH);
     bool gone = s->client.state == STREAM_EOF || s->client.state == STREAM_BROKEN;
@@ -176,7 +185,13 @@ static void after_work(struct session *s) {
         session_terminate(s);
 }
 
+static void link_home(struct session *s);
+
 void session_process(struct session *s) {
+    if (s->phase == PHASE_LINKING) {
+        link_home(s);
+        return;
+    }
     if (s->processing || s->phase != PHASE_READY) {
         s->again = true;
         return;
@@ -211,7 +226,7 @@ void session_process(struct session *s) {
 
 static void report_parameters(struct session *s, const struct link *link) {
     struct parameter parameter;
-    for (size_t cursor = 0; parameters_next(link->parameters, &cursor, &parameter);) {
+    for (size_t cursor = 0; parameters_next(link_parameters(link), &cursor, &parameter);) {
         message_put_parameter_status(&s->out, parameter.name, parameter.value);
         session_heed_parameter(s, parameter.name, parameter.value);
     }
@@ -257,23 +272,26 @@ static bool take_own_settings(struct session *s) {
     return true;
 }
 
+/* A process id that no server's connection has, since it changes; distinct within the process. */
+static uint32_t made_up_pid(const struct session *s) {
+    uint64_t number = ++s->worker->last_client * s->worker->workers->count + s->worker->index;
+    return (uint32_t)(number % 0x3fffffff) + 1;
+}
+
 static void become_ready(struct session *s, struct link *link) {
-    const char *encoding = parameters_find(link->parameters, "client_encoding");
+    const char *encoding = parameters_find(link_parameters(link), "client_encoding");
     if (encoding != NULL && encoding_is_unsafe(encoding)) {
         reply_fatal(s, "0A000", ENCODING_REFUSED, NULL, ENCODING_HINT);
         session_end(s, "unsafe client_encoding");
         return;
     }
-    s->pid = link->pid;
+    s->pid = s->pool_mode == POOL_TRANSACTION ? made_up_pid(s) : link->pid;
     if (!make_key(s)) {
         reply_fatal(s, "XX000", "could not generate random cancel key", NULL, NULL);
         session_end(s, "no random bytes");
         return;
     }
     const struct settings *settings = session_settings(s);
-    s->routing = session_state_new(settings, s->entrypoint);
-    session_use_today(s->routing, &s->worker->today);
-    session_set_objects(s->routing, s->config->objects);
     if (!take_own_settings(s)) {
         session_end(s, "a setting of the startup packet is wrong");
         return;
@@ -282,8 +300,9 @@ static void become_ready(struct session *s, struct link *link) {
     message_put_backend_key(&s->out, s->pid, s->key);
     cancel_keys_enter(&s->worker->cancel_keys, &s->cancel, s->pid, s->key, s);
     s->phase = PHASE_READY;
-    link->home = true;
+    link->home = s->pool_mode == POOL_OFF;
     link->aligned = true; /* what it reported is what the client is told */
+    s->aligned = database_bit(link->physical);
     reply_ready(s);
     log_event(s->worker->log, LOG_INFO, "session started",
               (struct log_field[]){{"client", s->peer, 0},
@@ -317,7 +336,8 @@ static void first_link_failed(struct session *s, struct link *link) {
     int next = failure->refused ? -1 : next_to_try(s, link->physical);
     if (next >= 0) {
         session_drop_link(s, link);
-        session_connect(s, next);
+        s->home = next;
+        link_home(s);
         return;
     }
     if (failure->refused) { /* the server's own words, as on a direct connection */
@@ -333,16 +353,36 @@ static void first_link_failed(struct session *s, struct link *link) {
     session_end(s, "no database");
 }
 
-void session_link_connected(struct link *link) {
-    struct session *s = link->owner;
-    if (s->phase == PHASE_LINKING) {
-        if (link->state == LINK_READY)
-            become_ready(s, link);
-        else
-            first_link_failed(s, link);
+/* The startup packet's settings could not be made: what the server would have said to it. */
+static void refuse_startup(struct session *s) {
+    reply_fatal(s, s->settings_sqlstate, s->settings_error, NULL, NULL);
+    session_end(s, "a setting of the startup packet is wrong");
+}
+
+/* The link to begin with; called again whenever something happened. */
+static void link_home(struct session *s) {
+    if (s->links[s->home] == NULL && s->pool_mode == POOL_OFF) {
+        session_connect(s, s->home);
         return;
     }
-    session_process(s);
+    if (s->links[s->home] == NULL && session_take_link(s, s->home) != USE_READY)
+        return;
+    struct link *link = s->links[s->home];
+    if (link->state == LINK_FAILED) {
+        first_link_failed(s, link);
+        return;
+    }
+    if (link->state != LINK_READY)
+        return;
+    enum use use = s->pool_mode != POOL_OFF ? session_use_settings(s, link) : USE_READY;
+    if (use == USE_READY)
+        become_ready(s, link);
+    else if (use == USE_FAILED)
+        refuse_startup(s);
+}
+
+void session_link_connected(struct link *link) {
+    session_process(link->owner);
 }
 
 /* -- login ------------------------------------------------------------------------------------- */
@@ -365,7 +405,18 @@ static void on_login_done(struct login *login, bool ok) {
     s->phase = PHASE_LINKING;
     const struct settings *settings = session_settings(s);
     int home = settings->entrypoints[s->entrypoint].database;
-    session_connect(s, settings->databases[home >= 0 ? home : 0].physical);
+    s->home = settings->databases[home >= 0 ? home : 0].physical;
+    s->pool_mode = session_pool_settings(s)->mode;
+    s->routing = session_state_new(settings, s->entrypoint);
+    session_use_today(s->routing, &s->worker->today);
+    session_set_objects(s->routing, s->config->objects);
+    struct error error;
+    if (s->pool_mode != POOL_OFF && !session_log_startup(s, NULL, &error)) {
+        reply_fatal(s, "42601", error.text, NULL, NULL);
+        session_end(s, "an option of the startup packet is wrong");
+        return;
+    }
+    link_home(s);
 }
 
 static void on_client_event(struct stream *stream) {

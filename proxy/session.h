@@ -22,6 +22,9 @@ void session_cancel(struct session *session); /* what it runs now, if anything *
 void session_drain(struct session *session);     /* end when idle and outside a transaction */
 void session_terminate(struct session *session); /* end now: FATAL 57P01 */
 
+/* Ends it where it has been idle for longer than its settings allow; `now` is uv_now(). */
+void session_check_time(struct session *session, uint64_t now);
+
 /* Told by a session that it is gone; implemented by the worker. */
 void worker_session_ended(struct worker *worker);
 

@@ -4,6 +4,7 @@
 #include "proxy/session_internal.h"
 
 #include "config/alloc.h"
+#include "proxy/server_statements.h"
 
 #include <assert.h>
 #include <stdio.h>
@@ -78,10 +79,46 @@ static void log_error(struct session *s, const struct link *link,
 /* A statement of the client's does not exist then; one that was prepared again by us is only
  * missing there. */
 void session_parse_failed(struct session *s, struct link *link, const struct request *request) {
+    struct prepared *prepared = request->prepared;
+    if (prepared->shared != NULL && !request->local)
+        server_statements_remove(link->statements, prepared->shared);
+    if (link->unnamed == prepared->serial)
+        link->unnamed = 0;
     if (request->audience == AUDIENCE_PROXY)
-        request->prepared->prepared_on &= ~((database_set)1 << link->physical);
+        prepared->prepared_on &= ~((database_set)1 << link->physical);
     else
-        prepared_remove(&s->prepared, request->prepared);
+        prepared_remove(&s->prepared, prepared);
+}
+
+/* All before them is answered: those that the proxy answers itself have their turn now. */
+static void answer_local(struct session *s, struct link *link) {
+    struct request *request;
+    while ((request = answers_front(&link->answers)) != NULL && request->local) {
+        reply_empty(s, request->kind == REQUEST_PARSE ? '1' : '3');
+        answers_pop(&link->answers);
+    }
+}
+
+void session_reply_in_turn(struct session *s, enum request_kind kind, struct prepared *prepared) {
+    struct link *link = s->active;
+    if (link == NULL || link->answers.count == 0) {
+        reply_empty(s, kind == REQUEST_PARSE ? '1' : '3');
+        return;
+    }
+    struct request *request = answers_push(&link->answers, kind, AUDIENCE_CLIENT);
+    request->local = true;
+    request->prepared = prepared != NULL ? prepared_ref(prepared) : NULL;
+}
+
+/* A statement that several clients share is of no use any more on any connection: what it selects
+ * has other types by now. The client has got the error, as on a direct connection, and need not
+ * prepare it under another name. */
+static void renew_stale_plan(const struct request *request, const struct diagnostic *diagnostic) {
+    bool stale = diagnostic->sqlstate != NULL && strcmp(diagnostic->sqlstate, "0A000") == 0 &&
+                 diagnostic->routine != NULL &&
+                 strcmp(diagnostic->routine, "RevalidateCachedQuery") == 0;
+    if (stale && request->prepared != NULL && request->prepared->shared != NULL)
+        shared_statement_renew(request->prepared->shared);
 }
 
 /* The server skips everything up to Sync: none of these requests will be answered. */
@@ -145,6 +182,7 @@ static void on_error(struct session *s, struct link *link, const uint8_t *messag
     if (request->asks_catalog)
         session_catalog_failed(s, link->unsynced);
     request->failed = true;
+    renew_stale_plan(request, &diagnostic);
     if (s->copy_in == link)
         s->copy_in = NULL;
     bool extended = request->kind != REQUEST_QUERY && request->kind != REQUEST_SYNC &&
@@ -230,9 +268,12 @@ static bool on_ready(struct session *s, struct link *link, const uint8_t *messag
         s->reading_uncertain = s->reading_asked = false;
     if (message[FRAME_HEADER] == 'I')
         session_settle_parameters(s);
+    if (request->asks_binding)
+        session_binding_unknown(link);
     if (!client) {
         fan_part_ended(s, link, request);
         answers_pop(&link->answers);
+        answer_local(s, link);
         return true;
     }
     answers_pop(&link->answers);
@@ -248,6 +289,7 @@ static bool on_ready(struct session *s, struct link *link, const uint8_t *messag
         }
     }
     reply_ready(s);
+    answer_local(s, link);
     return true;
 }
 
@@ -281,6 +323,8 @@ static bool on_answer(struct session *s, struct link *link, const uint8_t *messa
         session_take_catalog_row(s, link, message + FRAME_HEADER, length - FRAME_HEADER);
     if (request->asks_catalog && type == 'C')
         session_catalog_answered(s, link);
+    if (request->asks_binding && type == 'D')
+        session_take_bindings(link, message + FRAME_HEADER, length - FRAME_HEADER);
     if (type == 'G' && request->audience != AUDIENCE_PROXY)
         begin_copy_in(s, link, request);
     if (type == 'C' || type == 's') { /* suspended, it has done what it does nonetheless */
@@ -288,8 +332,10 @@ static bool on_answer(struct session *s, struct link *link, const uint8_t *messa
             s->copy_in = NULL;
         session_statement_done(s, link, request);
     }
-    if (answer == ANSWER_LAST)
+    if (answer == ANSWER_LAST) {
         answers_pop(&link->answers);
+        answer_local(s, link);
+    }
     if (link->answers.count == 0)
         s->barrier = false;
     return true;
@@ -300,7 +346,9 @@ static bool on_answer(struct session *s, struct link *link, const uint8_t *messa
  * wherever it was set. */
 static bool parameter_is_for_client(const struct session *s, const struct link *link,
                                     const struct request *request) {
-    if (request == NULL || request->audience != AUDIENCE_PROXY || link->home)
+    if (s->phase != PHASE_READY)
+        return false; /* it is told all of them when it is let in */
+    if (request == NULL || request->audience != AUDIENCE_PROXY || link->home || request->tells)
         return true;
     const struct fan *fan = &s->script.fan;
     return fan->active && (fan->statement == NULL || fan->statement->facts->kind != KIND_DISCARD);
@@ -322,6 +370,8 @@ static bool handle(struct session *s, struct link *link, const uint8_t *message,
         stream_send(&s->client, message, length);
         return true;
     case 'S':
+        if (link->pool != NULL)
+            link_learn_parameter(link, message + FRAME_HEADER, length - FRAME_HEADER);
         if (parameter_is_for_client(s, link, request))
             session_on_parameter(s, link, message, length);
         return true;

@@ -119,6 +119,7 @@ void session_statement_done(struct session *s, struct link *link, struct request
     const struct statement_facts *facts = statement->facts;
     if ((flags & STATEMENT_DYNAMIC) != 0)
         report_dynamic(s, link, statement);
+    session_note_binding(s, link, statement);
     switch (facts->kind) {
     case KIND_DISCARD:
     case KIND_DEALLOCATE:

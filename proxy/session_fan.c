@@ -3,6 +3,9 @@
  * proxy gathers them and answers itself. */
 #include "proxy/session_internal.h"
 
+#include "config/alloc.h"
+#include "proxy/server_statements.h"
+
 #include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -56,13 +59,16 @@ void fan_take_error(struct session *s, struct link *link, const uint8_t *body, s
     if (!message_read_diagnostic(body + FRAME_HEADER, length - FRAME_HEADER, &diagnostic, &error))
         return;
     if (!fan->active) { /* settings of the session, repeated there */
-        char text[1200];
-        snprintf(text, sizeof text, "cannot repeat the session's settings on database \"%s\": %s",
-                 link->name, diagnostic.message != NULL ? diagnostic.message : "");
+        const struct request *request = answers_front(&link->answers);
+        if (request != NULL && request->asks_binding)
+            return; /* its answer is missing, which says enough */
         free(s->settings_error);
-        s->settings_error = strdup(text);
+        s->settings_error = alloc_text(diagnostic.message != NULL ? diagnostic.message : "");
+        snprintf(s->settings_sqlstate, sizeof s->settings_sqlstate, "%s",
+                 diagnostic.sqlstate != NULL ? diagnostic.sqlstate : "XX000");
         link->settings_applied = 0;
-        link->aligned = false;
+        link->aligned = link->pool != NULL;
+        link->differs = link->set_unknown = link->pool != NULL;
         return;
     }
     if (fan->failed ||
@@ -197,6 +203,15 @@ static void discard_done(struct session *s, const struct statement_facts *facts)
         setting_log_forget(&s->settings);
         session_unalign_links(s);
     }
+    bool statements = all || (facts->kind == KIND_DEALLOCATE && facts->name == NULL);
+    for (int i = 0; i < DATABASES_MAX; i++)
+        if (s->links[i] != NULL && s->links[i]->pool != NULL) {
+            if (statements) {
+                server_statements_free(&s->links[i]->statements);
+                s->links[i]->bindings &= ~(unsigned)BOUND_NAME;
+            }
+            s->links[i]->asks_binding = s->links[i]->bindings != 0;
+        }
 }
 
 /* BEGIN within the block changed its characteristics: links that join later get it too. */

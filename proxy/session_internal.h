@@ -4,11 +4,13 @@
  *     session_messages.c  the one switch on a client's messages
  *     session_query.c     simple queries
  *     session_prepare.c   Parse, Bind, Describe, Close
+ *     session_statements.c  which link knows which statement, and under which name
  *     session_extended.c  Execute, Flush, Sync, and what all of the extended protocol shares
  *     session_script.c    what takes several steps: statements one by one
  *     session_verbs.c     BEGIN, COMMIT, SAVEPOINT …, DISCARD: what the proxy runs itself
  *     session_fan.c       a command for several links in turn
  *     session_links.c     making a link ready for a statement; losing one
+ *     session_pool.c      links that sessions take turns with
  *     session_effects.c   what a completed statement or transaction means
  *     session_catalog.c   asking the catalogs whose a statement's indexes and sequences are
  *     session_settings.c  SET and its kin, to be repeated on other links
@@ -32,11 +34,14 @@
 #include "protocol/startup.h"
 #include "proxy/cancel_keys.h"
 #include "proxy/link.h"
+#include "proxy/pool.h"
 #include "proxy/login.h"
 #include "proxy/parameters.h"
 #include "proxy/prepared.h"
 #include "proxy/replay.h"
 #include "proxy/session.h"
+#include "proxy/setting_set.h"
+#include "proxy/startup_options.h"
 #include "proxy/stream.h"
 #include "proxy/worker.h"
 #include "routing/object_names.h"
@@ -130,9 +135,23 @@ struct session {
     char **lost;    /* by physical database: a link was lost while nobody asked it: why, to be told
                        once; NULL: none was */
     int block_lost; /* …and it was in the open transaction: its physical database, or -1 */
-    char *settings_error;    /* a setting could not be repeated on a link: why */
+    char *settings_error; /* a setting could not be repeated on a link: why… */
+    char settings_sqlstate[6];
     struct link *active;     /* the link that was last sent something */
     struct link *connecting; /* waited for */
+    int home;                /* physical database that the session begins with */
+
+    /* Where links come from pools. */
+    enum pool_mode pool_mode;
+    struct pool **pools;       /* by physical database; NULL until the first is asked */
+    struct pool_waiter waiter; /* for a link of… */
+    int waiting_for;           /* …this physical database */
+    bool wait_cancelled;
+    bool restores;          /* what the client's RESET brought to the server's default is set again */
+    database_set aligned;   /* physical databases whose servers' defaults are accounted for */
+    struct setting_set *set; /* of the settings as of… */
+    uint64_t set_number;     /* …this change; a reference */
+    uint64_t last_active;    /* uv_now() */
 
     struct prepared *prepared; /* by name, the unnamed one too */
     struct portals portals;
@@ -192,6 +211,8 @@ void session_forward_message(struct session *s, struct link *link, size_t length
 enum progress session_on_query(struct session *s, const uint8_t *body, size_t body_length,
                                size_t length);
 bool statement_is_scripted(const struct statement *statement); /* the proxy runs it itself */
+/* …or for this session it does: DEALLOCATE of what came by Parse, where connections are shared. */
+bool session_scripts(const struct session *s, const struct statement *statement);
 bool statement_leaves_failed_block(
     const struct statement *statement); /* runs although the block failed */
 /* Where a statement goes. EXECUTE and DEALLOCATE of what Parse prepared go where that is;
@@ -283,6 +304,9 @@ enum use session_use_link(struct session *s, int database, struct link **out);
  * failing is not told (USE_FAILED). */
 enum use session_use_link_aside(struct session *s, int physical, struct link **out);
 void session_connect(struct session *s, int physical);
+const char *session_password(const struct session *s); /* that databases are told, or NULL */
+/* Sends what the link lacks of the session's settings, and waits for it. */
+enum use session_use_settings(struct session *s, struct link *link);
 void session_link_connected(struct link *link);
 void session_link_lost(struct session *s, struct link *link);
 database_set session_links_in_block(const struct session *s);
@@ -294,11 +318,58 @@ struct link *session_failed_link(const struct session *s);
 void session_drop_link(struct session *s, struct link *link);
 /* One command in front of the next statement; if it fails the server skips that too. */
 void session_send_prelude(struct link *link, const char *sql);
-/* Internal commands: a simple query whose answer the client does not see. */
-void link_send_query(struct link *link, const char *sql, size_t length);
 void session_flush_link(struct link *link);
 
+/* -- session_pool.c ---------------------------------------------------------------------------- */
+/* READY: s->links[physical] is there, perhaps as a failure; WAIT: in the queue; FAILED: the wait was
+ * cancelled and the client has got the error. */
+enum use session_take_link(struct session *s, int physical);
+bool session_waits_for_pool(const struct session *s);
+bool session_cancel_wait(struct session *s); /* false: it doesn't wait */
+const struct pool_settings *session_pool_settings(const struct session *s);
+/* Gives back every link that the session doesn't need beyond its transactions. */
+void session_release_links(struct session *s);
+/* Gives back all, at the session's end. */
+void session_leave_links(struct session *s);
+/* The commands that bring a link from a pool to the session's settings. */
+void session_append_difference(struct session *s, struct link *link, struct wire_buffer *sql);
+/* Enters what the link's server would do otherwise than the client was told, once. */
+void session_align_pooled(struct session *s, const struct link *link);
+/* Enters a setting that no statement of the client made. */
+void session_log_setting(struct session *s, const char *name, const char *value);
+/* Enters the startup packet's settings, or that of one name: at the start, and again after RESET.
+ * False: an option stands there that no statement could set; not after the start. */
+bool session_log_startup(struct session *s, const char *only, struct error *error);
+/* What a completed statement may have left on a link; the answer to what the server was asked about
+ * it. */
+void session_note_binding(struct session *s, struct link *link, const struct statement *statement);
+void session_take_bindings(struct link *link, const uint8_t *row, size_t length);
+void session_binding_unknown(struct link *link);
+
+/* -- session_statements.c ---------------------------------------------------------------------- */
+/* Which link knows a statement that came by Parse: under its own name, or, where clients share the
+ * link, under one of ours. */
+bool session_knows_statement(const struct link *link, const struct prepared *prepared);
+/* The client's Parse made it: decides under which name links are to know it. */
+void session_share_statement(struct session *s, struct prepared *prepared);
+/* Parse again, on another link than at first; nothing where the link knows it. */
+void session_prepare_there(struct session *s, struct link *link, struct prepared *prepared);
+/* Before statements that run such a one by EXECUTE in SQL. */
+void session_prepare_named(struct session *s, struct link *link,
+                           const struct statement *statements, size_t count);
+/* Pass the client's message on, with the statement's name on the link in it. */
+void session_forward_parse(struct session *s, struct link *link, struct prepared *prepared,
+                           const struct parse_message *parse, size_t length);
+void session_forward_bind(struct session *s, struct link *link, struct prepared *prepared,
+                          const struct bind_message *bind, size_t length);
+void session_forward_describe(struct session *s, struct link *link, struct prepared *prepared,
+                              size_t length);
+/* A name that is neither the client's own nor an open one. */
+bool session_name_is_reserved(const struct session *s, const char *name);
+
 /* -- session_answers.c ------------------------------------------------------------------------- */
+/* Answers a Parse or Close that no server need see, behind all that was asked before. */
+void session_reply_in_turn(struct session *s, enum request_kind kind, struct prepared *prepared);
 void session_read_link(struct session *s, struct link *link);
 void session_parse_failed(struct session *s, struct link *link, const struct request *request);
 
@@ -337,6 +408,9 @@ void session_note_settings(struct session *s, struct link *link, const struct qu
 void session_unalign_links(
     struct session *s); /* their servers' defaults are in force again: see link->aligned */
 void session_ask_setting(struct session *s, struct link *link);
+/* SELECT set_config(…), as SQL that every setting of the string means the same to. */
+void session_write_set_config(struct wire_buffer *sql, const char *name, const char *value,
+                              bool local);
 void session_capture_setting(struct session *s, struct link *link, const struct request *request,
                              const uint8_t *row, size_t length);
 

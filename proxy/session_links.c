@@ -12,15 +12,6 @@ int session_physical(const struct session *s, int database) {
     return session_settings(s)->databases[database].physical;
 }
 
-void link_send_query(struct link *link, const char *sql, size_t length) {
-    uint8_t header[FRAME_HEADER];
-    header[0] = 'Q';
-    wire_put_u32(header + 1, (uint32_t)(length + 5));
-    stream_send(&link->stream, header, sizeof header);
-    stream_send(&link->stream, sql, length);
-    stream_send(&link->stream, "", 1);
-}
-
 void session_flush_link(struct link *link) {
     if (link->state == LINK_READY)
         stream_flush(&link->stream);
@@ -43,7 +34,7 @@ struct link *session_failed_link(const struct session *s) {
 
 /* -- connecting -------------------------------------------------------------------------------- */
 
-static const char *user_password(const struct session *s) {
+const char *session_password(const struct session *s) {
     const struct user *user = settings_find_user(s->config->settings, s->startup.user);
     if (user == NULL || user->secret == NULL)
         return s->password;
@@ -61,7 +52,7 @@ void session_connect(struct session *s, int physical) {
     const struct settings *settings = s->config->settings;
     const struct database *database = &settings->databases[physical];
     struct link_identity identity = {.user = s->startup.user,
-                                     .password = user_password(s),
+                                     .password = session_password(s),
                                      .parameters = s->startup.parameters,
                                      .parameter_count = s->startup.parameter_count};
     s->links[physical] =
@@ -82,7 +73,10 @@ void session_drop_link(struct session *s, struct link *link) {
         s->body_fate = s->body_fate == BODY_FORWARD ? BODY_DROP : s->body_fate;
     }
     s->links[link->physical] = NULL;
-    link_close(link);
+    if (link->pool != NULL)
+        pool_give(link, POOL_CLOSE);
+    else
+        link_close(link);
 }
 
 /* The error of a statement that needed a database which cannot be reached. */
@@ -115,9 +109,15 @@ static enum use use_connection(struct session *s, int database, struct link **ou
     if (tell_lost_once(s, physical))
         return USE_FAILED;
     struct link *link = s->links[physical];
-    if (link == NULL) {
+    if (link == NULL && s->pool_mode == POOL_OFF) {
         session_connect(s, physical);
         return USE_WAIT;
+    }
+    if (link == NULL) {
+        enum use use = session_take_link(s, physical);
+        if (use != USE_READY)
+            return use;
+        link = s->links[physical];
     }
     switch (link->state) {
     case LINK_READY:
@@ -161,8 +161,38 @@ static void append_differences(struct session *s, struct link *link, struct wire
 
 /* Sends the session's settings that the link has not had; waits for their success, since a
  * statement must not run without them. */
-static enum use use_settings(struct session *s, struct link *link) {
-    if ((link->settings_applied == s->settings.last && link->aligned) || link->in_block)
+static void append_settings(struct session *s, struct link *link, struct wire_buffer *sql) {
+    if (link->differs) {
+        session_append_difference(s, link, sql);
+    } else {
+        for (size_t i = 0; i < s->settings.count; i++) {
+            const struct setting_change *change = &s->settings.changes[i];
+            if (change->number <= link->settings_applied)
+                continue;
+            wire_append(sql, change->sql, strlen(change->sql));
+            wire_append(sql, ";", 1);
+        }
+    }
+    if (!link->aligned)
+        append_differences(s, link, sql);
+}
+
+static void tell_settings_error(struct session *s, const struct link *link) {
+    char message[1400];
+    snprintf(message, sizeof message, "cannot repeat the session's settings on database \"%s\": %s",
+             link->name, s->settings_error);
+    reply_error(s, "55000", message, "A setting of this session could not be made there.",
+                "Change the setting back, or make it possible on every database.");
+    free(s->settings_error);
+    s->settings_error = NULL;
+}
+
+enum use session_use_settings(struct session *s, struct link *link) {
+    if (link->pool != NULL && (s->aligned >> link->physical & 1) == 0 && !link->in_block &&
+        session_drained(s))
+        session_align_pooled(s, link);
+    if ((link->settings_applied == s->settings.last && link->aligned && !link->differs) ||
+        link->in_block)
         return USE_READY;
     if (link->unsynced) { /* a pipeline is open on it: its own changes are already there */
         return USE_READY;
@@ -170,27 +200,17 @@ static enum use use_settings(struct session *s, struct link *link) {
     if (session_wait_drained(s) == PROGRESS_WAIT)
         return USE_WAIT;
     if (s->settings_error != NULL) {
-        reply_error(s, "55000", s->settings_error,
-                    "A setting of this session could not be made there.",
-                    "Change the setting back, or make it possible on every database.");
-        free(s->settings_error);
-        s->settings_error = NULL;
+        if (s->phase == PHASE_READY)
+            tell_settings_error(s, link);
         return USE_FAILED;
     }
     struct wire_buffer sql = {0};
-    for (size_t i = 0; i < s->settings.count; i++) {
-        const struct setting_change *change = &s->settings.changes[i];
-        if (change->number <= link->settings_applied)
-            continue;
-        wire_append(&sql, change->sql, strlen(change->sql));
-        wire_append(&sql, ";", 1);
-    }
-    if (!link->aligned)
-        append_differences(s, link, &sql);
+    append_settings(s, link, &sql);
     link->settings_applied = s->settings.last;
     if (sql.length > 0) {
         link_send_query(link, (const char *)sql.data, sql.length);
-        answers_push(&link->answers, REQUEST_QUERY, AUDIENCE_PROXY);
+        answers_push(&link->answers, REQUEST_QUERY, AUDIENCE_PROXY)->tells = s->restores;
+        s->restores = false;
         s->active = link;
         session_flush_link(link);
     }
@@ -241,7 +261,7 @@ enum use session_use_link(struct session *s, int database, struct link **out) {
     bool alone = s->active != link || link->log_applied < s->block.count;
     if (alone && session_wait_drained(s) == PROGRESS_WAIT)
         return USE_WAIT;
-    use = use_settings(s, link);
+    use = session_use_settings(s, link);
     if (use != USE_READY)
         return use;
     s->active = link;
@@ -254,9 +274,15 @@ enum use session_use_link_aside(struct session *s, int physical, struct link **o
     struct link *link = s->links[physical];
     if (link != NULL && link->in_block) /* with the savepoints that it has yet to get */
         return session_use_link(s, physical, out);
-    if (link == NULL) {
+    if (link == NULL && s->pool_mode == POOL_OFF) {
         session_connect(s, physical);
         return USE_WAIT;
+    }
+    if (link == NULL) {
+        enum use use = session_take_link(s, physical);
+        if (use != USE_READY)
+            return use;
+        link = s->links[physical];
     }
     if (link->state == LINK_FAILED) {
         session_drop_link(s, link);
@@ -272,7 +298,7 @@ enum use session_use_link_aside(struct session *s, int physical, struct link **o
         return USE_FAILED;
     }
     *out = link;
-    return use_settings(s, link);
+    return session_use_settings(s, link);
 }
 
 /* -- loss -------------------------------------------------------------------------------------- */

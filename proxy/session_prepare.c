@@ -43,7 +43,8 @@ static enum use place_parse(struct session *s, const char *name, const struct pr
         taken = existing->database;
     else if (existing == NULL && name[0] != '\0')
         taken = session_prepared_database(s->routing, name);
-    if (taken >= 0 && may_run_on(statement, taken)) { /* the server that has it says so */
+    if (taken >= 0 && may_run_on(statement, taken) &&
+        s->pool_mode != POOL_TRANSACTION) { /* the server that has it says so */
         *database = taken;
         return USE_READY;
     }
@@ -59,7 +60,7 @@ static enum use place_parse(struct session *s, const char *name, const struct pr
         *database = session_default_database(s->routing);
         return USE_READY;
     }
-    if (statement_is_scripted(statement)) {
+    if (session_scripts(s, statement)) {
         *database = -1;
         return USE_READY;
     }
@@ -112,12 +113,12 @@ enum progress session_on_parse(struct session *s, const uint8_t *body, size_t bo
         prepared = prepared_new(parse.name, session_give_query(s));
         prepared->local = link == NULL;
         prepared->database = database;
-        prepared->prepared_on = link != NULL ? (database_set)1 << link->physical : 0;
         prepared->types_length = (size_t)4 * parse.type_count;
         if (prepared->types_length > 0) {
             prepared->types = alloc_new(prepared->types_length);
             memcpy(prepared->types, parse.types, prepared->types_length);
         }
+        session_share_statement(s, prepared);
         prepared_enter(&s->prepared, prepared);
     } else {
         query_unref(session_give_query(s));
@@ -128,7 +129,9 @@ enum progress session_on_parse(struct session *s, const uint8_t *body, size_t bo
         prepared_unref(prepared);
         return PROGRESS_DONE;
     }
-    extended_forward(s, link, REQUEST_PARSE, length)->prepared = prepared;
+    if (prepared != NULL)
+        session_prepare_named(s, link, prepared->query->statements, prepared->query->count);
+    session_forward_parse(s, link, prepared, &parse, length);
     return PROGRESS_DONE;
 }
 
@@ -149,28 +152,6 @@ static int place_bind(struct session *s, const struct prepared *prepared) {
     if (decision.violated || decision.destination != DESTINATION_ONE)
         return prepared->database;
     return decision.database;
-}
-
-/* Parse again, on another link than at first. */
-static void prepare_there(struct link *link, struct prepared *prepared) {
-    struct wire_buffer out = {0};
-    if (prepared->name[0] != '\0') { /* an earlier one of the name may have been left there */
-        message_put_close(&out, 'S', prepared->name);
-        answers_push(&link->answers, REQUEST_CLOSE, AUDIENCE_PROXY);
-    }
-    size_t mark = message_begin(&out, 'P');
-    message_put_string(&out, prepared->name);
-    char *text = text_with_escape_strings(prepared->query->text, prepared->query->length,
-                                          &prepared->query->lexing);
-    message_put_string(&out, text);
-    free(text);
-    message_put_u16(&out, (uint16_t)(prepared->types_length / 4));
-    wire_append(&out, prepared->types, prepared->types_length);
-    message_end(&out, mark);
-    stream_send(&link->stream, out.data, out.length);
-    wire_buffer_close(&out);
-    answers_push(&link->answers, REQUEST_PARSE, AUDIENCE_PROXY)->prepared = prepared_ref(prepared);
-    prepared->prepared_on |= (database_set)1 << link->physical;
 }
 
 /* Portals are one space to the client, whatever the database: the server's own words. */
@@ -223,10 +204,21 @@ static unsigned bind_parameters(const struct session *s, const struct bind_messa
     return wire_get_u16(formats + 2 + 2 * (size_t)wire_get_u16(formats));
 }
 
+/* Others' statements must not be reached by the names that they have on the server. */
+static enum progress refuse_unknown_statement(struct session *s, const char *name, size_t length) {
+    if (session_wait_drained(s) == PROGRESS_WAIT)
+        return PROGRESS_WAIT;
+    reply_error(s, "26000",
+                session_message(s, "prepared statement \"%s\" does not exist", name), NULL, NULL);
+    return extended_refused(s, length);
+}
+
 /* Bind of a statement that nobody knows: the server has the words, and must not have the statement,
  * which nobody would count. */
 static enum progress bind_unknown(struct session *s, const struct bind_message *bind,
                                   size_t length) {
+    if (session_name_is_reserved(s, bind->statement))
+        return refuse_unknown_statement(s, bind->statement, length);
     struct link *link;
     enum use use = session_use_link(s, session_default_database(s->routing), &link);
     if (use == USE_WAIT)
@@ -265,12 +257,21 @@ static enum progress bind_here(struct session *s, const struct bind_message *bin
     return PROGRESS_DONE;
 }
 
+/* The databases that can refuse it under the client's own name for it. */
+static database_set known_on(const struct session *s, const struct prepared *prepared) {
+    database_set set = 0;
+    for (int i = 0; i < DATABASES_MAX && prepared->shared == NULL; i++)
+        if (s->links[i] != NULL && session_knows_statement(s->links[i], prepared))
+            set |= database_bit(i);
+    return set;
+}
+
 /* `prepared` NULL: no statement of that name is known. */
 static enum progress bind_prepared(struct session *s, const struct bind_message *bind,
                                    struct prepared *prepared, size_t length) {
     enum use use = prepared == NULL
                        ? extended_check_transaction(s, NULL, KNOWN_ANYWHERE, REQUEST_BIND, length)
-                       : extended_check_transaction(s, prepared->query, prepared->prepared_on,
+                       : extended_check_transaction(s, prepared->query, known_on(s, prepared),
                                                     REQUEST_BIND, length);
     if (use == USE_ANSWERED)
         return PROGRESS_DONE;
@@ -295,10 +296,10 @@ static enum progress bind_prepared(struct session *s, const struct bind_message 
         return PROGRESS_WAIT;
     if (use == USE_FAILED)
         return extended_refused(s, length);
-    if (!(prepared->prepared_on >> link->physical & 1))
-        prepare_there(link, prepared);
+    session_prepare_named(s, link, prepared->query->statements, prepared->query->count);
+    session_prepare_there(s, link, prepared);
     portal_enter(&s->portals, bind->portal, prepared, database);
-    extended_forward(s, link, REQUEST_BIND, length);
+    session_forward_bind(s, link, prepared, bind, length);
     return PROGRESS_DONE;
 }
 
@@ -366,15 +367,18 @@ enum progress session_on_describe(struct session *s, const uint8_t *body, size_t
         describe_local(s, named.kind, prepared);
         return PROGRESS_DONE;
     }
+    if (prepared == NULL && named.kind == 'S' && session_name_is_reserved(s, named.name))
+        return refuse_unknown_statement(s, named.name, length);
     struct link *link;
     enum use use = session_use_link(s, database, &link);
     if (use == USE_WAIT)
         return PROGRESS_WAIT;
     if (use == USE_FAILED)
         return extended_refused(s, length);
-    if (named.kind == 'S' && prepared != NULL && !(prepared->prepared_on >> link->physical & 1))
-        prepare_there(link, prepared);
-    extended_forward(s, link, REQUEST_DESCRIBE, length);
+    bool statement = named.kind == 'S' && prepared != NULL;
+    if (statement)
+        session_prepare_there(s, link, prepared);
+    session_forward_describe(s, link, statement ? prepared : NULL, length);
     return PROGRESS_DONE;
 }
 
@@ -397,6 +401,21 @@ static void close_elsewhere(struct session *s, const struct prepared *prepared,
     }
 }
 
+/* What clients share stays prepared, until a connection has too many; closing what nobody knows is
+ * no error. */
+static enum progress close_shared(struct session *s, struct prepared *prepared, size_t length) {
+    stream_consume(&s->client, length);
+    if (prepared == NULL) {
+        session_reply_in_turn(s, REQUEST_CLOSE, NULL);
+        return PROGRESS_DONE;
+    }
+    prepared_ref(prepared);
+    prepared_remove(&s->prepared, prepared);
+    session_reply_in_turn(s, REQUEST_CLOSE, prepared);
+    prepared_unref(prepared);
+    return PROGRESS_DONE;
+}
+
 enum progress session_on_close(struct session *s, const uint8_t *body, size_t body_length,
                                size_t length) {
     struct named_message named;
@@ -410,6 +429,9 @@ enum progress session_on_close(struct session *s, const uint8_t *body, size_t bo
     struct prepared *prepared;
     int database = find_named(s, &named, &prepared);
     bool local = prepared != NULL && prepared->local;
+    bool by_sql = prepared == NULL && session_prepared_database(s->routing, named.name) >= 0;
+    if (named.kind == 'S' && s->pool_mode == POOL_TRANSACTION && !local && !by_sql)
+        return close_shared(s, prepared, length);
     struct link *link = NULL;
     if (local && session_wait_drained(s) == PROGRESS_WAIT)
         return PROGRESS_WAIT;

@@ -31,6 +31,22 @@ bool statement_is_scripted(const struct statement *statement) {
     }
 }
 
+bool session_scripts(const struct session *s, const struct statement *statement) {
+    if (statement_is_scripted(statement))
+        return true;
+    if (s->pool_mode != POOL_TRANSACTION || statement->facts->kind != KIND_DEALLOCATE)
+        return false;
+    const struct prepared *prepared = prepared_find(s->prepared, statement->facts->name);
+    return prepared != NULL && prepared->shared != NULL;
+}
+
+/* Others' statements must not be reached by the names that they have on the server. */
+static bool names_reserved_statement(const struct session *s, const struct statement_facts *facts) {
+    bool runs = facts->kind == KIND_EXECUTE || facts->kind == KIND_DEALLOCATE ||
+                facts->inner_kind == KIND_EXECUTE;
+    return runs && facts->name != NULL && session_name_is_reserved(s, facts->name);
+}
+
 bool statement_leaves_failed_block(const struct statement *statement) {
     enum statement_kind kind = statement->facts->kind;
     return kind == KIND_ROLLBACK || kind == KIND_COMMIT || kind == KIND_ROLLBACK_TO ||
@@ -205,6 +221,13 @@ void session_route(struct session *s, const struct statement *statement, struct 
                session_setting_hint(s->routing, setting));
         return;
     }
+    if (names_reserved_statement(s, statement->facts)) {
+        refuse(decision, "26000",
+               session_message(s, "prepared statement \"%s\" does not exist",
+                               statement->facts->name),
+               NULL);
+        return;
+    }
     struct prepared *prepared =
         runs_prepared(statement->facts) ? prepared_find(s->prepared, statement->facts->name) : NULL;
     if (prepared == NULL || prepared->local) {
@@ -234,7 +257,7 @@ static bool whole_query_goes_to(struct session *s, const struct query *query,
     schema_set schemas = 0;
     for (size_t i = 0; i < query->count; i++) {
         const struct statement *statement = &query->statements[i], *effective;
-        if (statement_is_scripted(statement) || (query->count > 1 && may_restrict(statement)))
+        if (session_scripts(s, statement) || (query->count > 1 && may_restrict(statement)))
             return false;
         if (query->count > 1 && statement->asks_catalogs) /* when it is its turn */
             return false;
@@ -351,12 +374,14 @@ enum progress session_on_query(struct session *s, const uint8_t *body, size_t bo
                                   &decision);
     if (query->count > 1 && session_block_status(s->routing) == BLOCK_IDLE)
         session_begin_implicit(s->routing);
+    session_prepare_named(s, link, query->statements, query->count);
     struct request *request = answers_push(&link->answers, REQUEST_QUERY, AUDIENCE_CLIENT);
     request->query = session_give_query(s);
     request->database = database;
     request->apply = true;
     if (query->count == 1)
         session_keep_effects(request, &query->statements[0], &decision);
+    link->unnamed = 0;
     s->barrier = true; /* a pipeline behind it is another transaction */
     session_forward_message(s, link, length);
     return PROGRESS_DONE;

@@ -62,6 +62,7 @@ static enum progress run_on_link(struct session *s, const struct statement *stat
         break;
     }
     struct query *query = s->script.query;
+    session_prepare_named(s, link, statement, 1);
     struct request *request = answers_push(&link->answers, REQUEST_QUERY, AUDIENCE_PART);
     request->query = query_ref(query);
     request->next = s->script.next;
@@ -121,7 +122,7 @@ static enum progress run_statement(struct session *s) {
         return PROGRESS_DONE;
     }
     if (status == BLOCK_IDLE && s->script.query->count > 1 && !s->script.extended &&
-        (!statement_is_scripted(statement) || statement->facts->kind == KIND_PREPARE_TRANSACTION)) {
+        (!session_scripts(s, statement) || statement->facts->kind == KIND_PREPARE_TRANSACTION)) {
         session_begin_implicit(s->routing);
         s->script.implicit = true;
         if (s->block.count == 0)
@@ -133,7 +134,7 @@ static enum progress run_statement(struct session *s) {
     const struct statement *effective = statement;
     if (prepare_transaction_is_split(s, statement))
         return PROGRESS_DONE;
-    if (statement_is_scripted(statement) && script_run_verb(s, statement, &progress)) {
+    if (session_scripts(s, statement) && script_run_verb(s, statement, &progress)) {
         if (progress == PROGRESS_DONE)
             s->script.next = next + (s->script.fan.active || s->script.failed ? 0 : 1);
         return progress;

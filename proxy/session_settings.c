@@ -15,11 +15,19 @@ static bool in_transaction(const struct session *s) {
     return status == BLOCK_OPEN || status == BLOCK_IMPLICIT;
 }
 
-/* After RESET ALL each server is back at its own defaults. */
+/* After RESET ALL each server is back at its own defaults; on a connection of the client's own those
+ * are what its startup packet said. */
 void session_unalign_links(struct session *s) {
-    for (int i = 0; i < DATABASES_MAX; i++)
-        if (s->links[i] != NULL)
-            s->links[i]->aligned = s->links[i]->home;
+    s->aligned = 0;
+    for (int i = 0; i < DATABASES_MAX; i++) {
+        struct link *link = s->links[i];
+        if (link == NULL)
+            continue;
+        link->aligned = link->home || link->pool != NULL;
+    }
+    struct error error;
+    if (s->pool_mode != POOL_OFF)
+        (void)session_log_startup(s, NULL, &error);
 }
 
 /* `sql` means the same wherever and whenever it is repeated. */
@@ -38,14 +46,14 @@ static void note_plain(struct session *s, struct link *link, const char *name, c
     if (local)
         return; /* outside a transaction it has no effect beyond its own statement */
     bool current = link->settings_applied == s->settings.last;
-    if (reset_all) {
+    if (reset_all)
         setting_log_reset_all(&s->settings, sql, length);
-        session_unalign_links(s);
-    } else {
+    else
         setting_log_add(&s->settings, name, sql, length);
-    }
     if (current)
         link->settings_applied = s->settings.last;
+    if (reset_all)
+        session_unalign_links(s);
 }
 
 static void note(struct session *s, struct link *link, const char *name, const char *sql,
@@ -69,14 +77,19 @@ void session_append_literal(struct wire_buffer *sql, const char *text) {
     append(sql, "'");
 }
 
+void session_write_set_config(struct wire_buffer *sql, const char *name, const char *value,
+                              bool local) {
+    append(sql, "SELECT pg_catalog.set_config(");
+    session_append_literal(sql, name);
+    append(sql, ",");
+    session_append_literal(sql, value);
+    append(sql, local ? ",true)" : ",false)");
+}
+
 static void note_set_config(struct session *s, struct link *link, const char *name,
                             const char *value, bool local) {
     struct wire_buffer sql = {0};
-    append(&sql, "SELECT pg_catalog.set_config(");
-    session_append_literal(&sql, name);
-    append(&sql, ",");
-    session_append_literal(&sql, value);
-    append(&sql, local ? ",true)" : ",false)");
+    session_write_set_config(&sql, name, value, local);
     note_plain(s, link, name, (const char *)sql.data, sql.length, local, false);
     wire_buffer_close(&sql);
 }
@@ -143,6 +156,11 @@ void session_note_settings(struct session *s, struct link *link, const struct qu
     case KIND_SET:
         note(s, link, facts->name != NULL ? facts->name : "session characteristics", sql,
              facts->length, &query->lexing, local, false);
+        if (s->pool_mode != POOL_OFF && (facts->flags & STATEMENT_DEFAULT) != 0 && !local &&
+            facts->name != NULL) {
+            struct error error;
+            (void)session_log_startup(s, facts->name, &error);
+        }
         return;
     case KIND_RESET_ALL:
         note(s, link, "", sql, facts->length, &query->lexing, false, true);
@@ -156,7 +174,7 @@ void session_note_settings(struct session *s, struct link *link, const struct qu
     default:
         break;
     }
-    if (!(facts->flags & STATEMENT_SET_CONFIG) || session_settings(s)->database_count < 2)
+    if (!(facts->flags & STATEMENT_SET_CONFIG) || (session_settings(s)->database_count < 2 && s->pool_mode == POOL_OFF))
         return;
     if (facts->name != NULL && facts->value != NULL) {
         note_set_config(s, link, facts->name, facts->value, local);

@@ -157,16 +157,22 @@ static database_set links_unsynced(const struct session *s) {
     return set;
 }
 
+/* AND CHAIN outside a block. True: it is there, and the client has got the error. */
+static bool refuse_chain(struct session *s, const struct statement *statement) {
+    if ((statement->facts->flags & STATEMENT_CHAIN) == 0)
+        return false;
+    script_fail(s, "25P01",
+                statement->facts->kind == KIND_COMMIT
+                    ? "COMMIT AND CHAIN can only be used in transaction blocks"
+                    : "ROLLBACK AND CHAIN can only be used in transaction blocks");
+    return true;
+}
+
 /* COMMIT and ROLLBACK in the implicit transaction of a query with several statements, or of a
  * pipeline. */
 static void run_implicit_end(struct session *s, const struct statement *statement) {
-    if (statement->facts->flags & STATEMENT_CHAIN) {
-        script_fail(s, "25P01",
-                    statement->facts->kind == KIND_COMMIT
-                        ? "COMMIT AND CHAIN can only be used in transaction blocks"
-                        : "ROLLBACK AND CHAIN can only be used in transaction blocks");
+    if (refuse_chain(s, statement))
         return;
-    }
     reply_notice(s, "WARNING", "25P01", "there is no transaction in progress");
     bool commits = statement->facts->kind == KIND_COMMIT;
     fan_start(s, session_links_in_block(s) | links_unsynced(s), commits ? "COMMIT" : "ROLLBACK",
@@ -184,12 +190,21 @@ static void run_discard(struct session *s, const struct statement *statement) {
     fan_start(s, links, sql, length, false, statement);
 }
 
+/* DEALLOCATE of what came by Parse, where clients share connections: the server knows it by another
+ * name, and keeps it. */
+static void deallocate_shared(struct session *s, const char *name) {
+    prepared_remove(&s->prepared, prepared_find(s->prepared, name));
+    reply_command_complete(s, "DEALLOCATE");
+}
+
 /* COMMIT or ROLLBACK outside a transaction: the server has the warning; where it is not connected
  * we have it. */
 static bool end_outside_block(struct session *s, const struct statement *statement) {
     struct link *link = s->links[session_physical(s, session_default_database(s->routing))];
     if (link != NULL && link->state == LINK_READY)
         return false;
+    if (refuse_chain(s, statement))
+        return true;
     reply_notice(s, "WARNING", "25P01", "there is no transaction in progress");
     reply_command_complete(s, statement->facts->kind == KIND_COMMIT ? "COMMIT" : "ROLLBACK");
     return true;
@@ -244,8 +259,14 @@ bool script_run_verb(struct session *s, const struct statement *statement,
         else
             run_end(s, statement);
         return true;
-    case KIND_DISCARD:
     case KIND_DEALLOCATE:
+        if (facts->name != NULL) {
+            deallocate_shared(s, facts->name);
+            return true;
+        }
+        run_discard(s, statement);
+        return true;
+    case KIND_DISCARD:
     case KIND_CLOSE:
         if (session_block_status(s->routing) == BLOCK_IDLE || facts->kind != KIND_DISCARD)
             run_discard(s, statement);

@@ -45,15 +45,20 @@ static const char *assignment(const char *word, const char *next) {
     return NULL;
 }
 
-/* Splits an own setting at its `=`. False: it is the server's. */
-static bool is_own(char *setting) {
+/* Splits a setting at its `=`. False: it has none. */
+static bool split(char *setting) {
     char *equals = strchr(setting, '=');
     if (equals == NULL)
         return false;
     *equals = '\0';
     for (char *c = setting; *c != '\0'; c++)
         *c = (char)(*c == '-' ? '_' : tolower((unsigned char)*c));
-    return session_is_own_setting(setting);
+    return true;
+}
+
+/* Splits an own setting. False: it is the server's. */
+static bool is_own(char *setting) {
+    return split(setting) && session_is_own_setting(setting);
 }
 
 bool startup_options_read(const char *options,
@@ -80,5 +85,26 @@ bool startup_options_read(const char *options,
         word = next_word(&at);
     }
     free(word);
+    return ok;
+}
+
+bool startup_options_settings(const char *options,
+                              void (*setting)(void *context, const char *name, const char *value),
+                              void *context, struct error *error) {
+    bool ok = true;
+    const char *at = options;
+    for (char *word; ok && (word = next_word(&at)) != NULL;) {
+        char *next = strcmp(word, "-c") == 0 ? next_word(&at) : NULL;
+        char *text = alloc_text(assignment(word, next));
+        if (text == NULL)
+            ok = error_set(error, "invalid command-line argument for server process: %s", word);
+        else if (!split(text))
+            ok = error_set(error, "%s%s requires a value", word[1] == '-' ? "--" : "-c ", text);
+        else
+            setting(context, text, text + strlen(text) + 1);
+        free(text);
+        free(next);
+        free(word);
+    }
     return ok;
 }

@@ -15,6 +15,13 @@ bool startup_options_read(const char *options,
                           bool (*own)(void *context, const char *name, const char *value),
                           void *context, struct wire_buffer *rest);
 
+/* Calls `setting` for each setting, the proxy's own too, in order. False: something else stands
+ * there, and `error` is what a server would say to it. */
+bool startup_options_settings(const char *options,
+                              void (*setting)(void *context, const char *name, const char *value),
+                              void *context, struct error *error)
+    __attribute__((warn_unused_result));
+
 /* Appends a word so that it is read as one. */
 void startup_options_append(struct wire_buffer *options, const char *word);
 

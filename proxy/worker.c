@@ -4,6 +4,8 @@
 #include "config/allowlist.h"
 #include "protocol/scram_keys.h"
 #include "proxy/parameters.h"
+#include "proxy/pool.h"
+#include "proxy/server_statements.h"
 #include "proxy/session.h"
 
 #include <assert.h>
@@ -21,6 +23,7 @@ enum {
     VIOLATIONS_TICK = 1000, /* milliseconds */
     DAY_CHECK =
         60 * 1000, /* milliseconds; the clock may be set, so that midnight can't be waited for */
+    CLOCK_MILLISECONDS = 250,
 };
 
 enum message_kind {
@@ -148,6 +151,28 @@ static void cancel(struct worker *worker, uint32_t pid, uint32_t key) {
         session_cancel(session);
 }
 
+static void on_clock(uv_timer_t *timer) {
+    struct worker *worker = timer->data;
+    for (struct session *s = worker->sessions, *next; s != NULL; s = next) {
+        next = session_next(s);
+        session_check_time(s, uv_now(&worker->loop));
+    }
+}
+
+/* What of new settings is the worker's own business. */
+static void configure(struct worker *worker, const struct settings *settings) {
+    pools_configure(worker->pools, settings);
+    bool limits = false;
+    for (size_t i = 0; i < settings->entrypoint_count; i++) {
+        const struct pool_settings *pool = &settings->entrypoints[i].pool;
+        limits = limits || pool->client_idle_timeout > 0 || pool->idle_transaction_timeout > 0;
+    }
+    if (limits)
+        uv_timer_start(&worker->clock, on_clock, CLOCK_MILLISECONDS, CLOCK_MILLISECONDS);
+    else
+        uv_timer_stop(&worker->clock);
+}
+
 static void handle(struct worker *worker, struct worker_message *message) {
     switch (message->kind) {
     case MESSAGE_CLIENT:
@@ -157,6 +182,7 @@ static void handle(struct worker *worker, struct worker_message *message) {
         worker_config_unref(worker->config);
         worker->config = config_new_take(message->settings, message->tls, message->scram_keys);
         violations_open(worker->violations, message->settings->violations);
+        configure(worker, message->settings);
         break;
     case MESSAGE_REOPEN:
         violations_open(worker->violations, worker->config->settings->violations);
@@ -231,6 +257,7 @@ static void *run(void *argument) {
          round < 100 && uv_run(&worker->loop, UV_RUN_NOWAIT) != 0 && worker->sessions != NULL;
          round++)
         ;
+    pools_stop(worker->pools);
     uv_walk(&worker->loop, close_handle, NULL);
     while (uv_run(&worker->loop, UV_RUN_NOWAIT) != 0)
         ;
@@ -261,15 +288,21 @@ static bool worker_start(struct workers *workers, unsigned index, const struct s
         rc = uv_timer_init(&worker->loop, &worker->violations_timer);
     if (rc == 0)
         rc = uv_timer_init(&worker->loop, &worker->day_timer);
+    if (rc == 0)
+        rc = uv_timer_init(&worker->loop, &worker->clock);
     if (rc != 0)
         return error_set(error, "cannot start an event loop: %s", uv_strerror(rc));
     worker->wake.data = worker;
     worker->drain_timer.data = worker->violations_timer.data = worker;
-    worker->day_timer.data = worker;
+    worker->day_timer.data = worker->clock.data = worker;
     on_day(&worker->day_timer);
     uv_timer_start(&worker->day_timer, on_day, DAY_CHECK, DAY_CHECK);
     worker->violations = violations_new(worker->log);
     violations_open(worker->violations, settings->violations);
+    worker->statements = shared_statements_new();
+    if (!pools_new(&worker->pools, worker, (unsigned)workers->count, error))
+        return false;
+    configure(worker, settings);
 
     pthread_attr_t attributes;
     pthread_attr_init(&attributes);
@@ -299,6 +332,8 @@ void workers_join(struct workers *workers) {
     for (size_t i = 0; i < workers->count; i++) {
         struct worker *worker = workers->list[i];
         worker_config_unref(worker->config);
+        pools_free(worker->pools);
+        shared_statements_free(worker->statements);
         buffer_pool_free(worker->buffers);
         violations_free(worker->violations);
         parameter_store_free(worker->parameters);

@@ -24,8 +24,10 @@
 #include <uv.h>
 
 struct parameter_store;
+struct pools;
 struct scram_keys;
 struct session;
+struct shared_statements;
 struct worker_message;
 
 /* All workers of the process; fixed after start. */
@@ -60,6 +62,10 @@ struct worker {
     struct log *log;
     struct buffer_pool *buffers;
     struct parameter_store *parameters; /* of its sessions and links */
+    struct pools *pools;                  /* connections that sessions take turns with */
+    struct shared_statements *statements; /* …and the statements prepared there */
+    uint64_t last_statement, last_client; /* serial numbers */
+    uv_timer_t clock;                     /* for limits of clients' idleness */
     struct worker_config *config; /* for new sessions, and for old ones where they can follow */
     struct session *sessions;     /* doubly linked */
     struct cancel_keys cancel_keys;

@@ -328,8 +328,11 @@ static bool visit_data(struct walk *walk, const Node *node) {
     case T_ClusterStmt:
         visit_cluster(walk, (const ClusterStmt *)node);
         return true;
-    case T_CheckPointStmt:
     case T_LoadStmt:
+        out->flags |= STATEMENT_LOAD;
+        out->kind = KIND_UTILITY;
+        return true;
+    case T_CheckPointStmt:
         out->kind = KIND_UTILITY;
         return true;
     case T_CreateTableAsStmt:

@@ -6,7 +6,7 @@ import signal
 
 import pytest
 
-from harness import DEMO, Direct, Interlock, Postgres
+from harness import DEMO, POOL_MODE, Direct, Interlock, Postgres
 
 TEST_SECONDS = float(os.environ.get("TEST_SECONDS", 120))
 _counter = itertools.count(1)
@@ -22,6 +22,18 @@ def pytest_runtest_call(item):
     yield
     signal.setitimer(signal.ITIMER_REAL, 0)
     signal.signal(signal.SIGALRM, before)
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "own_connection: about a connection that is the client's alone, which one that"
+                            " clients share by transaction is not")
+
+
+def pytest_collection_modifyitems(items):
+    if POOL_MODE == "transaction":
+        for item in items:
+            if item.get_closest_marker("own_connection"):
+                item.add_marker(pytest.mark.skip(reason="connections are shared by transaction"))
 
 
 def pytest_addoption(parser):

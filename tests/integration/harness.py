@@ -19,6 +19,8 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 DATA = ROOT / "tests" / "data"
 DEMO = ROOT / "deploy" / "demo"
 BINDIR = pathlib.Path(os.environ.get("PG_BINDIR", "/usr/lib/postgresql/15/bin"))
+# All tests can be run with connections that clients take turns with: session or transaction.
+POOL_MODE = os.environ.get("POOL_MODE")
 PROGRAM = pathlib.Path(os.environ.get("PGINTERLOCK", ROOT / "build" / "release" / "pginterlock"))
 AS_POSTGRES = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"] if os.geteuid() == 0 else []
 PATIENCE = float(os.environ.get("TEST_PATIENCE", 20))  # seconds that any condition may take
@@ -237,6 +239,7 @@ class Interlock:
             "log": {"level": "debug"},
             "workers": 2,
             "shutdown_timeout": 10,
+            **({"pool": {"mode": POOL_MODE}} if POOL_MODE else {}),
             **self.overrides,
         }
         self.config.write_text(yaml_text({key: value for key, value in settings.items() if value is not None}))

@@ -463,6 +463,7 @@ def test_the_log_can_be_json_lines(make_proxy):
 
 # --- what outlives a lost connection ---
 
+@pytest.mark.own_connection
 def test_a_prepared_statement_heals_when_its_connection_was_lost(proxy, ci_cluster):
     """Drivers keep the names of their statements for as long as the session lives, and it outlives the connection."""
     with wire.connect("127.0.0.1", proxy.port, user="app", database="app") as connection:

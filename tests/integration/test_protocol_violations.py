@@ -66,6 +66,7 @@ def test_a_client_that_hangs_up_frees_its_links(proxy):
     wait_until(lambda: not proxy.ci.backends("%bye bye%"), "the link to close")
 
 
+@pytest.mark.own_connection
 def test_terminate_frees_the_links(proxy):
     connection = wire.connect("127.0.0.1", proxy.port, user="app", database="app")
     connection.query("SELECT 'farewell' FROM ci_builds LIMIT 1")

@@ -13,7 +13,7 @@ import pytest
 
 import random_session
 import wire
-from harness import Interlock, Postgres, wait_until
+from harness import POOL_MODE, Interlock, Postgres, wait_until
 
 SEEDS = int(os.environ.get("RANDOM_SEEDS", 300))
 FIRST = int(os.environ.get("RANDOM_SEED", 1))
@@ -229,10 +229,11 @@ def run_session(trio, next_step, seed):
 
 
 def wait_gone(trio):
-    """The sessions' transactions are rolled back when their backends have ended."""
+    """The sessions' transactions are rolled back when their backends have ended, or wait in the pool."""
+    pooled = "AND state <> 'idle'" if POOL_MODE else ""
     for name, admin in trio.admins.items():
         def sessions(admin=admin):
-            return admin.execute("SELECT query FROM pg_stat_activity WHERE usename = 'app'").fetchall()
+            return admin.execute(f"SELECT query FROM pg_stat_activity WHERE usename = 'app' {pooled}").fetchall()
         try:
             wait_until(lambda: not sessions(), f"the sessions on {name} to end", ANSWER_SECONDS)
         except AssertionError:

@@ -6,7 +6,7 @@ import pytest
 
 import wire
 from compare import SIDES, connections, plain
-from harness import wait_until
+from harness import POOL_MODE, wait_until
 
 
 @pytest.fixture(params=sorted(SIDES))
@@ -159,6 +159,8 @@ EXTENDED = {
 
 @pytest.mark.parametrize("name", EXTENDED)
 def test_extended_query(same, name):
+    if POOL_MODE == "transaction" and name == "a statement twice parsed":
+        pytest.skip("the proxy says it itself, without PostgreSQL's file and line")
     same(extended(*EXTENDED[name]))
 
 
@@ -449,7 +451,9 @@ def test_a_notification_arrives_while_idle(proxy):
         sender.query("NOTIFY c, 'payload'")
         got = listener.read()
         assert got.type == "A"
-        assert got.body == struct.pack(">I", sender.pid) + b"c\0payload\0"
+        assert got.body[4:] == b"c\0payload\0"
+        # A client that shares connections has a process id of its own.
+        assert POOL_MODE == "transaction" or got.body[:4] == struct.pack(">I", sender.pid)
 
 
 @pytest.mark.parametrize("side", sorted(SIDES))

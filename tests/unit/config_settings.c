@@ -184,7 +184,7 @@ static void wrong_keys_and_types_are_refused(void **state) {
          "databases, "
          "databases_from, classification, entrypoints, rules, auth, tls, log, workers, "
          "shutdown_timeout, login_timeout, connect_timeout, tcp_keepalive, tcp_keepidle, "
-         "tcp_keepintvl, tcp_keepcnt, tcp_user_timeout, allowlist, violations"},
+         "tcp_keepintvl, tcp_keepcnt, tcp_user_timeout, allowlist, violations, pool"},
         {BASE "workers: 1\nworkers: 2\n",
          "settings.yml:4: \"workers\" is given twice, first in line 3: remove one of them"},
         {BASE "workers: many\n",
@@ -238,13 +238,6 @@ static void depth_and_anchors_are_bounded(void **state) {
         at += snprintf(at, 64, "k%d: &a%d 1\n", i, i);
     fixture_refuse(*state, text, "settings.yml:257: more than 256 anchors: write some of them out");
     free(text);
-}
-
-static void keys_of_later_versions_are_not_yet_supported(void **state) {
-    static const struct refusal cases[] = {
-        {BASE "pool: {}\n", "settings.yml:3: pool is not yet supported: remove it"},
-    };
-    REFUSE_ALL(*state, cases);
 }
 
 static void wrong_databases_are_refused(void **state) {
@@ -448,7 +441,6 @@ int main(void) {
         fixture_test(a_snapshot_lives_until_its_last_reference),
         fixture_test(wrong_keys_and_types_are_refused),
         fixture_test(depth_and_anchors_are_bounded),
-        fixture_test(keys_of_later_versions_are_not_yet_supported),
         fixture_test(wrong_databases_are_refused),
         fixture_test(no_error_shows_a_password),
         fixture_test(wrong_entrypoints_are_refused),

@@ -1,0 +1,351 @@
+/* Who gets which connection. */
+#include "proxy/pool_internal.h"
+
+#include "config/alloc.h"
+#include "config/conninfo.h"
+
+#include <assert.h>
+#include <openssl/crypto.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { TICK_MILLISECONDS = 250 };
+
+/* -- handing over ------------------------------------------------------------------------------ */
+
+/* Sessions go on from the loop, right after the events that freed their connections: within the
+ * call of the one that gave it back, they could go on within each other without end. */
+static void hand_over(struct pools *pools) {
+    while (pools->granted != NULL) {
+        struct pool_waiter *waiter = pools->granted;
+        pools->granted = waiter->next;
+        if (pools->granted == NULL)
+            pools->granted_tail = &pools->granted;
+        struct link *link = waiter->link;
+        struct pool *pool = waiter->pool;
+        waiter->pool = NULL;
+        waiter->next = NULL;
+        waiter->link = NULL;
+        waiter->done(waiter, link);
+        pool_unref(pool);
+    }
+}
+
+static void on_prepare(uv_prepare_t *handle) {
+    hand_over(handle->data);
+}
+
+static void on_check(uv_check_t *handle) {
+    hand_over(handle->data);
+}
+
+/* -- the queue --------------------------------------------------------------------------------- */
+
+static void queue_append(struct pool *pool, struct pool_waiter *waiter) {
+    waiter->previous = pool->last;
+    waiter->next = NULL;
+    *(pool->last != NULL ? &pool->last->next : &pool->first) = waiter;
+    pool->last = waiter;
+    pool->waiting_count++;
+}
+
+static void queue_remove(struct pool *pool, struct pool_waiter *waiter) {
+    *(waiter->previous != NULL ? &waiter->previous->next : &pool->first) = waiter->next;
+    *(waiter->next != NULL ? &waiter->next->previous : &pool->last) = waiter->previous;
+    waiter->previous = waiter->next = NULL;
+    pool->waiting_count--;
+}
+
+void pool_grant(struct pool_waiter *waiter, struct link *link) {
+    struct pools *pools = waiter->pool->pools;
+    queue_remove(waiter->pool, waiter);
+    waiter->link = link;
+    *pools->granted_tail = waiter;
+    pools->granted_tail = &waiter->next;
+}
+
+static bool is_granted(const struct pool_waiter *waiter) {
+    for (const struct pool_waiter *w = waiter->pool->pools->granted; w != NULL; w = w->next)
+        if (w == waiter)
+            return true;
+    return false;
+}
+
+static void ungrant(struct pool_waiter *waiter) {
+    struct pools *pools = waiter->pool->pools;
+    struct pool_waiter **at = &pools->granted;
+    while (*at != waiter)
+        at = &(*at)->next;
+    *at = waiter->next;
+    if (pools->granted_tail == &waiter->next)
+        pools->granted_tail = at;
+}
+
+void pool_withdraw(struct pool_waiter *waiter) {
+    struct pool *pool = waiter->pool;
+    if (pool == NULL)
+        return;
+    struct link *link = waiter->link;
+    if (is_granted(waiter))
+        ungrant(waiter);
+    else
+        queue_remove(pool, waiter);
+    waiter->pool = NULL;
+    waiter->next = NULL;
+    waiter->link = NULL;
+    if (link != NULL)
+        pool_give(link, link->state == LINK_READY ? POOL_KEEP : POOL_CLOSE);
+    pool_unref(pool);
+}
+
+/* A link that a session will own, with the state in which it comes. */
+static void lend(struct pool *pool, struct link *link) {
+    assert(link->pool == pool);
+    pool->used_count++;
+    pool->handed_over++;
+    link->on_event = NULL; /* its session sets it */
+    link->owner = NULL;
+}
+
+static struct link *take_idle(struct pool *pool) {
+    struct link *link = pool->idle;
+    if (link == NULL)
+        return NULL;
+    pool_unlist_idle(pool, link);
+    lend(pool, link);
+    return link;
+}
+
+struct link *pool_take(struct pool *pool, struct pool_waiter *waiter, unsigned timeout) {
+    assert(waiter->pool == NULL);
+    struct link *link = pool->first == NULL ? take_idle(pool) : NULL;
+    if (link != NULL)
+        return link;
+    waiter->pool = pool;
+    pool->references++;
+    waiter->since = uv_now(pool->pools->loop);
+    waiter->timeout = timeout;
+    queue_append(pool, waiter);
+    pool_serve(pool);
+    return NULL;
+}
+
+void pool_serve(struct pool *pool) {
+    while (pool->first != NULL) {
+        struct link *link = take_idle(pool);
+        if (link == NULL)
+            break;
+        pool_grant(pool->first, link);
+    }
+    while (pool->waiting_count > pool->opening_count + pool->resetting_count && pool_may_open(pool))
+        pool_open_link(pool);
+}
+
+void pool_fail(struct pool *pool, const struct link_failure *failure) {
+    while (pool->first != NULL) {
+        struct link *link = link_failed(pool->pools->worker, pool->physical, pool->name, failure);
+        link->pool = pool;
+        pool->used_count++;
+        pool_grant(pool->first, link);
+    }
+}
+
+void pool_give(struct link *link, enum pool_giving how) {
+    struct pool *pool = link->pool;
+    assert(pool != NULL && pool->used_count > 0);
+    pool->used_count--;
+    bool fit = link->state == LINK_READY && link->stream.state == STREAM_OPEN && !pool->stale &&
+               !pool->pools->stopping && pool_has_room(pool);
+    if (how == POOL_CLOSE || !fit)
+        pool_close_link(pool, link);
+    else
+        pool_keep_link(pool, link, how == POOL_RESET);
+    pool_serve(pool);
+}
+
+size_t pool_statement_limit(const struct pool *pool) {
+    return pool->limits.max_prepared_statements;
+}
+
+/* -- pools ------------------------------------------------------------------------------------- */
+
+static bool same(const char *a, const char *b) {
+    return a == NULL || b == NULL ? a == b : strcmp(a, b) == 0;
+}
+
+static struct pool *find(struct pools *pools, const char *conninfo, const char *user,
+                         const char *password) {
+    for (struct pool *pool = pools->list; pool != NULL; pool = pool->next)
+        if (!pool->stale && strcmp(pool->conninfo, conninfo) == 0 && same(pool->user, user) &&
+            same(pool->password, password))
+            return pool;
+    return NULL;
+}
+
+struct pool *pool_get(struct pools *pools, const struct settings *settings, int physical,
+                      const char *user, const char *password) {
+    const struct database *database = &settings->databases[physical];
+    if (conninfo_has_user(database->conninfo))
+        user = password = NULL;
+    struct pool *pool = find(pools, database->conninfo, user, password);
+    if (pool == NULL) {
+        pool = alloc_new(sizeof *pool);
+        pool->pools = pools;
+        pool->physical = physical;
+        pool->name = alloc_text(database->name);
+        pool->conninfo = alloc_text(database->conninfo);
+        pool->user = alloc_text(user);
+        pool->password = alloc_text(password);
+        pool->limits = database->pool;
+        pool->connect_timeout = settings->connect_timeout;
+        pool->budget = pool_budget_get(pools, settings, physical);
+        pool->next = pools->list;
+        pools->list = pool;
+    }
+    pool->references++;
+    return pool;
+}
+
+void pool_unref(struct pool *pool) {
+    if (pool != NULL) {
+        assert(pool->references > 0);
+        pool->references--;
+    }
+}
+
+static void wipe(char *text) {
+    if (text != NULL)
+        OPENSSL_cleanse(text, strlen(text));
+    free(text);
+}
+
+void pool_free_unused(struct pools *pools) {
+    for (struct pool **at = &pools->list, *pool; (pool = *at) != NULL;) {
+        if (pool->references > 0 || pool_link_count(pool) > 0) {
+            at = &pool->next;
+            continue;
+        }
+        *at = pool->next;
+        free(pool->name);
+        wipe(pool->conninfo);
+        free(pool->user);
+        wipe(pool->password);
+        free(pool);
+    }
+}
+
+/* -- life -------------------------------------------------------------------------------------- */
+
+static void on_tick(uv_timer_t *timer) {
+    struct pools *pools = timer->data;
+    for (struct pool *pool = pools->list; pool != NULL; pool = pool->next)
+        pool_tick(pool);
+    pool_free_unused(pools);
+}
+
+bool pools_new(struct pools **out, struct worker *worker, unsigned workers, struct error *error) {
+    struct pools *pools = alloc_new(sizeof *pools);
+    uv_loop_t *loop = &worker->loop;
+    *pools = (struct pools){.worker = worker, .workers = workers, .loop = loop};
+    pools->granted_tail = &pools->granted;
+    pools->prepare.data = pools->check.data = pools->tick.data = pools;
+    uv_prepare_init(loop, &pools->prepare); /* these two can't fail */
+    uv_check_init(loop, &pools->check);
+    int result = uv_timer_init(loop, &pools->tick);
+    *out = pools;
+    return result == 0 ||
+           error_set(error, "cannot make a timer for the pools: %s", uv_strerror(result));
+}
+
+/* Whether a pool is still what these settings ask for. */
+static bool is_current(const struct pool *pool, const struct settings *settings) {
+    if (pool->physical >= (int)settings->database_count)
+        return false;
+    const struct database *database = &settings->databases[pool->physical];
+    return database->physical == pool->physical && strcmp(database->name, pool->name) == 0 &&
+           strcmp(database->conninfo, pool->conninfo) == 0;
+}
+
+static bool uses_pools(const struct settings *settings) {
+    for (size_t i = 0; i < settings->entrypoint_count; i++)
+        if (settings->entrypoints[i].pool.mode != POOL_OFF)
+            return true;
+    return false;
+}
+
+static void warm_up(struct pools *pools, const struct settings *settings) {
+    for (size_t i = 0; i < settings->database_count; i++) {
+        const struct database *database = &settings->databases[i];
+        if (database->physical != (int)i || database->pool.min_size == 0 ||
+            !conninfo_has_user(database->conninfo))
+            continue;
+        struct pool *pool = pool_get(pools, settings, (int)i, NULL, NULL);
+        pool_tick(pool);
+        pool_unref(pool);
+    }
+}
+
+void pools_configure(struct pools *pools, const struct settings *settings) {
+    for (struct pool *pool = pools->list; pool != NULL; pool = pool->next) {
+        pool->stale = pool->stale || !is_current(pool, settings);
+        if (!pool->stale) {
+            pool->limits = settings->databases[pool->physical].pool;
+            pool->connect_timeout = settings->connect_timeout;
+            pool->budget = pool_budget_get(pools, settings, pool->physical);
+        }
+    }
+    if (!uses_pools(settings) || pools->stopping)
+        return;
+    if (!uv_is_active((uv_handle_t *)&pools->tick)) {
+        uv_prepare_start(&pools->prepare, on_prepare);
+        uv_check_start(&pools->check, on_check);
+        uv_timer_start(&pools->tick, on_tick, TICK_MILLISECONDS, TICK_MILLISECONDS);
+    }
+    warm_up(pools, settings);
+}
+
+void pools_stop(struct pools *pools) {
+    pools->stopping = true;
+    for (struct pool *pool = pools->list; pool != NULL; pool = pool->next) {
+        while (pool->idle != NULL) {
+            struct link *link = pool->idle;
+            pool_unlist_idle(pool, link);
+            pool_close_link(pool, link);
+        }
+        while (pool->busy != NULL)
+            pool_close_link(pool, pool->busy);
+    }
+}
+
+void pools_free(struct pools *pools) {
+    if (pools == NULL)
+        return;
+    pool_free_unused(pools);
+    assert(pools->list == NULL);
+    for (struct pool_budget *budget = pools->budgets, *next; budget != NULL; budget = next) {
+        next = budget->next;
+        free(budget->server);
+        free(budget);
+    }
+    free(pools);
+}
+
+void pools_visit(struct pools *pools, void (*visit)(void *context, const struct pool_figures *),
+                 void *context) {
+    for (const struct pool *pool = pools->list; pool != NULL; pool = pool->next) {
+        uint64_t now = uv_now(pools->loop);
+        struct pool_figures figures = {
+            .database = pool->name,
+            .user = pool->user != NULL ? pool->user : "",
+            .idle = pool->idle_count,
+            .used = pool->used_count,
+            .opening = pool->opening_count,
+            .resetting = pool->resetting_count,
+            .waiting = pool->waiting_count,
+            .longest_wait = pool->first != NULL ? now - pool->first->since : 0,
+            .opened = pool->opened,
+            .handed_over = pool->handed_over,
+        };
+        visit(context, &figures);
+    }
+}

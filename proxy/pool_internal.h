@@ -1,0 +1,83 @@
+/* The inside of a worker's pools, shared by the file that hands connections out (pool.c), the one
+ * that looks after those that nobody uses (pool_links.c) and the one that keeps the limits
+ * (pool_limits.c). Nobody else includes it. */
+#ifndef PGINTERLOCK_POOL_INTERNAL_H
+#define PGINTERLOCK_POOL_INTERNAL_H
+
+#include "proxy/pool.h"
+#include "proxy/worker.h"
+
+/* Connections to one server, whichever of the databases there. */
+struct pool_budget {
+    struct pool_budget *next;
+    char *server;       /* "host=… port=…" of the connection string */
+    size_t open, limit; /* limit 0: none */
+};
+
+struct pool {
+    struct pool *next;
+    struct pools *pools;
+    unsigned references; /* of sessions */
+    bool stale;          /* its database is no longer configured like this */
+    int physical;
+    char *name, *conninfo, *user, *password; /* user and password NULL: the string has them */
+    struct pool_settings limits;             /* as configured, for all workers */
+    unsigned connect_timeout;
+    struct pool_budget *budget;
+    struct link *idle; /* the one used last first */
+    struct link *busy; /* opening or resetting: the pool's own */
+    struct pool_waiter *first, *last;
+    size_t idle_count, used_count, opening_count, resetting_count, waiting_count;
+    uint64_t failed_at; /* when the last attempt to connect failed; 0: it did not */
+    uint64_t opened, handed_over;
+};
+
+struct pools {
+    struct worker *worker;
+    unsigned workers;
+    uv_loop_t *loop;
+    struct pool *list;
+    struct pool_budget *budgets;
+    struct pool_waiter *granted, **granted_tail; /* to be told by the loop */
+    uv_prepare_t prepare;
+    uv_check_t check;
+    uv_timer_t tick;
+    bool stopping;
+};
+
+/* -- pool_links.c ------------------------------------------------------------------------------ */
+
+/* Starts to connect one more; it serves who waits then. */
+void pool_open_link(struct pool *pool);
+/* Takes a link that nobody uses any more: idle, or first reset. */
+void pool_keep_link(struct pool *pool, struct link *link, bool reset);
+/* Out of the list of idle ones. */
+void pool_unlist_idle(struct pool *pool, struct link *link);
+/* Closes one that is the pool's own (idle, opening or resetting) or was just given back. */
+void pool_close_link(struct pool *pool, struct link *link);
+
+/* -- pool_limits.c ----------------------------------------------------------------------------- */
+
+size_t pool_link_count(const struct pool *pool);
+/* Of what is configured for all workers, this one's part; 0 only where all of it is. */
+size_t pool_share(const struct pools *pools, size_t configured);
+/* Whether one more may be opened for who waits; makes room where another pool of the server has
+ * idle ones. */
+bool pool_may_open(struct pool *pool);
+/* Whether one that comes back may stay. */
+bool pool_has_room(const struct pool *pool);
+struct pool_budget *pool_budget_get(struct pools *pools, const struct settings *settings,
+                                    int physical);
+/* What time brings: timeouts, ages, what is kept warm. */
+void pool_tick(struct pool *pool);
+
+/* -- pool.c ------------------------------------------------------------------------------------ */
+
+/* Hands idle connections to who waits and opens more for the rest. */
+void pool_serve(struct pool *pool);
+void pool_grant(struct pool_waiter *waiter, struct link *link);
+/* Gives what went wrong to all who wait. */
+void pool_fail(struct pool *pool, const struct link_failure *failure);
+void pool_free_unused(struct pools *pools);
+
+#endif

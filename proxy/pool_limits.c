@@ -1,0 +1,143 @@
+/* How many connections a pool may have, and for how long. */
+#include "proxy/pool_internal.h"
+
+#include "config/alloc.h"
+#include "config/conninfo.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { RETRY_MILLISECONDS = 1000 }; /* after an attempt that failed, one at a time in so long */
+
+size_t pool_link_count(const struct pool *pool) {
+    return pool->idle_count + pool->used_count + pool->opening_count + pool->resetting_count;
+}
+
+size_t pool_share(const struct pools *pools, size_t configured) {
+    size_t share =
+        configured / pools->workers + (pools->worker->index < configured % pools->workers ? 1 : 0);
+    return share > 0 || configured == 0 ? share : 1;
+}
+
+/* -- how many ---------------------------------------------------------------------------------- */
+
+static bool reserve_is_due(const struct pool *pool) {
+    uint64_t now = uv_now(pool->pools->loop);
+    return pool->limits.reserve_size > 0 && pool->first != NULL &&
+           now - pool->first->since >= (uint64_t)pool->limits.reserve_timeout * 1000;
+}
+
+static size_t size_now(const struct pool *pool) {
+    size_t size = pool_share(pool->pools, pool->limits.size);
+    return reserve_is_due(pool) ? size + pool_share(pool->pools, pool->limits.reserve_size) : size;
+}
+
+/* The oldest idle connection of another user to the same server ends for this pool's sake. */
+static bool make_room(struct pool *pool) {
+    struct pool *from = NULL;
+    struct link *oldest = NULL;
+    for (struct pool *other = pool->pools->list; other != NULL; other = other->next)
+        if (other != pool && other->budget == pool->budget)
+            for (struct link *link = other->idle; link != NULL; link = link->pool_next)
+                if (oldest == NULL || link->idle_since < oldest->idle_since) {
+                    oldest = link;
+                    from = other;
+                }
+    if (oldest == NULL)
+        return false;
+    pool_unlist_idle(from, oldest);
+    pool_close_link(from, oldest);
+    return true;
+}
+
+bool pool_may_open(struct pool *pool) {
+    if (pool->stale || pool->pools->stopping)
+        return false;
+    uint64_t now = uv_now(pool->pools->loop);
+    bool failing = pool->failed_at > 0 && now - pool->failed_at < RETRY_MILLISECONDS;
+    if (failing && pool->opening_count > 0)
+        return false;
+    if (pool_link_count(pool) >= size_now(pool))
+        return false;
+    const struct pool_budget *budget = pool->budget;
+    return budget->limit == 0 || budget->open < budget->limit || make_room(pool);
+}
+
+bool pool_has_room(const struct pool *pool) {
+    const struct pool_budget *budget = pool->budget;
+    size_t most = pool_share(pool->pools, pool->limits.size) +
+                  pool_share(pool->pools, pool->limits.reserve_size);
+    return pool_link_count(pool) < most && (budget->limit == 0 || budget->open <= budget->limit);
+}
+
+struct pool_budget *pool_budget_get(struct pools *pools, const struct settings *settings,
+                                    int physical) {
+    char *server = conninfo_server(settings->databases[physical].conninfo);
+    struct pool_budget *budget = pools->budgets;
+    while (budget != NULL && strcmp(budget->server, server) != 0)
+        budget = budget->next;
+    if (budget == NULL) {
+        budget = alloc_new(sizeof *budget);
+        budget->server = alloc_text(server);
+        budget->next = pools->budgets;
+        pools->budgets = budget;
+    }
+    /* Of several databases on one server the smallest limit counts. */
+    size_t limit = 0;
+    for (size_t i = 0; i < settings->database_count; i++) {
+        const struct database *database = &settings->databases[i];
+        size_t own = pool_share(pools, database->pool.max_db_connections);
+        char *other = conninfo_server(database->conninfo);
+        if (database->physical == (int)i && own > 0 && strcmp(other, server) == 0 &&
+            (limit == 0 || own < limit))
+            limit = own;
+        free(other);
+    }
+    budget->limit = limit;
+    free(server);
+    return budget;
+}
+
+/* -- how long ---------------------------------------------------------------------------------- */
+
+static void time_out_waiters(struct pool *pool, uint64_t now) {
+    for (struct pool_waiter *waiter = pool->first, *next; waiter != NULL; waiter = next) {
+        next = waiter->next;
+        if (waiter->timeout > 0 && now - waiter->since >= (uint64_t)waiter->timeout * 1000)
+            pool_grant(waiter, NULL);
+    }
+}
+
+static bool is_over(uint64_t since, unsigned seconds, uint64_t now) {
+    return seconds > 0 && now - since >= (uint64_t)seconds * 1000;
+}
+
+static void close_old_links(struct pool *pool, uint64_t now) {
+    size_t least = pool_share(pool->pools, pool->limits.min_size);
+    for (struct link *link = pool->idle, *next; link != NULL; link = next) {
+        next = link->pool_next;
+        bool old = is_over(link->opened_at, pool->limits.server_lifetime, now);
+        bool unused = is_over(link->idle_since, pool->limits.server_idle_timeout, now) &&
+                      pool_link_count(pool) > least;
+        if (!old && !unused && !pool->stale)
+            continue;
+        pool_unlist_idle(pool, link);
+        pool_close_link(pool, link);
+    }
+}
+
+static void keep_warm(struct pool *pool, uint64_t now) {
+    size_t least = pool_share(pool->pools, pool->limits.min_size);
+    bool failing = pool->failed_at > 0 && now - pool->failed_at < RETRY_MILLISECONDS;
+    while (!failing && pool_link_count(pool) < least && pool_may_open(pool))
+        pool_open_link(pool);
+}
+
+void pool_tick(struct pool *pool) {
+    uint64_t now = uv_now(pool->pools->loop);
+    time_out_waiters(pool, now);
+    close_old_links(pool, now);
+    if (pool->first != NULL)
+        pool_serve(pool); /* the reserve may be due */
+    keep_warm(pool, now);
+}

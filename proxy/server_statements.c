@@ -1,0 +1,158 @@
+#include "proxy/server_statements.h"
+
+#include "config/alloc.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <uthash.h>
+
+/* -- what clients share ------------------------------------------------------------------------ */
+
+struct shared_statements {
+    struct shared_statement *table;
+    uint64_t last_id;
+};
+
+struct shared_statement {
+    struct shared_statements *all;
+    unsigned references;
+    uint64_t id;
+    UT_hash_handle hh;
+    size_t length;
+    uint8_t key[]; /* the types, then the text */
+};
+
+struct shared_statements *shared_statements_new(void) {
+    return alloc_new(sizeof(struct shared_statements));
+}
+
+void shared_statements_free(struct shared_statements *all) {
+    assert(all->table == NULL);
+    free(all);
+}
+
+struct shared_statement *shared_statement_get(struct shared_statements *all, const char *text,
+                                              size_t text_length, const uint8_t *types,
+                                              size_t types_length) {
+    /* The count of types stands in front, so that types and text can't be taken for each other. */
+    uint32_t count = (uint32_t)(types_length / 4);
+    size_t length = sizeof count + types_length + text_length;
+    struct shared_statement *made = alloc_new(sizeof *made + length), *found;
+    memcpy(made->key, &count, sizeof count);
+    if (types_length > 0)
+        memcpy(made->key + sizeof count, types, types_length);
+    memcpy(made->key + sizeof count + types_length, text, text_length);
+    HASH_FIND(hh, all->table, made->key, length, found);
+    if (found != NULL) {
+        free(made);
+        return shared_statement_ref(found);
+    }
+    made->all = all;
+    made->references = 1;
+    made->id = ++all->last_id;
+    made->length = length;
+    HASH_ADD_KEYPTR(hh, all->table, made->key, length, made);
+    return made;
+}
+
+struct shared_statement *shared_statement_ref(struct shared_statement *statement) {
+    statement->references++;
+    return statement;
+}
+
+void shared_statement_unref(struct shared_statement *statement) {
+    if (statement == NULL || --statement->references > 0)
+        return;
+    HASH_DEL(statement->all->table, statement);
+    free(statement);
+}
+
+static void name_of(uint64_t id, char name[SERVER_STATEMENT_NAME]) {
+    snprintf(name, SERVER_STATEMENT_NAME, "pginterlock_%" PRIu64, id);
+}
+
+void shared_statement_name(const struct shared_statement *statement,
+                           char name[SERVER_STATEMENT_NAME]) {
+    name_of(statement->id, name);
+}
+
+void shared_statement_renew(struct shared_statement *statement) {
+    statement->id = ++statement->all->last_id;
+}
+
+/* -- what one connection knows ----------------------------------------------------------------- */
+
+/* uthash keeps its elements in the order of their insertion: taken out and put in again with each
+ * use, the first is the one used longest ago. */
+struct known_statement {
+    uint64_t id;
+    UT_hash_handle hh;
+};
+
+struct server_statements {
+    struct known_statement *table;
+};
+
+static struct known_statement *find(struct server_statements *known,
+                                    const struct shared_statement *statement) {
+    struct known_statement *found = NULL;
+    if (known != NULL)
+        HASH_FIND(hh, known->table, &statement->id, sizeof statement->id, found);
+    return found;
+}
+
+bool server_statements_use(struct server_statements *known,
+                           const struct shared_statement *statement) {
+    struct known_statement *found = find(known, statement);
+    if (found == NULL)
+        return false;
+    if (found->hh.next != NULL) {
+        HASH_DEL(known->table, found);
+        HASH_ADD(hh, known->table, id, sizeof found->id, found);
+    }
+    return true;
+}
+
+void server_statements_add(struct server_statements **known,
+                           const struct shared_statement *statement, size_t limit,
+                           char evicted[SERVER_STATEMENT_NAME]) {
+    if (*known == NULL)
+        *known = alloc_new(sizeof **known);
+    struct server_statements *all = *known;
+    assert(find(all, statement) == NULL);
+    struct known_statement *entry = NULL;
+    evicted[0] = '\0';
+    if (HASH_COUNT(all->table) >= limit) {
+        entry = all->table;
+        name_of(entry->id, evicted);
+        HASH_DEL(all->table, entry);
+    } else {
+        entry = alloc_new(sizeof *entry);
+    }
+    entry->id = statement->id;
+    HASH_ADD(hh, all->table, id, sizeof entry->id, entry);
+}
+
+void server_statements_remove(struct server_statements *known,
+                              const struct shared_statement *statement) {
+    struct known_statement *found = find(known, statement);
+    if (found == NULL)
+        return;
+    HASH_DEL(known->table, found);
+    free(found);
+}
+
+void server_statements_free(struct server_statements **known) {
+    if (*known == NULL)
+        return;
+    struct known_statement *entry, *next;
+    HASH_ITER(hh, (*known)->table, entry, next) {
+        HASH_DEL((*known)->table, entry);
+        free(entry);
+    }
+    free(*known);
+    *known = NULL;
+}

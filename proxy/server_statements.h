@@ -1,0 +1,59 @@
+/* Prepared statements of clients that share connections: one text with its parameter types is one
+ * statement for all clients of a worker, and is prepared at most once on a connection, under a name
+ * of ours. A connection keeps the ones used last; who is thrown out is found in constant time.
+ *
+ * Within one thread. */
+#ifndef PGINTERLOCK_SERVER_STATEMENTS_H
+#define PGINTERLOCK_SERVER_STATEMENTS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* Room for a name on a server, with its NUL. */
+enum { SERVER_STATEMENT_NAME = 40 };
+
+/* -- what clients share ------------------------------------------------------------------------ */
+
+struct shared_statements; /* of one worker */
+struct shared_statement;
+
+struct shared_statements *shared_statements_new(void);
+void shared_statements_free(struct shared_statements *all); /* all references are gone */
+
+/* The statement with this text and these types (as Parse has them: OIDs of four bytes each); a
+ * reference for the caller. */
+struct shared_statement *shared_statement_get(struct shared_statements *all, const char *text,
+                                              size_t text_length, const uint8_t *types,
+                                              size_t types_length);
+struct shared_statement *shared_statement_ref(struct shared_statement *statement);
+void shared_statement_unref(struct shared_statement *statement); /* NULL is fine */
+
+/* The name that it has on every connection that knows it. */
+void shared_statement_name(const struct shared_statement *statement,
+                           char name[SERVER_STATEMENT_NAME]);
+
+/* What connections have prepared of it is of no use any more ("cached plan must not change result
+ * type"): it gets another name. */
+void shared_statement_renew(struct shared_statement *statement);
+
+/* -- what one connection knows ----------------------------------------------------------------- */
+
+struct server_statements;
+
+/* Whether the connection (NULL: it has none) knows it; then it counts as used now. */
+bool server_statements_use(struct server_statements *known,
+                           const struct shared_statement *statement);
+/* It is being prepared there. Where the connection had `limit` of them, the one used longest ago is
+ * forgotten and its name stands in `evicted`, to be closed; else that is empty. Makes *known where
+ * it is NULL. */
+void server_statements_add(struct server_statements **known,
+                           const struct shared_statement *statement, size_t limit,
+                           char evicted[SERVER_STATEMENT_NAME]);
+/* Preparing failed. */
+void server_statements_remove(struct server_statements *known,
+                              const struct shared_statement *statement);
+/* The connection has forgotten all (DEALLOCATE ALL), or is closed. */
+void server_statements_free(struct server_statements **known);
+
+#endif

@@ -1,0 +1,178 @@
+/* The statements that a client made with Parse, on its links: each knows some of them, under the
+ * client's names or, where clients share the link, under names of ours. */
+#include "proxy/session_internal.h"
+
+#include "config/alloc.h"
+#include "proxy/server_statements.h"
+#include "routing/escape_strings.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const char reserved[] = "pginterlock_";
+
+bool session_name_is_reserved(const struct session *s, const char *name) {
+    return s->pool_mode != POOL_OFF && strncmp(name, reserved, strlen(reserved)) == 0;
+}
+
+void session_share_statement(struct session *s, struct prepared *prepared) {
+    if (s->pool_mode != POOL_TRANSACTION || prepared->local)
+        return;
+    prepared->serial = ++s->worker->last_statement;
+    if (prepared->name[0] == '\0')
+        return;
+    /* One text read in two ways is two statements. */
+    char *text =
+        text_with_escape_strings(prepared->query->text, prepared->query->length, &prepared->query->lexing);
+    prepared->shared = shared_statement_get(s->worker->statements, text, strlen(text),
+                                            prepared->types, prepared->types_length);
+    free(text);
+}
+
+bool session_knows_statement(const struct link *link, const struct prepared *prepared) {
+    if (prepared->shared != NULL)
+        return server_statements_use(link->statements, prepared->shared);
+    if (prepared->serial != 0)
+        return link->unnamed == prepared->serial;
+    return (prepared->prepared_on >> link->physical & 1) != 0;
+}
+
+static const char *name_there(const struct prepared *prepared, char name[SERVER_STATEMENT_NAME]) {
+    if (prepared->shared == NULL)
+        return prepared->name;
+    shared_statement_name(prepared->shared, name);
+    return name;
+}
+
+static void send_close(struct link *link, const char *name) {
+    struct wire_buffer out = {0};
+    message_put_close(&out, 'S', name);
+    stream_send(&link->stream, out.data, out.length);
+    wire_buffer_close(&out);
+    answers_push(&link->answers, REQUEST_CLOSE, AUDIENCE_PROXY);
+}
+
+/* A Parse is about to be sent. */
+static void note_known(struct link *link, struct prepared *prepared) {
+    if (prepared->shared != NULL) {
+        char evicted[SERVER_STATEMENT_NAME];
+        server_statements_add(&link->statements, prepared->shared, pool_statement_limit(link->pool),
+                              evicted);
+        if (evicted[0] != '\0')
+            send_close(link, evicted);
+    } else if (prepared->serial != 0) {
+        link->unnamed = prepared->serial;
+    } else {
+        prepared->prepared_on |= database_bit(link->physical);
+    }
+}
+
+static void send_parse(struct link *link, struct prepared *prepared, const char *name) {
+    struct wire_buffer out = {0};
+    size_t mark = message_begin(&out, 'P');
+    message_put_string(&out, name);
+    char *text =
+        text_with_escape_strings(prepared->query->text, prepared->query->length, &prepared->query->lexing);
+    message_put_string(&out, text);
+    free(text);
+    message_put_u16(&out, (uint16_t)(prepared->types_length / 4));
+    wire_append(&out, prepared->types, prepared->types_length);
+    message_end(&out, mark);
+    stream_send(&link->stream, out.data, out.length);
+    wire_buffer_close(&out);
+    answers_push(&link->answers, REQUEST_PARSE, AUDIENCE_PROXY)->prepared = prepared_ref(prepared);
+    link->unsynced = true;
+}
+
+void session_prepare_there(struct session *s, struct link *link, struct prepared *prepared) {
+    if (session_knows_statement(link, prepared))
+        return;
+    (void)s;
+    if (prepared->shared == NULL && prepared->name[0] != '\0') /* an earlier one of the name may
+                                                                  have been left there */
+        send_close(link, prepared->name);
+    note_known(link, prepared);
+    char name[SERVER_STATEMENT_NAME];
+    send_parse(link, prepared, name_there(prepared, name));
+}
+/* EXECUTE in SQL of a statement that came by Parse needs it under the client's own name, which then
+ * keeps the link with the session. */
+void session_prepare_named(struct session *s, struct link *link, const struct statement *statements,
+                           size_t count) {
+    if (s->pool_mode != POOL_TRANSACTION || s->prepared == NULL)
+        return;
+    for (size_t i = 0; i < count; i++) {
+        const struct statement_facts *facts = statements[i].facts;
+        bool runs = facts->kind == KIND_EXECUTE || facts->inner_kind == KIND_EXECUTE;
+        struct prepared *prepared =
+            runs && facts->name != NULL ? prepared_find(s->prepared, facts->name) : NULL;
+        if (prepared == NULL || prepared->shared == NULL ||
+            (prepared->prepared_on >> link->physical & 1) != 0)
+            continue;
+        send_close(link, prepared->name);
+        send_parse(link, prepared, prepared->name);
+        prepared->prepared_on |= database_bit(link->physical);
+        link->bindings |= BOUND_NAME;
+    }
+}
+
+/* The message at the front of the client's stream (`length` bytes, not all of which need be there),
+ * with other bytes in place of those from `from` to `to`. */
+static void forward_renamed(struct session *s, struct link *link, size_t length, size_t from,
+                            size_t to, const char *name) {
+    const uint8_t *message = stream_peek(&s->client);
+    uint8_t header[FRAME_HEADER] = {message[0]};
+    assert(from >= FRAME_HEADER && to <= stream_available(&s->client));
+    wire_put_u32(header + 1, (uint32_t)(length - 1 - (to - from) + strlen(name)));
+    stream_send(&link->stream, header, sizeof header);
+    stream_send(&link->stream, message + FRAME_HEADER, from - FRAME_HEADER);
+    stream_send(&link->stream, name, strlen(name));
+    stream_consume(&s->client, to);
+    session_forward_message(s, link, length - to);
+}
+
+static void forward(struct session *s, struct link *link, const struct prepared *prepared,
+                    size_t length, const char *name_here) {
+    char name[SERVER_STATEMENT_NAME];
+    if (prepared == NULL || prepared->shared == NULL) {
+        session_forward_message(s, link, length);
+        return;
+    }
+    size_t from = (size_t)((const uint8_t *)name_here - stream_peek(&s->client));
+    forward_renamed(s, link, length, from, from + strlen(name_here), name_there(prepared, name));
+}
+
+static struct request *push(struct link *link, enum request_kind kind) {
+    link->unsynced = true;
+    return answers_push(&link->answers, kind, AUDIENCE_CLIENT);
+}
+
+void session_forward_parse(struct session *s, struct link *link, struct prepared *prepared,
+                           const struct parse_message *parse, size_t length) {
+    if (prepared != NULL && prepared->shared != NULL && session_knows_statement(link, prepared)) {
+        stream_consume(&s->client, length);
+        session_reply_in_turn(s, REQUEST_PARSE, prepared);
+        prepared_unref(prepared);
+        return;
+    }
+    if (prepared != NULL)
+        note_known(link, prepared);
+    push(link, REQUEST_PARSE)->prepared = prepared;
+    forward(s, link, prepared, length, parse->name);
+}
+
+void session_forward_bind(struct session *s, struct link *link, struct prepared *prepared,
+                          const struct bind_message *bind, size_t length) {
+    struct request *request = push(link, REQUEST_BIND);
+    if (prepared->shared != NULL)
+        request->prepared = prepared_ref(prepared);
+    forward(s, link, prepared, length, bind->statement);
+}
+
+void session_forward_describe(struct session *s, struct link *link, struct prepared *prepared,
+                              size_t length) {
+    push(link, REQUEST_DESCRIBE);
+    const char *name = (const char *)stream_peek(&s->client) + FRAME_HEADER + 1;
+    forward(s, link, prepared, length, name);
+}

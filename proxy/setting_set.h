@@ -1,0 +1,26 @@
+/* All settings that a session has made, as one value: what a pooled connection was left with is
+ * held against what its next session wants, and only the difference is sent.
+ *
+ * Immutable and reference counted, within one thread. NULL is the set of a session that changed
+ * nothing. */
+#ifndef PGINTERLOCK_SETTING_SET_H
+#define PGINTERLOCK_SETTING_SET_H
+
+#include "protocol/message.h"
+#include "proxy/replay.h"
+
+struct setting_set;
+
+/* What the log says in the end; what it only resets is left out. One reference, the caller's. */
+struct setting_set *setting_set_new(const struct setting_log *log);
+struct setting_set *setting_set_ref(struct setting_set *set);
+void setting_set_unref(struct setting_set *set);
+
+bool setting_set_equal(const struct setting_set *a, const struct setting_set *b);
+
+/* Appends the commands, each with a semicolon, that make `to` of a connection that has `from`.
+ * `unknown`: nobody knows what it has. */
+void setting_set_difference(const struct setting_set *from, bool unknown,
+                            const struct setting_set *to, struct wire_buffer *sql);
+
+#endif
