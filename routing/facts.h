@@ -104,7 +104,8 @@ enum statement_flag {
     STATEMENT_SET_CONFIG = 1 << 8,     /* calls set_config(); name and value set where they are constants */
     STATEMENT_ANALYZE = 1 << 9,        /* EXPLAIN ANALYZE: what it explains is executed */
     STATEMENT_DYNAMIC = 1 << 10,       /* DO or function body with dynamic EXECUTE, or a language not looked into; a query
-                                          or sequence that is given to a function and no constant */
+                                          or sequence that is given to a function and no constant; what reads every
+                                          table there is (schema_to_xml()) */
     STATEMENT_CALLS_FUNCTIONS = 1 << 11, /* calls a function that is not PostgreSQL's own read-only sort */
     STATEMENT_DEFAULT = 1 << 12,       /* SET x TO DEFAULT or RESET x */
     STATEMENT_NO_BLOCK = 1 << 13,      /* cannot run inside a transaction block: VACUUM, CREATE DATABASE, … CONCURRENTLY */

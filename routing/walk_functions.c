@@ -275,6 +275,11 @@ static void read_queries(struct walk *walk, const List *args) {
         walk->statement->flags |= STATEMENT_DYNAMIC;
 }
 
+/* Functions that read whatever tables there are. */
+static bool reads_everything(const char *name) {
+    return has_prefix(name, "schema_to_xml") || has_prefix(name, "database_to_xml");
+}
+
 static void note_effects(struct walk *walk, const char *name, const List *args) {
     struct statement_facts *statement = walk->statement;
     statement->flags |= STATEMENT_CALLS_FUNCTIONS;
@@ -282,6 +287,8 @@ static void note_effects(struct walk *walk, const char *name, const List *args) 
     if (has_prefix(name, "pg_advisory_") || has_prefix(name, "pg_try_advisory_") ||
         strcmp(name, "pg_notify") == 0)
         statement->flags |= STATEMENT_SHARED_KEY;
+    if (reads_everything(name))
+        statement->flags |= STATEMENT_DYNAMIC;
     if (runs_query(name))
         read_queries(walk, args);
 }

@@ -257,7 +257,8 @@ def test_an_ignored_outer_transaction_is_explained_so(answers):
 @pytest.mark.parametrize("sql, dynamic", [
     ("DO $$ BEGIN EXECUTE 'DELETE FROM ' || current_schema; END $$", True),
     ("CREATE FUNCTION f(t text) RETURNS void LANGUAGE plpgsql AS $$ BEGIN EXECUTE t; END $$", True),
-    ("SELECT query_to_xml($1, true, false, '')", True), ("SELECT nextval($1)", True), ("SELECT nextval('projects_id_seq')", False),
+    ("SELECT query_to_xml($1, true, false, '')", True), ("SELECT nextval($1)", True),
+    ("SELECT schema_to_xml('public', true, false, '')", True), ("SELECT nextval('projects_id_seq')", False),
     ("SELECT nextval(pg_get_serial_sequence('projects', 'id'))", False), ("DO $$ BEGIN PERFORM 1; END $$", False)])
 def test_sql_that_is_made_while_it_runs_is_marked(answers, explain, sql, dynamic):
     (answer,) = answers(sql)
