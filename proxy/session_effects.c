@@ -117,7 +117,8 @@ void session_statement_done(struct session *s, struct link *link, struct request
         flags |= apply_effects(s, request, statement);
     session_note_structure(s, statement);
     const struct statement_facts *facts = statement->facts;
-    if ((flags & STATEMENT_DYNAMIC) != 0)
+    bool defines = facts->kind == KIND_DDL && facts->inner_kind == KIND_EMPTY;
+    if ((flags & STATEMENT_DYNAMIC) != 0 && statement->executes && !defines)
         report_dynamic(s, link, statement);
     session_note_binding(s, link, statement);
     switch (facts->kind) {

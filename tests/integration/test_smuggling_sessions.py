@@ -477,6 +477,17 @@ def test_a_table_that_a_parameter_names_is_reported_where_it_is_more_than_looked
     assert "WARN" in line and value not in line
 
 
+def test_dynamic_sql_that_is_only_prepared_is_not_reported(make_proxy, pair):
+    proxy = make_proxy(main=pair.main, ci=pair.ci, workers=1)
+    with bytes_to(proxy) as connection:
+        for text in ("PREPARE p AS SELECT query_to_xml($1, true, false, '')", "EXPLAIN SELECT query_to_xml('SEL' || 'ECT 1', true, false, '')",
+                     "CREATE FUNCTION pg_temp.f() RETURNS void LANGUAGE plpgsql AS $$ BEGIN EXECUTE 'SEL' || 'ECT 1'; END $$"):
+            assert raw(connection, text) is None
+        assert "dynamic SQL" not in proxy.log()
+        assert raw(connection, "EXECUTE p('SELECT 1')") is None
+    proxy.wait_for_log("dynamic SQL")
+
+
 def test_dynamic_sql_does_not_flood_the_log(make_proxy, pair):
     proxy = make_proxy(main=pair.main, ci=pair.ci, workers=1)
     with bytes_to(proxy) as connection:
