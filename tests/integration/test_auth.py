@@ -283,6 +283,19 @@ def test_towards_a_database_tls_and_certificates_are_libpqs(make_proxy, certific
         assert len(one(db, "SELECT repeat('y', 5000000)")) == 5_000_000
 
 
+def test_a_statement_on_an_encrypted_link_is_cancelled(make_proxy, certificates, tls_cluster):
+    conninfo = tls_cluster.conninfo(sslcert=certificates.app, sslkey=certificates.app_key)
+    proxy = make_proxy(main=tls_cluster, ci=tls_cluster, databases={"main": conninfo}, entrypoints={"app": "routed"})
+    with wire.connect("127.0.0.1", proxy.port, user="app", database="app") as client:
+        client.send(wire.query("SELECT pg_sleep(60)"))
+        wait_until(lambda: tls_cluster.backends("SELECT pg_sleep%"), "the statement to run")
+        client.cancel()
+        messages = client.read_until()
+        assert [wire.error_fields(m.body)["C"] for m in messages if m.type == "E"] == ["57014"]
+        assert wire.rows(client.query("SELECT 1")) == [[b"1"]]
+        client.terminate()
+
+
 @pytest.mark.parametrize("encrypted", [False, True])
 def test_a_database_is_told_that_a_session_ends(make_proxy, proxy, certificates, tls_cluster, encrypted):
     cluster = tls_cluster if encrypted else proxy.main
