@@ -20,25 +20,13 @@ static void grow(struct answers *answers) {
     answers->capacity = capacity;
 }
 
-struct request *answers_at(struct answers *answers, size_t index) {
-    assert(index < answers->count);
-    return &answers->ring[(answers->head + index) & (answers->capacity - 1)];
-}
-
-struct request *answers_front(struct answers *answers) {
-    return answers->count > 0 ? answers_at(answers, 0) : NULL;
-}
-
 struct request *answers_push(struct answers *answers, enum request_kind kind,
                              enum audience audience) {
     if (answers->count == answers->capacity)
         grow(answers);
     answers->count++;
-    struct request *request = answers_at(answers, answers->count - 1);
-    memset(request, 0, sizeof *request);
-    request->kind = kind;
-    request->audience = audience;
-    request->database = -1;
+    struct request *request = answers_last(answers);
+    *request = (struct request){.kind = kind, .audience = audience, .database = -1};
     return request;
 }
 
@@ -55,7 +43,7 @@ void answers_pop(struct answers *answers) {
 
 void answers_drop_last(struct answers *answers) {
     assert(answers->count > 0);
-    struct request *request = answers_at(answers, answers->count - 1);
+    struct request *request = answers_last(answers);
     if (request->query != NULL)
         query_unref(request->query);
     if (request->prepared != NULL)

@@ -5,6 +5,7 @@
 
 #include "routing/session_state.h"
 
+#include <assert.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -63,8 +64,18 @@ struct answers {
 /* The new youngest request, zeroed. */
 struct request *answers_push(struct answers *answers, enum request_kind kind,
                              enum audience audience);
-struct request *answers_front(struct answers *answers);            /* oldest, or NULL */
-struct request *answers_at(struct answers *answers, size_t index); /* 0: oldest */
+/* 0: the oldest. */
+static inline struct request *answers_at(struct answers *answers, size_t index) {
+    assert(index < answers->count);
+    return &answers->ring[(answers->head + index) & (answers->capacity - 1)];
+}
+/* The oldest, or NULL. */
+static inline struct request *answers_front(struct answers *answers) {
+    return answers->count > 0 ? &answers->ring[answers->head] : NULL;
+}
+static inline struct request *answers_last(struct answers *answers) {
+    return answers_at(answers, answers->count - 1);
+}
 void answers_pop(struct answers *answers);       /* the oldest; drops its references */
 void answers_drop_last(struct answers *answers); /* the youngest, likewise */
 void answers_clear(struct answers *answers);

@@ -30,41 +30,47 @@ void prepared_unref(struct prepared *prepared) {
     free(prepared);
 }
 
-const struct statement *prepared_statement(const struct prepared *prepared) {
-    return prepared->query->count == 1 ? &prepared->query->statements[0] : NULL;
-}
-
-struct prepared *prepared_find(struct prepared *table, const char *name) {
+struct prepared *prepared_find_named(const struct prepared_table *table, const char *name) {
     struct prepared *found = NULL;
-    HASH_FIND_STR(table, name, found);
+    HASH_FIND_STR(table->named, name, found);
     return found;
 }
 
-void prepared_remove(struct prepared **table, struct prepared *prepared) {
-    if (prepared_find(*table, prepared->name) != prepared)
+void prepared_remove(struct prepared_table *table, struct prepared *prepared) {
+    if (prepared_find(table, prepared->name) != prepared)
         return;
-    HASH_DEL(*table, prepared);
+    if (prepared == table->unnamed)
+        table->unnamed = NULL;
+    else
+        HASH_DEL(table->named, prepared);
     prepared_unref(prepared);
 }
 
-void prepared_enter(struct prepared **table, struct prepared *prepared) {
-    struct prepared *old = prepared_find(*table, prepared->name);
+void prepared_enter(struct prepared_table *table, struct prepared *prepared) {
+    prepared_ref(prepared);
+    struct prepared *old = prepared_find(table, prepared->name);
     if (old != NULL)
         prepared_remove(table, old);
-    prepared_ref(prepared);
-    HASH_ADD_KEYPTR(hh, *table, prepared->name, strlen(prepared->name), prepared);
+    if (prepared->name[0] == '\0')
+        table->unnamed = prepared;
+    else
+        HASH_ADD_KEYPTR(hh, table->named, prepared->name, strlen(prepared->name), prepared);
 }
 
-void prepared_clear(struct prepared **table) {
-    struct prepared *prepared, *next;
-    HASH_ITER(hh, *table, prepared, next) {
+struct prepared *prepared_next(const struct prepared_table *table,
+                               const struct prepared *previous) {
+    if (previous == NULL && table->unnamed != NULL)
+        return table->unnamed;
+    return previous == NULL || previous == table->unnamed ? table->named : previous->hh.next;
+}
+
+void prepared_clear(struct prepared_table *table) {
+    struct prepared *prepared;
+    while ((prepared = prepared_next(table, NULL)) != NULL)
         prepared_remove(table, prepared);
-    }
 }
 
-struct portal *portal_find(struct portals *portals, const char *name) {
-    if (name[0] == '\0')
-        return portals->unnamed.prepared != NULL ? &portals->unnamed : NULL;
+struct portal *portal_find_named(struct portals *portals, const char *name) {
     struct portal *found = NULL;
     HASH_FIND_STR(portals->named, name, found);
     return found;
@@ -107,8 +113,4 @@ void portal_clear(struct portals *portals) {
     HASH_ITER(hh, portals->named, portal, next) {
         portal_end(portals, portal);
     }
-}
-
-bool portal_any(const struct portals *portals) {
-    return portals->named != NULL || portals->unnamed.prepared != NULL;
 }

@@ -14,15 +14,15 @@ struct shared_statement;
 
 struct prepared {
     unsigned references;
-    char *name;           /* "" is the unnamed statement */
-    struct query *query;  /* reference; what Parse was given */
-    uint8_t *types;       /* parameter types as in Parse: count and OIDs */
+    char *name;          /* "" is the unnamed statement */
+    struct query *query; /* reference; what Parse was given */
+    uint8_t *types;      /* parameter types as in Parse: count and OIDs */
     size_t types_length;
     bool local; /* the proxy runs it itself: transaction verbs, SET pginterlock.…, DISCARD … */
-    int database;             /* logical: where it was routed at Parse; -1 where local */
-    database_set prepared_on; /* physical databases whose connection knows it */
-    struct shared_statement *shared; /* a reference: what it is on connections that clients share; NULL:
-                                        it bears its own name there */
+    int database;                    /* logical: where it was routed at Parse; -1 where local */
+    database_set prepared_on;        /* physical databases whose connection knows it */
+    struct shared_statement *shared; /* a reference: what it is on connections that clients share;
+                                        NULL: it bears its own name there */
     uint64_t serial; /* of its kind on the worker, where connections are shared; else 0 */
     UT_hash_handle hh;
 };
@@ -33,14 +33,31 @@ void prepared_unref(struct prepared *prepared);
 
 /* The only statement, or NULL for an empty query or one that the server will refuse (several
  * commands). */
-const struct statement *prepared_statement(const struct prepared *prepared);
+static inline const struct statement *prepared_statement(const struct prepared *prepared) {
+    return prepared->query->count == 1 ? &prepared->query->statements[0] : NULL;
+}
 
-struct prepared *prepared_find(struct prepared *table, const char *name);
-void prepared_enter(struct prepared **table,
-                    struct prepared *prepared); /* replaces; the table has its own reference */
-void prepared_remove(struct prepared **table,
-                     struct prepared *prepared); /* nothing where another took its name */
-void prepared_clear(struct prepared **table);
+/* A client's statements. The unnamed one, which drivers make anew for every query, stands beside
+ * the table. */
+struct prepared_table {
+    struct prepared *named;
+    struct prepared *unnamed; /* NULL: there is none */
+};
+
+struct prepared *prepared_find_named(const struct prepared_table *table, const char *name);
+static inline struct prepared *prepared_find(const struct prepared_table *table, const char *name) {
+    return name[0] == '\0' ? table->unnamed : prepared_find_named(table, name);
+}
+/* Replaces what bears its name; the table has a reference of its own. */
+void prepared_enter(struct prepared_table *table, struct prepared *prepared);
+/* Nothing where another took its name. */
+void prepared_remove(struct prepared_table *table, struct prepared *prepared);
+void prepared_clear(struct prepared_table *table);
+static inline bool prepared_any(const struct prepared_table *table) {
+    return table->unnamed != NULL || table->named != NULL;
+}
+/* Each of them: the next one after `previous` (NULL: the first), or NULL. */
+struct prepared *prepared_next(const struct prepared_table *table, const struct prepared *previous);
 
 struct portal {
     char *name;                /* NULL: the unnamed one */
@@ -57,11 +74,18 @@ struct portals {
     struct portal unnamed; /* `prepared` NULL: there is none */
 };
 
-struct portal *portal_find(struct portals *portals, const char *name);
+struct portal *portal_find_named(struct portals *portals, const char *name);
+static inline struct portal *portal_find(struct portals *portals, const char *name) {
+    if (name[0] != '\0')
+        return portal_find_named(portals, name);
+    return portals->unnamed.prepared != NULL ? &portals->unnamed : NULL;
+}
 void portal_enter(struct portals *portals, const char *name, struct prepared *prepared,
                   int database);
 void portal_remove(struct portals *portals, const char *name);
 void portal_clear(struct portals *portals);
-bool portal_any(const struct portals *portals);
+static inline bool portal_any(const struct portals *portals) {
+    return portals->named != NULL || portals->unnamed.prepared != NULL;
+}
 
 #endif

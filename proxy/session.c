@@ -12,10 +12,6 @@
 #include <sys/random.h>
 #include <unistd.h>
 
-const struct settings *session_settings(const struct session *s) {
-    return s->config->settings;
-}
-
 struct session *session_next(struct session *session) {
     return session->next;
 }
@@ -132,8 +128,8 @@ static void follow_reload(struct session *s) {
     s->entrypoint = entrypoint;
     worker_config_unref(s->config);
     s->config = worker_config_ref(fresh);
-    struct prepared *prepared, *next;
-    HASH_ITER(hh, s->prepared, prepared, next) {
+    struct prepared *prepared = NULL;
+    while ((prepared = prepared_next(&s->prepared, prepared)) != NULL) {
         /* Prepared statements are classified anew; they stay where they are prepared. */
         struct query *old = prepared->query;
         prepared->query = query_reclassify(old, fresh->settings);

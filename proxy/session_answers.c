@@ -4,10 +4,7 @@
 #include "proxy/session_internal.h"
 
 #include "config/alloc.h"
-#include "proxy/server_statements.h"
 
-#include <assert.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -50,46 +47,6 @@ static bool is_streamed(char type) {
     return type == 'D' || type == 'd' || type == 'V';
 }
 
-/* -- ErrorResponse ----------------------------------------------------------------------------- */
-
-/* The same error with its position moved, since the database was sent only a part of the client's
- * text. */
-static void forward_moved_error(struct session *s, const struct diagnostic *read, size_t offset) {
-    struct diagnostic diagnostic = *read;
-    char position[24];
-    snprintf(position, sizeof position, "%zu", strtoul(read->position, NULL, 10) + offset);
-    diagnostic.position = position;
-    message_put_diagnostic(&s->out, 'E', &diagnostic);
-    reply_flush(s);
-}
-
-static void log_error(struct session *s, const struct link *link,
-                      const struct diagnostic *diagnostic) {
-    if (!log_wants(s->worker->log, LOG_DEBUG))
-        return;
-    log_event(s->worker->log, LOG_DEBUG, "error from a database",
-              (struct log_field[]){{"client", s->peer, 0},
-                                   {"pid", NULL, (int64_t)s->pid},
-                                   {"database", link->name, 0},
-                                   {"sqlstate", diagnostic->sqlstate, 0},
-                                   {"error", diagnostic->message, 0},
-                                   {0}});
-}
-
-/* A statement of the client's does not exist then; one that was prepared again by us is only
- * missing there. */
-void session_parse_failed(struct session *s, struct link *link, const struct request *request) {
-    struct prepared *prepared = request->prepared;
-    if (prepared->shared != NULL && !request->local)
-        server_statements_remove(link->statements, prepared->shared);
-    if (link->unnamed == prepared->serial)
-        link->unnamed = 0;
-    if (request->audience == AUDIENCE_PROXY)
-        prepared->prepared_on &= ~((database_set)1 << link->physical);
-    else
-        prepared_remove(&s->prepared, prepared);
-}
-
 /* All before them is answered: those that the proxy answers itself have their turn now. */
 static void answer_local(struct session *s, struct link *link) {
     struct request *request;
@@ -108,100 +65,6 @@ void session_reply_in_turn(struct session *s, enum request_kind kind, struct pre
     struct request *request = answers_push(&link->answers, kind, AUDIENCE_CLIENT);
     request->local = true;
     request->prepared = prepared != NULL ? prepared_ref(prepared) : NULL;
-}
-
-/* A statement that several clients share is of no use any more on any connection: what it selects
- * has other types by now. The client has got the error, as on a direct connection, and need not
- * prepare it under another name. */
-static void renew_stale_plan(const struct request *request, const struct diagnostic *diagnostic) {
-    bool stale = diagnostic->sqlstate != NULL && strcmp(diagnostic->sqlstate, "0A000") == 0 &&
-                 diagnostic->routine != NULL &&
-                 strcmp(diagnostic->routine, "RevalidateCachedQuery") == 0;
-    if (stale && request->prepared != NULL && request->prepared->shared != NULL)
-        shared_statement_renew(request->prepared->shared);
-}
-
-/* The server skips everything up to Sync: none of these requests will be answered. */
-static void skip_requests(struct session *s, struct link *link) {
-    bool simple = false;
-    enum audience audience = AUDIENCE_CLIENT;
-    struct request *request;
-    while ((request = answers_front(&link->answers)) != NULL && request->kind != REQUEST_SYNC) {
-        if (request->kind == REQUEST_PARSE && request->prepared != NULL)
-            session_parse_failed(s, link, request);
-        if (request->kind == REQUEST_CLOSE && request->prepared != NULL)
-            prepared_enter(&s->prepared, request->prepared);
-        simple = request->kind == REQUEST_QUERY || request->kind == REQUEST_FUNCTION;
-        audience = request->audience;
-        answers_pop(&link->answers);
-    }
-    if (request != NULL) {
-        request->failed = true;
-        return;
-    }
-    link->skipping = true;
-    if (simple) {
-        /* A prelude failed in front of a simple query, which the server skipped: bring both back in
-         * step. */
-        static const uint8_t sync[] = {'S', 0, 0, 0, 4};
-        stream_send(&link->stream, sync, sizeof sync);
-        answers_push(&link->answers, REQUEST_SYNC, audience)->failed = true;
-        if (audience != AUDIENCE_CLIENT)
-            s->script.failed = true;
-        return;
-    }
-    session_fail_pipeline(s);
-}
-
-static void on_error(struct session *s, struct link *link, const uint8_t *message, size_t length) {
-    struct diagnostic diagnostic;
-    struct error error = {{0}};
-    if (!message_read_diagnostic(message + FRAME_HEADER, length - FRAME_HEADER, &diagnostic,
-                                 &error))
-        memset(&diagnostic, 0, sizeof diagnostic);
-    const char *severity = diagnostic.severity_nonlocalized != NULL
-                               ? diagnostic.severity_nonlocalized
-                               : diagnostic.severity;
-    if (severity != NULL && (strcmp(severity, "FATAL") == 0 || strcmp(severity, "PANIC") == 0)) {
-        /* The connection ends with it; what that means for the client is said when it has ended. */
-        free(link->last_words);
-        link->last_words = alloc_text(diagnostic.message);
-        free(link->last_message);
-        link->last_message = (uint8_t *)alloc_copy((const char *)message, length);
-        link->last_message_length = length;
-        return;
-    }
-    log_error(s, link, &diagnostic);
-    struct request *request = answers_front(&link->answers);
-    if (request == NULL)
-        return;
-    if (request->asks_catalog && session_catalog_may_fail(link, diagnostic.sqlstate)) {
-        skip_requests(s, link);
-        return;
-    }
-    if (request->asks_catalog)
-        session_catalog_failed(s, link->unsynced);
-    request->failed = true;
-    renew_stale_plan(request, &diagnostic);
-    if (s->copy_in == link)
-        s->copy_in = NULL;
-    bool extended = request->kind != REQUEST_QUERY && request->kind != REQUEST_SYNC &&
-                    request->kind != REQUEST_FUNCTION;
-    if (request->audience == AUDIENCE_PROXY && !extended) {
-        fan_take_error(s, link, message, length);
-        return;
-    }
-    if (request->part_offset > 0 && diagnostic.position != NULL)
-        forward_moved_error(s, &diagnostic, request->part_offset);
-    else
-        stream_send(&s->client, message, length);
-    if (request->audience == AUDIENCE_PART)
-        s->script.failed = true;
-    session_failed(s->routing);
-    if (extended) {
-        link->prelude_left = link->prelude_left || request->audience == AUDIENCE_PROXY;
-        skip_requests(s, link);
-    }
 }
 
 /* -- ReadyForQuery ----------------------------------------------------------------------------- */
@@ -246,7 +109,7 @@ static void reconcile(struct session *s, struct link *link, char status) {
 static bool pipeline_follows(struct link *link) {
     if (link->answers.count < 2)
         return false;
-    enum request_kind last = answers_at(&link->answers, link->answers.count - 1)->kind;
+    enum request_kind last = answers_last(&link->answers)->kind;
     return last != REQUEST_QUERY && last != REQUEST_SYNC && last != REQUEST_FUNCTION;
 }
 
@@ -300,16 +163,35 @@ static bool on_ready(struct session *s, struct link *link, const uint8_t *messag
 static void begin_copy_in(struct session *s, struct link *link, const struct request *request) {
     s->copy_in = link;
     while (request->kind == REQUEST_EXECUTE && link->answers.count > 1 &&
-           answers_at(&link->answers, link->answers.count - 1)->kind == REQUEST_SYNC)
+           answers_last(&link->answers)->kind == REQUEST_SYNC)
         answers_drop_last(&link->answers);
+}
+
+static enum answer answer_to(const struct request *request, char type) {
+    return (unsigned char)type < 128 ? answers_table[request->kind][(unsigned char)type]
+                                     : ANSWER_WRONG;
+}
+
+/* CommandComplete; or PortalSuspended, and it has done what it does nonetheless. */
+static bool ends_statement(char type) {
+    return type == 'C' || type == 's';
+}
+
+static void statement_ended(struct session *s, struct link *link, struct request *request) {
+    if (s->copy_in == link)
+        s->copy_in = NULL;
+    session_statement_done(s, link, request);
+}
+
+static void request_ended(struct session *s, struct link *link) {
+    answers_pop(&link->answers);
+    answer_local(s, link);
 }
 
 static bool on_answer(struct session *s, struct link *link, const uint8_t *message, size_t length) {
     char type = (char)message[0];
     struct request *request = answers_front(&link->answers);
-    if (request == NULL || (unsigned char)type >= 128)
-        return false;
-    enum answer answer = answers_table[request->kind][(unsigned char)type];
+    enum answer answer = request != NULL ? answer_to(request, type) : ANSWER_WRONG;
     if (answer == ANSWER_WRONG)
         return false;
     if (request->audience != AUDIENCE_PROXY)
@@ -327,15 +209,10 @@ static bool on_answer(struct session *s, struct link *link, const uint8_t *messa
         session_take_bindings(link, message + FRAME_HEADER, length - FRAME_HEADER);
     if (type == 'G' && request->audience != AUDIENCE_PROXY)
         begin_copy_in(s, link, request);
-    if (type == 'C' || type == 's') { /* suspended, it has done what it does nonetheless */
-        if (s->copy_in == link)
-            s->copy_in = NULL;
-        session_statement_done(s, link, request);
-    }
-    if (answer == ANSWER_LAST) {
-        answers_pop(&link->answers);
-        answer_local(s, link);
-    }
+    if (ends_statement(type))
+        statement_ended(s, link, request);
+    if (answer == ANSWER_LAST)
+        request_ended(s, link);
     if (link->answers.count == 0)
         s->barrier = false;
     return true;
@@ -360,7 +237,7 @@ static bool handle(struct session *s, struct link *link, const uint8_t *message,
     case 'Z':
         return on_ready(s, link, message, length);
     case 'E':
-        on_error(s, link, message, length);
+        session_on_error(s, link, message, length);
         return true;
     case 'N':
         if (request == NULL || request->audience != AUDIENCE_PROXY)
@@ -383,7 +260,7 @@ static bool handle(struct session *s, struct link *link, const uint8_t *message,
 /* Begins to pass on a message whose body is not looked at. False: it answers nothing. */
 static bool begin_streaming(struct link *link, const struct frame *frame) {
     struct request *request = answers_front(&link->answers);
-    if (request == NULL || answers_table[request->kind][(unsigned char)frame->type] == ANSWER_WRONG)
+    if (request == NULL || answer_to(request, frame->type) == ANSWER_WRONG)
         return false;
     link->frame_left = frame->length;
     link->frame_forwarded = request->audience != AUDIENCE_PROXY;
@@ -399,20 +276,45 @@ static void stream_body(struct session *s, struct link *link) {
     link->frame_left -= length;
 }
 
-/* How many bytes at the front are whole streamed messages for the client, so that they go in one
- * piece. */
-static size_t run_of_rows(struct link *link) {
-    struct request *request = answers_front(&link->answers);
-    if (request == NULL || request->audience == AUDIENCE_PROXY)
-        return 0;
+/* Whether the next whole message only has to be passed on. */
+static bool is_passed_on(const struct request *request, const uint8_t *data, size_t available,
+                         struct frame *frame) {
+    return request != NULL && request->audience != AUDIENCE_PROXY && !request->captures &&
+           frame_read(data, available, frame) == FRAME_OK && frame->length <= available &&
+           frame->type != 'G' && answer_to(request, frame->type) != ANSWER_WRONG;
+}
+
+/* Whole answers at the front go in one piece, up to the first that ends a statement or makes the
+ * proxy speak. False: there is none. */
+static bool pass_on_run(struct session *s, struct link *link) {
     const uint8_t *data = stream_peek(&link->stream);
     size_t available = stream_available(&link->stream), run = 0;
+    struct request *request = answers_front(&link->answers);
+    bool ended = false; /* a statement */
     struct frame frame;
-    while (frame_read(data + run, available - run, &frame) == FRAME_OK && is_streamed(frame.type) &&
-           frame.length <= available - run &&
-           answers_table[request->kind][(unsigned char)frame.type] != ANSWER_WRONG)
+    while (!ended && is_passed_on(request, data + run, available - run, &frame)) {
         run += frame.length;
-    return run;
+        ended = ends_statement(frame.type);
+        if (!ended && answer_to(request, frame.type) == ANSWER_LAST) {
+            answers_pop(&link->answers);
+            request = answers_front(&link->answers);
+            if (request != NULL && request->local)
+                break;
+        }
+    }
+    if (run == 0)
+        return false;
+    stream_send(&s->client, data, run);
+    stream_consume(&link->stream, run);
+    if (ended) {
+        statement_ended(s, link, request);
+        if (answer_to(request, frame.type) == ANSWER_LAST)
+            answers_pop(&link->answers);
+    }
+    answer_local(s, link);
+    if (link->answers.count == 0)
+        s->barrier = false;
+    return true;
 }
 
 /* One message, or what is there of one. PROGRESS_WAIT: more bytes are needed. False: the database
@@ -422,12 +324,8 @@ static bool read_message(struct session *s, struct link *link, enum progress *pr
         stream_body(s, link);
         return true;
     }
-    size_t run = run_of_rows(link);
-    if (run > 0) {
-        stream_send(&s->client, stream_peek(&link->stream), run);
-        stream_consume(&link->stream, run);
+    if (pass_on_run(s, link))
         return true;
-    }
     struct frame frame;
     switch (frame_read(stream_peek(&link->stream), stream_available(&link->stream), &frame)) {
     case FRAME_INCOMPLETE:

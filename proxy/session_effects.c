@@ -11,7 +11,7 @@ void session_block_finished(struct session *s, bool committed, bool chain) {
     if (chain)
         block_log_chain(&s->block, &next);
     next.chained = chain;
-    for (int i = 0; i < DATABASES_MAX; i++) {
+    for (int i = 0; i < session_link_count(s); i++) {
         struct link *link = s->links[i];
         if (link == NULL)
             continue;
@@ -28,7 +28,7 @@ void session_block_finished(struct session *s, bool committed, bool chain) {
         block_log_commit(&s->block, &s->settings);
     else
         block_log_clear(&s->block);
-    for (int i = 0; i < DATABASES_MAX; i++)
+    for (int i = 0; i < session_link_count(s); i++)
         if (s->links[i] != NULL && s->links[i]->settings_applied == UINT64_MAX)
             s->links[i]->settings_applied = s->settings.last;
     if (chain) {
@@ -51,7 +51,7 @@ static void forget_all_statements(struct session *s, struct link *link,
     }
     (void)link;
     if (facts->kind == KIND_DEALLOCATE) {
-        struct prepared *prepared = prepared_find(s->prepared, facts->name);
+        struct prepared *prepared = prepared_find(&s->prepared, facts->name);
         if (prepared != NULL)
             prepared_remove(&s->prepared, prepared);
     }

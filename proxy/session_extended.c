@@ -71,8 +71,7 @@ static bool runs_in_failed_block(const struct query *query, enum request_kind ki
 
 enum use extended_check_transaction(struct session *s, const struct query *query,
                                     database_set known_on, enum request_kind kind, size_t length) {
-    bool failed = session_block_status(s->routing) == BLOCK_FAILED;
-    if ((s->block_lost < 0 && !failed) || runs_in_failed_block(query, kind))
+    if (!extended_transaction_in_doubt(s) || runs_in_failed_block(query, kind))
         return USE_READY;
     if (session_wait_drained(s) == PROGRESS_WAIT) /* errors keep their place among the answers */
         return USE_WAIT;
@@ -202,7 +201,7 @@ static database_set portal_home(const struct session *s, const struct portal *po
 enum progress session_on_execute(struct session *s, const uint8_t *body, size_t body_length,
                                  size_t length) {
     struct execute_message execute;
-    struct error error = {{0}};
+    struct error error;
     if (!message_read_execute(body, body_length, &execute, &error))
         return extended_malformed(s, &error);
     if (s->skip_until_sync)
@@ -241,7 +240,7 @@ enum progress session_on_flush(struct session *s, size_t length) {
     struct link *link = s->active;
     if (link == NULL || link->answers.count == 0)
         return extended_consumed(s, length);
-    answers_at(&link->answers, link->answers.count - 1)->flushed = true;
+    answers_last(&link->answers)->flushed = true;
     session_forward_message(s, link, length);
     return PROGRESS_DONE;
 }
@@ -271,7 +270,7 @@ static enum progress sync_one(struct session *s, struct link *link, size_t lengt
 static bool behind_sync(struct session *s) {
     struct answers *answers = s->active != NULL ? &s->active->answers : NULL;
     return s->barrier && answers != NULL && answers->count > 0 &&
-           answers_at(answers, answers->count - 1)->kind == REQUEST_SYNC;
+           answers_last(answers)->kind == REQUEST_SYNC;
 }
 
 enum progress session_on_sync(struct session *s, size_t length) {
@@ -279,7 +278,7 @@ enum progress session_on_sync(struct session *s, size_t length) {
         return PROGRESS_WAIT;
     database_set unsynced = 0;
     struct link *link = NULL;
-    for (int i = 0; i < DATABASES_MAX; i++)
+    for (int i = 0; i < session_link_count(s); i++)
         if (s->links[i] != NULL && s->links[i]->unsynced) {
             unsynced |= (database_set)1 << i;
             link = s->links[i];

@@ -13,7 +13,7 @@
 
 static database_set modified_links(const struct session *s) {
     database_set set = 0, logical = session_modified(s->routing);
-    for (int i = 0; i < DATABASES_MAX; i++)
+    for (int i = 0; i < session_link_count(s); i++)
         if (logical >> i & 1)
             set |= database_bit(session_physical(s, i));
     return set;
@@ -41,7 +41,7 @@ static int fan_next(const struct fan *fan) {
 static void describe_commits(const struct session *s, const struct link *failed, char *out,
                              size_t size) {
     size_t at = 0;
-    for (int i = 0; i < DATABASES_MAX; i++)
+    for (int i = 0; i < session_link_count(s); i++)
         if (s->script.fan.succeeded & s->script.fan.modified & database_bit(i)) {
             int wrote = snprintf(out + at, size - at, "%s\"%s\"", at == 0 ? "Committed on " : ", ",
                                  session_settings(s)->databases[i].name);
@@ -178,7 +178,7 @@ static void savepoint_done(struct session *s, const struct statement_facts *fact
         return;
     size_t *applied[DATABASES_MAX];
     size_t count = 0;
-    for (int i = 0; i < DATABASES_MAX; i++)
+    for (int i = 0; i < session_link_count(s); i++)
         if (s->links[i] != NULL)
             applied[count++] = &s->links[i]->log_applied;
     if (facts->kind == KIND_RELEASE) {
@@ -204,7 +204,7 @@ static void discard_done(struct session *s, const struct statement_facts *facts)
         session_unalign_links(s);
     }
     bool statements = all || (facts->kind == KIND_DEALLOCATE && facts->name == NULL);
-    for (int i = 0; i < DATABASES_MAX; i++)
+    for (int i = 0; i < session_link_count(s); i++)
         if (s->links[i] != NULL && s->links[i]->pool != NULL) {
             if (statements) {
                 server_statements_free(&s->links[i]->statements);
@@ -221,7 +221,7 @@ static void begin_again_done(struct session *s, const struct fan *fan) {
         return;
     block_log_add(&s->block, ENTRY_SETTING, "", fan->sql, fan->sql_length);
     s->block.entries[s->block.count - 1].chains = true;
-    for (int i = 0; i < DATABASES_MAX; i++)
+    for (int i = 0; i < session_link_count(s); i++)
         if ((fan->succeeded & database_bit(i)) && s->links[i] != NULL &&
             s->links[i]->log_applied == s->block.count - 1) /* else it has savepoints to come */
             s->links[i]->log_applied = s->block.count;
@@ -277,7 +277,7 @@ static void fan_finish(struct session *s) {
             block_log_begin(&s->block, "BEGIN", 5);
         }
         session_block_finished(s, kind == KIND_COMMIT && !was_failed, chain);
-        for (int i = 0; chain && !was_failed && !fan.several && i < DATABASES_MAX; i++)
+        for (int i = 0; chain && !was_failed && !fan.several && i < session_link_count(s); i++)
             if ((fan.succeeded & database_bit(i)) && s->links[i] != NULL) {
                 s->links[i]->in_block = true;
                 s->links[i]->log_applied = s->block.count;

@@ -16,6 +16,7 @@
  *     session_settings.c  SET and its kin, to be repeated on other links
  *     session_reading.c   ParameterStatus, and the settings by which a server reads a text
  *     session_answers.c   the databases' messages, to the client
+ *     session_errors.c    the databases' errors
  *     session_reply.c     what the proxy says itself
  *     session_violations.c  what becomes of a violation in the log and the record
  *
@@ -34,9 +35,9 @@
 #include "protocol/startup.h"
 #include "proxy/cancel_keys.h"
 #include "proxy/link.h"
-#include "proxy/pool.h"
 #include "proxy/login.h"
 #include "proxy/parameters.h"
+#include "proxy/pool.h"
 #include "proxy/prepared.h"
 #include "proxy/replay.h"
 #include "proxy/session.h"
@@ -147,13 +148,13 @@ struct session {
     struct pool_waiter waiter; /* for a link of… */
     int waiting_for;           /* …this physical database */
     bool wait_cancelled;
-    bool restores;          /* what the client's RESET brought to the server's default is set again */
-    database_set aligned;   /* physical databases whose servers' defaults are accounted for */
+    bool restores;        /* what the client's RESET brought to the server's default is set again */
+    database_set aligned; /* physical databases whose servers' defaults are accounted for */
     struct setting_set *set; /* of the settings as of… */
     uint64_t set_number;     /* …this change; a reference */
     uint64_t last_active;    /* uv_now() */
 
-    struct prepared *prepared; /* by name, the unnamed one too */
+    struct prepared_table prepared;
     struct portals portals;
     struct setting_log settings;
     struct block_log block;
@@ -194,7 +195,13 @@ enum {
 /* -- session.c --------------------------------------------------------------------------------- */
 void session_process(struct session *s);
 void session_end(struct session *s, const char *reason); /* closes all; frees later */
-const struct settings *session_settings(const struct session *s);
+static inline const struct settings *session_settings(const struct session *s) {
+    return s->config->settings;
+}
+/* `links` are used up to here; a reload of other databases is not for sessions that are there. */
+static inline int session_link_count(const struct session *s) {
+    return (int)session_settings(s)->database_count;
+}
 bool session_drained(const struct session *s); /* nothing is outstanding */
 
 /* -- session_messages.c ------------------------------------------------------------------------ */
@@ -263,6 +270,9 @@ struct request *extended_forward(struct session *s, struct link *link, enum requ
  * the message is about, NULL where nobody knows it; `known_on`: the physical databases that do, of
  * which one can refuse it. */
 #define KNOWN_ANYWHERE (~(database_set)0)
+static inline bool extended_transaction_in_doubt(const struct session *s) {
+    return s->block_lost >= 0 || session_block_status(s->routing) == BLOCK_FAILED;
+}
 enum use extended_check_transaction(struct session *s, const struct query *query,
                                     database_set known_on, enum request_kind kind, size_t length);
 
@@ -321,8 +331,8 @@ void session_send_prelude(struct link *link, const char *sql);
 void session_flush_link(struct link *link);
 
 /* -- session_pool.c ---------------------------------------------------------------------------- */
-/* READY: s->links[physical] is there, perhaps as a failure; WAIT: in the queue; FAILED: the wait was
- * cancelled and the client has got the error. */
+/* READY: s->links[physical] is there, perhaps as a failure; WAIT: in the queue; FAILED: the wait
+ * was cancelled and the client has got the error. */
 enum use session_take_link(struct session *s, int physical);
 bool session_waits_for_pool(const struct session *s);
 bool session_cancel_wait(struct session *s); /* false: it doesn't wait */
@@ -355,8 +365,8 @@ void session_share_statement(struct session *s, struct prepared *prepared);
 /* Parse again, on another link than at first; nothing where the link knows it. */
 void session_prepare_there(struct session *s, struct link *link, struct prepared *prepared);
 /* Before statements that run such a one by EXECUTE in SQL. */
-void session_prepare_named(struct session *s, struct link *link,
-                           const struct statement *statements, size_t count);
+void session_prepare_named(struct session *s, struct link *link, const struct statement *statements,
+                           size_t count);
 /* Pass the client's message on, with the statement's name on the link in it. */
 void session_forward_parse(struct session *s, struct link *link, struct prepared *prepared,
                            const struct parse_message *parse, size_t length);
@@ -371,6 +381,11 @@ bool session_name_is_reserved(const struct session *s, const char *name);
 /* Answers a Parse or Close that no server need see, behind all that was asked before. */
 void session_reply_in_turn(struct session *s, enum request_kind kind, struct prepared *prepared);
 void session_read_link(struct session *s, struct link *link);
+
+/* -- session_errors.c -------------------------------------------------------------------------- */
+/* An ErrorResponse: for the client, or for whom the proxy asked. */
+void session_on_error(struct session *s, struct link *link, const uint8_t *message, size_t length);
+/* What a Parse that failed, or will not be run, was to make. */
 void session_parse_failed(struct session *s, struct link *link, const struct request *request);
 
 /* -- session_catalog.c ------------------------------------------------------------------------- */

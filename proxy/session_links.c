@@ -19,14 +19,14 @@ void session_flush_link(struct link *link) {
 
 database_set session_links_in_block(const struct session *s) {
     database_set set = 0;
-    for (int i = 0; i < DATABASES_MAX; i++)
+    for (int i = 0; i < session_link_count(s); i++)
         if (s->links[i] != NULL && s->links[i]->in_block)
             set |= (database_set)1 << i;
     return set;
 }
 
 struct link *session_failed_link(const struct session *s) {
-    for (int i = 0; i < DATABASES_MAX; i++)
+    for (int i = 0; i < session_link_count(s); i++)
         if (s->links[i] != NULL && s->links[i]->in_block && s->links[i]->failed)
             return s->links[i];
     return NULL;
@@ -313,10 +313,9 @@ static void forget_names(struct session *s, const struct link *link) {
         if (settings->databases[i].physical == link->physical)
             session_lost_database(s->routing, (int)i);
     /* Statements that came by Parse are prepared anew when they are next bound. */
-    struct prepared *prepared, *next;
-    HASH_ITER(hh, s->prepared, prepared, next) {
+    struct prepared *prepared = NULL;
+    while ((prepared = prepared_next(&s->prepared, prepared)) != NULL)
         prepared->prepared_on &= ~((database_set)1 << link->physical);
-    }
     struct portal *portal = portal_find(&s->portals, ""), *next_portal;
     if (portal != NULL && portal_was_there(portal, s, link->physical))
         portal_remove(&s->portals, "");

@@ -28,7 +28,7 @@ enum progress session_wait_drained(struct session *s) {
     struct link *link = undrained_link(s);
     if (link == NULL)
         return PROGRESS_DONE;
-    struct request *last = answers_at(&link->answers, link->answers.count - 1);
+    struct request *last = answers_last(&link->answers);
     bool held_back =
         last->kind != REQUEST_QUERY && last->kind != REQUEST_SYNC && last->kind != REQUEST_FUNCTION;
     if (held_back && !last->flushed) {
@@ -151,7 +151,7 @@ static enum progress on_bind(struct session *s, const uint8_t *body, size_t avai
     size_t seen = available < whole ? available : whole;
     bool need_more = false;
     struct bind_message bind;
-    struct error error = {{0}};
+    struct error error;
     if (message_read_bind_names(body, seen, seen == whole, &need_more, &bind, &error)) {
         struct bind_check check;
         bind_check_init(&check, whole);

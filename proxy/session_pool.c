@@ -322,7 +322,7 @@ void session_release_links(struct session *s) {
 
 void session_leave_links(struct session *s) {
     pool_withdraw(&s->waiter);
-    for (int i = 0; i < DATABASES_MAX; i++) {
+    for (int i = 0; i < session_link_count(s); i++) {
         struct link *link = s->links[i];
         if (link == NULL)
             continue;

@@ -35,9 +35,11 @@ static enum use place_parse(struct session *s, const char *name, const struct pr
     const struct query *query = s->query;
     const struct statement *statement = query->count == 1 ? &query->statements[0] : NULL,
                            *effective;
-    enum use use = extended_check_transaction(s, query, KNOWN_ANYWHERE, REQUEST_PARSE, length);
-    if (use != USE_READY)
-        return use;
+    if (extended_transaction_in_doubt(s)) {
+        enum use use = extended_check_transaction(s, query, KNOWN_ANYWHERE, REQUEST_PARSE, length);
+        if (use != USE_READY)
+            return use;
+    }
     int taken = -1;
     if (existing != NULL && !existing->local)
         taken = existing->database;
@@ -79,10 +81,40 @@ static enum use place_parse(struct session *s, const char *name, const struct pr
     return USE_READY;
 }
 
+/* What Parse makes, for s->query, whose reference it takes; a reference for the caller. Drivers
+ * send one text as the unnamed statement again and again: where nobody holds the one before and it
+ * was made of the same, it is made new in its place. */
+static struct prepared *make_prepared(struct session *s, const struct parse_message *parse,
+                                      int database) {
+    size_t types_length = (size_t)4 * parse->type_count;
+    struct prepared *prepared = parse->name[0] == '\0' ? s->prepared.unnamed : NULL;
+    bool again = prepared != NULL && prepared->query == s->query && prepared->references == 1 &&
+                 prepared->types_length == types_length &&
+                 (types_length == 0 || memcmp(prepared->types, parse->types, types_length) == 0);
+    if (again) {
+        query_unref(session_give_query(s));
+        prepared->prepared_on = 0;
+    } else {
+        prepared = prepared_new(parse->name, session_give_query(s));
+        prepared->types_length = types_length;
+        if (types_length > 0) {
+            prepared->types = alloc_new(types_length);
+            memcpy(prepared->types, parse->types, types_length);
+        }
+    }
+    prepared->local = database < 0;
+    prepared->database = database;
+    session_share_statement(s, prepared);
+    if (again)
+        return prepared_ref(prepared);
+    prepared_enter(&s->prepared, prepared);
+    return prepared;
+}
+
 enum progress session_on_parse(struct session *s, const uint8_t *body, size_t body_length,
                                size_t length) {
     struct parse_message parse;
-    struct error error = {{0}};
+    struct error error;
     if (!message_read_parse(body, body_length, &parse, &error))
         return extended_malformed(s, &error);
     if (s->skip_until_sync)
@@ -94,7 +126,7 @@ enum progress session_on_parse(struct session *s, const uint8_t *body, size_t bo
         !session_take_query(s, parse.text, parse.text_length, false))
         return extended_refused(s, length);
     struct prepared *existing =
-        parse.name[0] != '\0' ? prepared_find(s->prepared, parse.name) : NULL;
+        parse.name[0] != '\0' ? prepared_find(&s->prepared, parse.name) : NULL;
     int database = -1;
     enum use use = place_parse(s, parse.name, existing, length, &database);
     if (use == USE_READY && database < 0 && session_wait_drained(s) == PROGRESS_WAIT)
@@ -109,20 +141,10 @@ enum progress session_on_parse(struct session *s, const uint8_t *body, size_t bo
     if (use == USE_FAILED)
         return extended_refused(s, length);
     struct prepared *prepared = NULL;
-    if (existing == NULL) {
-        prepared = prepared_new(parse.name, session_give_query(s));
-        prepared->local = link == NULL;
-        prepared->database = database;
-        prepared->types_length = (size_t)4 * parse.type_count;
-        if (prepared->types_length > 0) {
-            prepared->types = alloc_new(prepared->types_length);
-            memcpy(prepared->types, parse.types, prepared->types_length);
-        }
-        session_share_statement(s, prepared);
-        prepared_enter(&s->prepared, prepared);
-    } else {
+    if (existing == NULL)
+        prepared = make_prepared(s, &parse, database);
+    else
         query_unref(session_give_query(s));
-    }
     if (link == NULL) {
         stream_consume(&s->client, length);
         reply_empty(s, '1');
@@ -167,7 +189,7 @@ static enum progress refuse_taken_portal(struct session *s, const struct portal 
 /* What SQL's PREPARE made can be bound by its name too; then it counts as EXECUTE of it does. A
  * reference, or NULL. */
 static struct prepared *find_for_bind(struct session *s, const char *name) {
-    struct prepared *found = prepared_find(s->prepared, name);
+    struct prepared *found = prepared_find(&s->prepared, name);
     if (found != NULL)
         return prepared_ref(found);
     int database = name[0] != '\0' ? session_prepared_database(s->routing, name) : -1;
@@ -208,8 +230,8 @@ static unsigned bind_parameters(const struct session *s, const struct bind_messa
 static enum progress refuse_unknown_statement(struct session *s, const char *name, size_t length) {
     if (session_wait_drained(s) == PROGRESS_WAIT)
         return PROGRESS_WAIT;
-    reply_error(s, "26000",
-                session_message(s, "prepared statement \"%s\" does not exist", name), NULL, NULL);
+    reply_error(s, "26000", session_message(s, "prepared statement \"%s\" does not exist", name),
+                NULL, NULL);
     return extended_refused(s, length);
 }
 
@@ -260,7 +282,7 @@ static enum progress bind_here(struct session *s, const struct bind_message *bin
 /* The databases that can refuse it under the client's own name for it. */
 static database_set known_on(const struct session *s, const struct prepared *prepared) {
     database_set set = 0;
-    for (int i = 0; i < DATABASES_MAX && prepared->shared == NULL; i++)
+    for (int i = 0; i < session_link_count(s) && prepared->shared == NULL; i++)
         if (s->links[i] != NULL && session_knows_statement(s->links[i], prepared))
             set |= database_bit(i);
     return set;
@@ -269,10 +291,11 @@ static database_set known_on(const struct session *s, const struct prepared *pre
 /* `prepared` NULL: no statement of that name is known. */
 static enum progress bind_prepared(struct session *s, const struct bind_message *bind,
                                    struct prepared *prepared, size_t length) {
-    enum use use = prepared == NULL
-                       ? extended_check_transaction(s, NULL, KNOWN_ANYWHERE, REQUEST_BIND, length)
-                       : extended_check_transaction(s, prepared->query, known_on(s, prepared),
-                                                    REQUEST_BIND, length);
+    enum use use = USE_READY;
+    if (extended_transaction_in_doubt(s))
+        use = extended_check_transaction(s, prepared != NULL ? prepared->query : NULL,
+                                         prepared != NULL ? known_on(s, prepared) : KNOWN_ANYWHERE,
+                                         REQUEST_BIND, length);
     if (use == USE_ANSWERED)
         return PROGRESS_DONE;
     if (use == USE_WAIT)
@@ -338,7 +361,7 @@ static int find_named(struct session *s, const struct named_message *named,
                       struct prepared **prepared) {
     *prepared = NULL;
     if (named->kind == 'S') {
-        *prepared = prepared_find(s->prepared, named->name);
+        *prepared = prepared_find(&s->prepared, named->name);
         return *prepared != NULL ? (*prepared)->database : session_default_database(s->routing);
     }
     struct portal *portal = portal_find(&s->portals, named->name);
@@ -351,7 +374,7 @@ static int find_named(struct session *s, const struct named_message *named,
 enum progress session_on_describe(struct session *s, const uint8_t *body, size_t body_length,
                                   size_t length) {
     struct named_message named;
-    struct error error = {{0}};
+    struct error error;
     if (!message_read_named(body, body_length, &named, &error))
         return extended_malformed(s, &error);
     if (s->skip_until_sync)
@@ -385,7 +408,7 @@ enum progress session_on_describe(struct session *s, const uint8_t *body, size_t
 /* A statement may have been prepared on several links: the others forget it unseen. */
 static void close_elsewhere(struct session *s, const struct prepared *prepared,
                             const struct link *except) {
-    for (int i = 0; i < DATABASES_MAX; i++) {
+    for (int i = 0; i < session_link_count(s); i++) {
         struct link *link = s->links[i];
         if (link == NULL || link == except || !(prepared->prepared_on >> i & 1) ||
             link->answers.count > 0)
@@ -419,7 +442,7 @@ static enum progress close_shared(struct session *s, struct prepared *prepared, 
 enum progress session_on_close(struct session *s, const uint8_t *body, size_t body_length,
                                size_t length) {
     struct named_message named;
-    struct error error = {{0}};
+    struct error error;
     if (!message_read_named(body, body_length, &named, &error))
         return extended_malformed(s, &error);
     if (s->skip_until_sync)

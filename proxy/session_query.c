@@ -36,7 +36,7 @@ bool session_scripts(const struct session *s, const struct statement *statement)
         return true;
     if (s->pool_mode != POOL_TRANSACTION || statement->facts->kind != KIND_DEALLOCATE)
         return false;
-    const struct prepared *prepared = prepared_find(s->prepared, statement->facts->name);
+    const struct prepared *prepared = prepared_find(&s->prepared, statement->facts->name);
     return prepared != NULL && prepared->shared != NULL;
 }
 
@@ -56,7 +56,7 @@ bool statement_leaves_failed_block(const struct statement *statement) {
 bool session_take_query(struct session *s, const char *text, size_t length, bool shape) {
     if (s->query != NULL)
         return true;
-    struct error error = {{0}};
+    struct error error;
     bool (*look_up)(struct router *, const char *, size_t, const struct lexing *, bool,
                     struct query **, struct error *) = shape ? router_query_shape : router_query;
     if (look_up(s->config->router, text, length, &s->lexing, s->utf8, &s->query, &error))
@@ -117,7 +117,7 @@ static int name_taken_on(struct session *s, const struct statement_facts *facts)
         return session_cursor_database(s->routing, facts->name);
     if (facts->kind != KIND_PREPARE)
         return -1;
-    struct prepared *prepared = prepared_find(s->prepared, facts->name);
+    struct prepared *prepared = prepared_find(&s->prepared, facts->name);
     return prepared != NULL ? prepared->database
                             : session_prepared_database(s->routing, facts->name);
 }
@@ -222,14 +222,15 @@ void session_route(struct session *s, const struct statement *statement, struct 
         return;
     }
     if (names_reserved_statement(s, statement->facts)) {
-        refuse(decision, "26000",
-               session_message(s, "prepared statement \"%s\" does not exist",
-                               statement->facts->name),
-               NULL);
+        refuse(
+            decision, "26000",
+            session_message(s, "prepared statement \"%s\" does not exist", statement->facts->name),
+            NULL);
         return;
     }
-    struct prepared *prepared =
-        runs_prepared(statement->facts) ? prepared_find(s->prepared, statement->facts->name) : NULL;
+    struct prepared *prepared = runs_prepared(statement->facts)
+                                    ? prepared_find(&s->prepared, statement->facts->name)
+                                    : NULL;
     if (prepared == NULL || prepared->local) {
         session_decide(s->routing, statement, decision);
         int taken = decision->violated ? -1 : name_taken_on(s, statement->facts);
@@ -298,13 +299,6 @@ static bool refuse_in_failed_block(struct session *s, const struct query *query,
     return true;
 }
 
-/* A simple query ends the unnamed statement, whichever database runs it. */
-static void forget_unnamed(struct session *s) {
-    struct prepared *unnamed = prepared_find(s->prepared, "");
-    if (unnamed != NULL)
-        prepared_remove(&s->prepared, unnamed);
-}
-
 /* The client has got the error. */
 static enum progress query_refused(struct session *s, size_t length) {
     stream_consume(&s->client, length);
@@ -318,7 +312,7 @@ enum progress session_on_query(struct session *s, const uint8_t *body, size_t bo
                                size_t length) {
     const char *text;
     size_t text_length;
-    struct error error = {{0}};
+    struct error error;
     if (!message_read_query(body, body_length, &text, &text_length, &error)) {
         reply_fatal(s, "08P01", error.text, NULL, NULL);
         session_end(s, error.text);
@@ -327,8 +321,8 @@ enum progress session_on_query(struct session *s, const uint8_t *body, size_t bo
     if (session_wait_drained(s) == PROGRESS_WAIT ||
         session_wait_reading(s, text, text_length) == PROGRESS_WAIT)
         return PROGRESS_WAIT;
-    if (s->prepared != NULL)
-        forget_unnamed(s);
+    if (s->prepared.unnamed != NULL) /* it ends, whichever database runs the query */
+        prepared_remove(&s->prepared, s->prepared.unnamed);
     if (session_take_catalog_failure(s) || !session_take_query(s, text, text_length, true))
         return query_refused(s, length);
     struct query *query = s->query;

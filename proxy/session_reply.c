@@ -36,9 +36,15 @@ const char *session_message(struct session *s, const char *format, ...) {
     return s->message;
 }
 
-void reply_ready(struct session *s) {
-    message_put_ready(&s->out, session_status(s));
+/* The commonest answers are written where they go, without a buffer on their way. */
+static void send_short(struct session *s, const uint8_t *message, size_t length) {
     reply_flush(s);
+    stream_send(&s->client, message, length);
+}
+
+void reply_ready(struct session *s) {
+    const uint8_t message[] = {'Z', 0, 0, 0, 5, (uint8_t)session_status(s)};
+    send_short(s, message, sizeof message);
 }
 
 void reply_command_complete(struct session *s, const char *tag) {
@@ -47,8 +53,8 @@ void reply_command_complete(struct session *s, const char *tag) {
 }
 
 void reply_empty(struct session *s, char type) {
-    message_put_empty(&s->out, type);
-    reply_flush(s);
+    const uint8_t message[] = {(uint8_t)type, 0, 0, 0, 4};
+    send_short(s, message, sizeof message);
 }
 
 static void put(struct session *s, char type, const struct diagnostic *diagnostic) {

@@ -15,11 +15,11 @@ static bool in_transaction(const struct session *s) {
     return status == BLOCK_OPEN || status == BLOCK_IMPLICIT;
 }
 
-/* After RESET ALL each server is back at its own defaults; on a connection of the client's own those
- * are what its startup packet said. */
+/* After RESET ALL each server is back at its own defaults; on a connection of the client's own
+ * those are what its startup packet said. */
 void session_unalign_links(struct session *s) {
     s->aligned = 0;
-    for (int i = 0; i < DATABASES_MAX; i++) {
+    for (int i = 0; i < session_link_count(s); i++) {
         struct link *link = s->links[i];
         if (link == NULL)
             continue;
@@ -174,7 +174,8 @@ void session_note_settings(struct session *s, struct link *link, const struct qu
     default:
         break;
     }
-    if (!(facts->flags & STATEMENT_SET_CONFIG) || (session_settings(s)->database_count < 2 && s->pool_mode == POOL_OFF))
+    if (!(facts->flags & STATEMENT_SET_CONFIG) ||
+        (session_settings(s)->database_count < 2 && s->pool_mode == POOL_OFF))
         return;
     if (facts->name != NULL && facts->value != NULL) {
         note_set_config(s, link, facts->name, facts->value, local);

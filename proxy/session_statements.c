@@ -23,8 +23,8 @@ void session_share_statement(struct session *s, struct prepared *prepared) {
     if (prepared->name[0] == '\0')
         return;
     /* One text read in two ways is two statements. */
-    char *text =
-        text_with_escape_strings(prepared->query->text, prepared->query->length, &prepared->query->lexing);
+    char *text = text_with_escape_strings(prepared->query->text, prepared->query->length,
+                                          &prepared->query->lexing);
     prepared->shared = shared_statement_get(s->worker->statements, text, strlen(text),
                                             prepared->types, prepared->types_length);
     free(text);
@@ -72,8 +72,8 @@ static void send_parse(struct link *link, struct prepared *prepared, const char 
     struct wire_buffer out = {0};
     size_t mark = message_begin(&out, 'P');
     message_put_string(&out, name);
-    char *text =
-        text_with_escape_strings(prepared->query->text, prepared->query->length, &prepared->query->lexing);
+    char *text = text_with_escape_strings(prepared->query->text, prepared->query->length,
+                                          &prepared->query->lexing);
     message_put_string(&out, text);
     free(text);
     message_put_u16(&out, (uint16_t)(prepared->types_length / 4));
@@ -100,13 +100,13 @@ void session_prepare_there(struct session *s, struct link *link, struct prepared
  * keeps the link with the session. */
 void session_prepare_named(struct session *s, struct link *link, const struct statement *statements,
                            size_t count) {
-    if (s->pool_mode != POOL_TRANSACTION || s->prepared == NULL)
+    if (s->pool_mode != POOL_TRANSACTION || !prepared_any(&s->prepared))
         return;
     for (size_t i = 0; i < count; i++) {
         const struct statement_facts *facts = statements[i].facts;
         bool runs = facts->kind == KIND_EXECUTE || facts->inner_kind == KIND_EXECUTE;
         struct prepared *prepared =
-            runs && facts->name != NULL ? prepared_find(s->prepared, facts->name) : NULL;
+            runs && facts->name != NULL ? prepared_find(&s->prepared, facts->name) : NULL;
         if (prepared == NULL || prepared->shared == NULL ||
             (prepared->prepared_on >> link->physical & 1) != 0)
             continue;

@@ -61,7 +61,7 @@ static bool begin_again(struct session *s, const struct statement *statement, co
 /* What a pipeline did before BEGIN becomes part of the block: its links get BEGIN at once, and may
  * refuse it. */
 static enum progress begin_on_pipeline(struct session *s) {
-    for (int i = 0; i < DATABASES_MAX && !s->skip_until_sync; i++) {
+    for (int i = 0; i < session_link_count(s) && !s->skip_until_sync; i++) {
         struct link *link = s->links[i];
         if (link == NULL || !link->unsynced || link->in_block)
             continue;
@@ -103,7 +103,7 @@ static enum progress run_begin(struct session *s, const struct statement *statem
 
 static database_set links_past(const struct session *s, size_t index) {
     database_set set = 0;
-    for (int i = 0; i < DATABASES_MAX; i++)
+    for (int i = 0; i < session_link_count(s); i++)
         if (s->links[i] != NULL && s->links[i]->in_block && s->links[i]->log_applied > index)
             set |= database_bit(i);
     return set;
@@ -151,7 +151,7 @@ static void run_end(struct session *s, const struct statement *statement) {
 
 static database_set links_unsynced(const struct session *s) {
     database_set set = 0;
-    for (int i = 0; i < DATABASES_MAX; i++)
+    for (int i = 0; i < session_link_count(s); i++)
         if (s->links[i] != NULL && s->links[i]->unsynced)
             set |= database_bit(i);
     return set;
@@ -182,7 +182,7 @@ static void run_implicit_end(struct session *s, const struct statement *statemen
 
 static void run_discard(struct session *s, const struct statement *statement) {
     database_set links = 0;
-    for (int i = 0; i < DATABASES_MAX; i++)
+    for (int i = 0; i < session_link_count(s); i++)
         if (s->links[i] != NULL && s->links[i]->state == LINK_READY)
             links |= database_bit(i);
     size_t length;
@@ -193,7 +193,7 @@ static void run_discard(struct session *s, const struct statement *statement) {
 /* DEALLOCATE of what came by Parse, where clients share connections: the server knows it by another
  * name, and keeps it. */
 static void deallocate_shared(struct session *s, const char *name) {
-    prepared_remove(&s->prepared, prepared_find(s->prepared, name));
+    prepared_remove(&s->prepared, prepared_find(&s->prepared, name));
     reply_command_complete(s, "DEALLOCATE");
 }
 

@@ -208,7 +208,8 @@ static bool may_write(const struct stream *stream) {
     return (stream->state == STREAM_OPEN || stream->state == STREAM_EOF) && !stream->write_failed;
 }
 
-void stream_send(struct stream *stream, const void *data, size_t length) {
+/* What doesn't simply fit behind what is waiting. */
+static void send_else(struct stream *stream, const void *data, size_t length) {
     if (stream->state == STREAM_CLOSED || stream->state == STREAM_BROKEN || stream->write_failed ||
         length == 0)
         return;
@@ -236,15 +237,22 @@ void stream_send(struct stream *stream, const void *data, size_t length) {
         update_polling(stream);
 }
 
+void stream_send(struct stream *stream, const void *data, size_t length) {
+    struct stream_buffer *out = &stream->out;
+    if (out->data == NULL || out->capacity - out->end <= length || stream->write_failed) {
+        send_else(stream, data, length);
+        return;
+    }
+    /* Bytes are only ever waiting on a stream that may still send them. */
+    memcpy(out->data + out->end, data, length);
+    out->end += length;
+}
+
 void stream_flush(struct stream *stream) {
     if (!may_write(stream) || stream->writable_wanted || stream->tls_wants_read)
         return;
     write_queued(stream);
     update_polling(stream);
-}
-
-size_t stream_unsent(const struct stream *stream) {
-    return stream->out.end - stream->out.start;
 }
 
 /* Room at the end of `in` for at least one byte; false where the owner has to consume first. */
@@ -433,19 +441,16 @@ bool stream_init(struct stream *stream, uv_loop_t *loop, struct buffer_pool *buf
     return true;
 }
 
-size_t stream_available(const struct stream *stream) {
-    return stream->in.end - stream->in.start;
-}
-
-const uint8_t *stream_peek(const struct stream *stream) {
-    return stream->in.data == NULL ? (const uint8_t *)"" : stream->in.data + stream->in.start;
-}
-
 void stream_consume(struct stream *stream, size_t length) {
     if (length == 0)
         return;
     stream->reserved = 0;
-    stream_buffer_consume(&stream->in, stream->buffers, length);
+    struct stream_buffer *in = &stream->in;
+    if (stream->in_event && length < in->end - in->start) { /* nearly always: look no further */
+        in->start += length;
+        return;
+    }
+    stream_buffer_consume(in, stream->buffers, length);
     update_polling(stream);
 }
 

@@ -77,9 +77,13 @@ void stream_take_tls(struct stream *stream, SSL *ssl);
  * BROKEN is told. What stream_peek() gives is valid until the next stream_consume() or
  * stream_reserve() or the return to the loop. Where `in` is full (the buffers' size, or what was
  * reserved), nothing is read until some is consumed. */
-size_t stream_available(const struct stream *stream);
-const uint8_t *stream_peek(
-    const struct stream *stream); /* NUL follows the last byte: in.data[in.end] is writable */
+static inline size_t stream_available(const struct stream *stream) {
+    return stream->in.end - stream->in.start;
+}
+/* NUL follows the last byte: in.data[in.end] is writable. */
+static inline const uint8_t *stream_peek(const struct stream *stream) {
+    return stream->in.data == NULL ? (const uint8_t *)"" : stream->in.data + stream->in.start;
+}
 void stream_consume(struct stream *stream, size_t length);
 
 /* Makes room for a message of `length` bytes in all, so that it can be seen in one piece. Memory
@@ -94,7 +98,9 @@ void stream_send(struct stream *stream, const void *data, size_t length);
 /* Sends what is queued as far as the socket takes it, and watches for room where some is left;
  * on_event is called when all of it is gone. */
 void stream_flush(struct stream *stream);
-size_t stream_unsent(const struct stream *stream);
+static inline size_t stream_unsent(const struct stream *stream) {
+    return stream->out.end - stream->out.start;
+}
 
 /* Why the stream is BROKEN, until it is closed; "" where it isn't. */
 const char *stream_error(const struct stream *stream);

@@ -1,0 +1,141 @@
+/* The databases' errors: passed on, and what they mean for the requests behind them. */
+#include "proxy/session_internal.h"
+
+#include "config/alloc.h"
+#include "proxy/server_statements.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* The same error with its position moved, since the database was sent only a part of the client's
+ * text. */
+static void forward_moved_error(struct session *s, const struct diagnostic *read, size_t offset) {
+    struct diagnostic diagnostic = *read;
+    char position[24];
+    snprintf(position, sizeof position, "%zu", strtoul(read->position, NULL, 10) + offset);
+    diagnostic.position = position;
+    message_put_diagnostic(&s->out, 'E', &diagnostic);
+    reply_flush(s);
+}
+
+static void log_error(struct session *s, const struct link *link,
+                      const struct diagnostic *diagnostic) {
+    if (!log_wants(s->worker->log, LOG_DEBUG))
+        return;
+    log_event(s->worker->log, LOG_DEBUG, "error from a database",
+              (struct log_field[]){{"client", s->peer, 0},
+                                   {"pid", NULL, (int64_t)s->pid},
+                                   {"database", link->name, 0},
+                                   {"sqlstate", diagnostic->sqlstate, 0},
+                                   {"error", diagnostic->message, 0},
+                                   {0}});
+}
+
+/* A statement of the client's does not exist then; one that was prepared again by us is only
+ * missing there. */
+void session_parse_failed(struct session *s, struct link *link, const struct request *request) {
+    struct prepared *prepared = request->prepared;
+    if (prepared->shared != NULL && !request->local)
+        server_statements_remove(link->statements, prepared->shared);
+    if (link->unnamed == prepared->serial)
+        link->unnamed = 0;
+    if (request->audience == AUDIENCE_PROXY)
+        prepared->prepared_on &= ~((database_set)1 << link->physical);
+    else
+        prepared_remove(&s->prepared, prepared);
+}
+
+/* A statement that several clients share is of no use any more on any connection: what it selects
+ * has other types by now. The client has got the error, as on a direct connection, and need not
+ * prepare it under another name. */
+static void renew_stale_plan(const struct request *request, const struct diagnostic *diagnostic) {
+    bool stale = diagnostic->sqlstate != NULL && strcmp(diagnostic->sqlstate, "0A000") == 0 &&
+                 diagnostic->routine != NULL &&
+                 strcmp(diagnostic->routine, "RevalidateCachedQuery") == 0;
+    if (stale && request->prepared != NULL && request->prepared->shared != NULL)
+        shared_statement_renew(request->prepared->shared);
+}
+
+/* The server skips everything up to Sync: none of these requests will be answered. */
+static void skip_requests(struct session *s, struct link *link) {
+    bool simple = false;
+    enum audience audience = AUDIENCE_CLIENT;
+    struct request *request;
+    while ((request = answers_front(&link->answers)) != NULL && request->kind != REQUEST_SYNC) {
+        if (request->kind == REQUEST_PARSE && request->prepared != NULL)
+            session_parse_failed(s, link, request);
+        if (request->kind == REQUEST_CLOSE && request->prepared != NULL)
+            prepared_enter(&s->prepared, request->prepared);
+        simple = request->kind == REQUEST_QUERY || request->kind == REQUEST_FUNCTION;
+        audience = request->audience;
+        answers_pop(&link->answers);
+    }
+    if (request != NULL) {
+        request->failed = true;
+        return;
+    }
+    link->skipping = true;
+    if (simple) {
+        /* A prelude failed in front of a simple query, which the server skipped: bring both back in
+         * step. */
+        static const uint8_t sync[] = {'S', 0, 0, 0, 4};
+        stream_send(&link->stream, sync, sizeof sync);
+        answers_push(&link->answers, REQUEST_SYNC, audience)->failed = true;
+        if (audience != AUDIENCE_CLIENT)
+            s->script.failed = true;
+        return;
+    }
+    session_fail_pipeline(s);
+}
+
+void session_on_error(struct session *s, struct link *link, const uint8_t *message, size_t length) {
+    struct diagnostic diagnostic;
+    struct error error = {{0}};
+    if (!message_read_diagnostic(message + FRAME_HEADER, length - FRAME_HEADER, &diagnostic,
+                                 &error))
+        memset(&diagnostic, 0, sizeof diagnostic);
+    const char *severity = diagnostic.severity_nonlocalized != NULL
+                               ? diagnostic.severity_nonlocalized
+                               : diagnostic.severity;
+    if (severity != NULL && (strcmp(severity, "FATAL") == 0 || strcmp(severity, "PANIC") == 0)) {
+        /* The connection ends with it; what that means for the client is said when it has ended. */
+        free(link->last_words);
+        link->last_words = alloc_text(diagnostic.message);
+        free(link->last_message);
+        link->last_message = (uint8_t *)alloc_copy((const char *)message, length);
+        link->last_message_length = length;
+        return;
+    }
+    log_error(s, link, &diagnostic);
+    struct request *request = answers_front(&link->answers);
+    if (request == NULL)
+        return;
+    if (request->asks_catalog && session_catalog_may_fail(link, diagnostic.sqlstate)) {
+        skip_requests(s, link);
+        return;
+    }
+    if (request->asks_catalog)
+        session_catalog_failed(s, link->unsynced);
+    request->failed = true;
+    renew_stale_plan(request, &diagnostic);
+    if (s->copy_in == link)
+        s->copy_in = NULL;
+    bool extended = request->kind != REQUEST_QUERY && request->kind != REQUEST_SYNC &&
+                    request->kind != REQUEST_FUNCTION;
+    if (request->audience == AUDIENCE_PROXY && !extended) {
+        fan_take_error(s, link, message, length);
+        return;
+    }
+    if (request->part_offset > 0 && diagnostic.position != NULL)
+        forward_moved_error(s, &diagnostic, request->part_offset);
+    else
+        stream_send(&s->client, message, length);
+    if (request->audience == AUDIENCE_PART)
+        s->script.failed = true;
+    session_failed(s->routing);
+    if (extended) {
+        link->prelude_left = link->prelude_left || request->audience == AUDIENCE_PROXY;
+        skip_requests(s, link);
+    }
+}
