@@ -57,16 +57,28 @@ static void renew_stale_plan(const struct request *request, const struct diagnos
         shared_statement_renew(request->prepared->shared);
 }
 
-/* The server skips everything up to Sync: none of these requests will be answered. */
-static void skip_requests(struct session *s, struct link *link) {
-    bool simple = false;
-    enum audience audience = AUDIENCE_CLIENT;
-    struct request *request;
-    while ((request = answers_front(&link->answers)) != NULL && request->kind != REQUEST_SYNC) {
+/* What skipped requests did to the names of statements is undone, the last one first: one name may
+ * have been closed and given again several times. */
+static void undo_names(struct session *s, struct link *link) {
+    size_t count = 0;
+    while (count < link->answers.count && answers_at(&link->answers, count)->kind != REQUEST_SYNC)
+        count++;
+    while (count-- > 0) {
+        struct request *request = answers_at(&link->answers, count);
         if (request->kind == REQUEST_PARSE && request->prepared != NULL)
             session_parse_failed(s, link, request);
         if (request->kind == REQUEST_CLOSE && request->prepared != NULL)
             prepared_enter(&s->prepared, request->prepared);
+    }
+}
+
+/* The server skips everything up to Sync: none of these requests will be answered. */
+static void skip_requests(struct session *s, struct link *link) {
+    bool simple = false;
+    enum audience audience = AUDIENCE_CLIENT;
+    undo_names(s, link);
+    struct request *request;
+    while ((request = answers_front(&link->answers)) != NULL && request->kind != REQUEST_SYNC) {
         simple = request->kind == REQUEST_QUERY || request->kind == REQUEST_FUNCTION;
         audience = request->audience;
         answers_pop(&link->answers);

@@ -164,6 +164,15 @@ def test_extended_query(same, name):
     same(extended(*EXTENDED[name]))
 
 
+def test_a_name_closed_and_given_again_in_what_is_skipped_keeps_its_statement(same):
+    def script(connection, table):
+        again = [part for n in range(3) for part in (wire.close("S", "s"), wire.parse("s", f"SELECT {n}"))]
+        messages = connection.exchange(wire.parse("s", f"SELECT id FROM {table} WHERE id = $1"), wire.sync())
+        messages += connection.exchange(wire.parse("", "SELECT 1 / 0"), wire.bind(), wire.execute(), *again, wire.sync())
+        return messages + connection.exchange(wire.bind("", "s", values=["1"]), wire.execute(), wire.sync())
+    same(script)
+
+
 def test_two_syncs_at_once(same):
     def script(connection, table):
         cycle = [wire.parse("", f"SELECT id FROM {table} WHERE id = 1"), wire.bind(), wire.execute(), wire.sync()]
