@@ -6,7 +6,7 @@ import signal
 
 import pytest
 
-from harness import DEMO, POOL_MODE, Direct, Interlock, Postgres
+from harness import DEMO, POOL_MODE, Direct, Interlock, Pooled, Postgres
 
 TEST_SECONDS = float(os.environ.get("TEST_SECONDS", 120))
 _counter = itertools.count(1)
@@ -100,6 +100,20 @@ def make_proxy(main_cluster, ci_cluster):
         proxy = Interlock(main or main_cluster, ci or ci_cluster, **overrides)
         made.append(proxy)
         return proxy.start() if start else proxy
+    yield make
+    for proxy in made:
+        proxy.close()
+
+
+@pytest.fixture
+def make_pool(main_cluster, ci_cluster):
+    """Starts a proxy of the test's own, whose clients share connections: make_pool("transaction", size=1)."""
+    made = []
+
+    def make(mode="transaction", main=None, ci=None, strings=None, settings=None, **pool):
+        proxy = Pooled(main or main_cluster, ci or ci_cluster, {"mode": mode, **pool}, strings or {}, settings or {})
+        made.append(proxy)
+        return proxy.start()
     yield make
     for proxy in made:
         proxy.close()
