@@ -59,6 +59,9 @@ enum pool_giving {
 /* Ends the session's turn with a link that came from a pool. */
 void pool_give(struct link *link, enum pool_giving how);
 
+/* Whether somebody else wants one. */
+bool pool_has_waiter(const struct pool *pool);
+
 /* How many statements one of its connections may keep. */
 size_t pool_statement_limit(const struct pool *pool);
 

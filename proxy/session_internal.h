@@ -153,6 +153,8 @@ struct session {
     struct setting_set *set; /* of the settings as of… */
     uint64_t set_number;     /* …this change; a reference */
     uint64_t last_active;    /* uv_now() */
+    uint64_t handled;        /* messages of the client, ever */
+    uint64_t joined;         /* …when it got its last link from a pool */
 
     struct prepared_table prepared;
     struct portals portals;
@@ -339,6 +341,8 @@ bool session_cancel_wait(struct session *s); /* false: it doesn't wait */
 const struct pool_settings *session_pool_settings(const struct session *s);
 /* Gives back every link that the session doesn't need beyond its transactions. */
 void session_release_links(struct session *s);
+/* Between two messages that came together: somebody else may have waited longer. */
+void session_let_others(struct session *s);
 /* Gives back all, at the session's end. */
 void session_leave_links(struct session *s);
 /* The commands that bring a link from a pool to the session's settings. */
