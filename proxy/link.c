@@ -467,7 +467,7 @@ void link_send_query(struct link *link, const char *sql, size_t length) {
     link->unnamed = 0; /* a simple query ends it */
 }
 
-const struct parameters *link_parameters(const struct link *link) {
+struct parameters *link_parameters(const struct link *link) {
     return link->reported != NULL ? link->reported : link->parameters;
 }
 

@@ -100,6 +100,7 @@ struct link {
     struct server_statements *statements;
     uint64_t unnamed;   /* serial number of the statement that its unnamed one is; 0: none */
     bool differs; /* the session's settings are still to be made of `set` */
+    bool joined;  /* they were made in the transaction of the statement that is being answered */
     bool unseen;  /* code that the classifier didn't see may have changed settings */
     bool asks_binding;  /* something may bind it to its session: the server is to be asked */
     bool asked_binding; /* …has been */
@@ -141,7 +142,7 @@ bool link_is_cancelling(const struct link *link);
 void link_send_query(struct link *link, const char *sql, size_t length);
 
 /* What the server reported last. */
-const struct parameters *link_parameters(const struct link *link);
+struct parameters *link_parameters(const struct link *link);
 /* The body of a ParameterStatus. */
 void link_learn_parameter(struct link *link, const uint8_t *body, size_t length);
 

@@ -59,8 +59,11 @@ enum pool_giving {
 /* Ends the session's turn with a link that came from a pool. */
 void pool_give(struct link *link, enum pool_giving how);
 
-/* Whether somebody else wants one. */
-bool pool_has_waiter(const struct pool *pool);
+/* What clients with these settings were told when they were let in (borrowed), or NULL. Forgotten
+ * when a server says otherwise. */
+struct parameters *pool_find_welcome(struct pool *pool, const struct setting_set *settings);
+void pool_keep_welcome(struct pool *pool, struct setting_set *settings,
+                       struct parameters *reported);
 
 /* How many statements one of its connections may keep. */
 size_t pool_statement_limit(const struct pool *pool);

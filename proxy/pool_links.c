@@ -76,6 +76,8 @@ static bool take_message(struct link *link, char type, const uint8_t *body, size
     switch (type) {
     case 'S':
         link_learn_parameter(link, body, length);
+        if (link->pool_state == POOLED_IDLE)
+            pool_forget_welcomes(link->pool);
         return true;
     case 'N':
         return true;
@@ -153,6 +155,7 @@ static void on_connected(struct link *link) {
     unlist_busy(pool, link);
     if (link->state == LINK_READY) {
         pool->failed_at = 0;
+        pool_heed_baseline(pool, link->parameters);
         link->owner = pool;
         link->on_event = on_event;
         become_idle(pool, link);

@@ -1,4 +1,4 @@
-/* A session's life: login, the first link, events of client and links, and its end. */
+/* A session's life: events of client and links, work, and its end. */
 #include "proxy/session_internal.h"
 
 #include "config/alloc.h"
@@ -181,11 +181,9 @@ static void after_work(struct session *s) {
         session_terminate(s);
 }
 
-static void link_home(struct session *s);
-
 void session_process(struct session *s) {
     if (s->phase == PHASE_LINKING) {
-        link_home(s);
+        session_link_home(s);
         return;
     }
     if (s->processing || s->phase != PHASE_READY) {
@@ -210,9 +208,7 @@ void session_process(struct session *s) {
                 break;
             if (s->config != s->worker->config)
                 follow_reload(s);
-            session_let_others(s);
             progress = session_handle_message(s);
-            s->handled += progress == PROGRESS_DONE ? 1 : 0;
         }
         if (s->phase == PHASE_READY)
             after_work(s);
@@ -220,202 +216,7 @@ void session_process(struct session *s) {
     s->processing = false;
 }
 
-/* -- the first link ---------------------------------------------------------------------------- */
-
-static void report_parameters(struct session *s, const struct link *link) {
-    struct parameter parameter;
-    for (size_t cursor = 0; parameters_next(link_parameters(link), &cursor, &parameter);) {
-        message_put_parameter_status(&s->out, parameter.name, parameter.value);
-        session_heed_parameter(s, parameter.name, parameter.value);
-    }
-    s->parameters = parameters_ref(link->parameters);
-}
-
-static bool make_key(struct session *s) {
-    uint32_t random;
-    if (getrandom(&random, sizeof random, 0) != sizeof random)
-        return false;
-    uint32_t count = (uint32_t)s->worker->workers->count;
-    random &= 0x7fffffff; /* the worker is found by key % count; leave room for rounding */
-    s->key = random - random % count + s->worker->index;
-    return true;
-}
-
-/* An own setting of the startup packet. False: the client has got the error. */
-static bool take_own_setting(void *context, const char *name, const char *value) {
-    struct session *s = context;
-    const char *sqlstate = "22023";
-    struct error error = {{0}};
-    if (!session_check_setting(s->routing, name, value, &sqlstate, &error)) {
-        bool known = strcmp(sqlstate, "22023") == 0;
-        reply_fatal(s, sqlstate, error.text, NULL,
-                    known ? session_setting_hint(s->routing, name) : NULL);
-        return false;
-    }
-    session_set_at_startup(s->routing, name, value);
-    return true;
-}
-
-static bool take_own_settings(struct session *s) {
-    for (size_t i = 0; i < s->startup.parameter_count; i++) {
-        const struct startup_parameter *parameter = &s->startup.parameters[i];
-        if (strcmp(parameter->name, "options") == 0) {
-            if (!startup_options_read(parameter->value, take_own_setting, s, NULL))
-                return false;
-        } else if (session_is_own_setting(parameter->name) &&
-                   !take_own_setting(s, parameter->name, parameter->value)) {
-            return false;
-        }
-    }
-    return true;
-}
-
-/* A process id that no server's connection has, since it changes; distinct within the process. */
-static uint32_t made_up_pid(const struct session *s) {
-    uint64_t number = ++s->worker->last_client * s->worker->workers->count + s->worker->index;
-    return (uint32_t)(number % 0x3fffffff) + 1;
-}
-
-static void become_ready(struct session *s, struct link *link) {
-    const char *encoding = parameters_find(link_parameters(link), "client_encoding");
-    if (encoding != NULL && encoding_is_unsafe(encoding)) {
-        reply_fatal(s, "0A000", ENCODING_REFUSED, NULL, ENCODING_HINT);
-        session_end(s, "unsafe client_encoding");
-        return;
-    }
-    s->pid = s->pool_mode == POOL_TRANSACTION ? made_up_pid(s) : link->pid;
-    if (!make_key(s)) {
-        reply_fatal(s, "XX000", "could not generate random cancel key", NULL, NULL);
-        session_end(s, "no random bytes");
-        return;
-    }
-    const struct settings *settings = session_settings(s);
-    if (!take_own_settings(s)) {
-        session_end(s, "a setting of the startup packet is wrong");
-        return;
-    }
-    report_parameters(s, link);
-    message_put_backend_key(&s->out, s->pid, s->key);
-    cancel_keys_enter(&s->worker->cancel_keys, &s->cancel, s->pid, s->key, s);
-    s->phase = PHASE_READY;
-    link->home = s->pool_mode == POOL_OFF;
-    link->aligned = true; /* what it reported is what the client is told */
-    s->aligned = database_bit(link->physical);
-    reply_ready(s);
-    log_event(s->worker->log, LOG_INFO, "session started",
-              (struct log_field[]){{"client", s->peer, 0},
-                                   {"pid", NULL, (int64_t)s->pid},
-                                   {"user", s->startup.user, 0},
-                                   {"entrypoint", settings->entrypoints[s->entrypoint].name, 0},
-                                   {0}});
-    session_process(s);
-}
-
-/* The next physical database to log in at, or -1. Only a routed session may begin without its
- * first. */
-static int next_to_try(const struct session *s, int failed) {
-    const struct settings *settings = session_settings(s);
-    if (settings->entrypoints[s->entrypoint].database != ENTRYPOINT_ROUTED)
-        return -1;
-    for (int i = failed + 1; i < (int)settings->database_count; i++)
-        if (settings->databases[i].physical == i)
-            return i;
-    return -1;
-}
-
-static void first_link_failed(struct session *s, struct link *link) {
-    const struct link_failure *failure = link->failure;
-    log_event(s->worker->log, LOG_WARNING, "cannot connect to a database",
-              (struct log_field[]){{"client", s->peer, 0},
-                                   {"database", link->name, 0},
-                                   {"sqlstate", failure->sqlstate, 0},
-                                   {"error", failure->message, 0},
-                                   {0}});
-    int next = failure->refused ? -1 : next_to_try(s, link->physical);
-    if (next >= 0) {
-        session_drop_link(s, link);
-        s->home = next;
-        link_home(s);
-        return;
-    }
-    if (failure->refused) { /* the server's own words, as on a direct connection */
-        reply_fatal(s, failure->sqlstate, failure->message,
-                    failure->detail[0] != '\0' ? failure->detail : NULL,
-                    failure->hint[0] != '\0' ? failure->hint : NULL);
-    } else {
-        char message[1400];
-        snprintf(message, sizeof message, "cannot connect to database \"%s\": %s", link->name,
-                 failure->message);
-        reply_fatal(s, failure->sqlstate, message, NULL, NULL);
-    }
-    session_end(s, "no database");
-}
-
-/* The startup packet's settings could not be made: what the server would have said to it. */
-static void refuse_startup(struct session *s) {
-    reply_fatal(s, s->settings_sqlstate, s->settings_error, NULL, NULL);
-    session_end(s, "a setting of the startup packet is wrong");
-}
-
-/* The link to begin with; called again whenever something happened. */
-static void link_home(struct session *s) {
-    if (s->links[s->home] == NULL && s->pool_mode == POOL_OFF) {
-        session_connect(s, s->home);
-        return;
-    }
-    if (s->links[s->home] == NULL && session_take_link(s, s->home) != USE_READY)
-        return;
-    struct link *link = s->links[s->home];
-    if (link->state == LINK_FAILED) {
-        first_link_failed(s, link);
-        return;
-    }
-    if (link->state != LINK_READY)
-        return;
-    enum use use = s->pool_mode != POOL_OFF ? session_use_settings(s, link) : USE_READY;
-    if (use == USE_READY)
-        become_ready(s, link);
-    else if (use == USE_FAILED)
-        refuse_startup(s);
-}
-
-void session_link_connected(struct link *link) {
-    session_process(link->owner);
-}
-
-/* -- login ------------------------------------------------------------------------------------- */
-
-static void on_login_done(struct login *login, bool ok) {
-    struct session *s = login->owner;
-    if (!ok) {
-        session_end(s, "login failed");
-        return;
-    }
-    worker_config_unref(s->config);
-    s->config = worker_config_ref(login->config);
-    s->entrypoint = login->entrypoint;
-    s->startup = login->startup;
-    login->startup = (struct startup){0};
-    s->password = login->password;
-    login->password = NULL;
-    login_free(login); /* the session may be idle for days */
-    s->login = NULL;
-    s->phase = PHASE_LINKING;
-    const struct settings *settings = session_settings(s);
-    int home = settings->entrypoints[s->entrypoint].database;
-    s->home = settings->databases[home >= 0 ? home : 0].physical;
-    s->pool_mode = session_pool_settings(s)->mode;
-    s->routing = session_state_new(settings, s->entrypoint);
-    session_use_today(s->routing, &s->worker->today);
-    session_set_objects(s->routing, s->config->objects);
-    struct error error;
-    if (s->pool_mode != POOL_OFF && !session_log_startup(s, NULL, &error)) {
-        reply_fatal(s, "42601", error.text, NULL, NULL);
-        session_end(s, "an option of the startup packet is wrong");
-        return;
-    }
-    link_home(s);
-}
+/* -- events ------------------------------------------------------------------------------------ */
 
 static void on_client_event(struct stream *stream) {
     struct session *s = stream->owner;
@@ -456,7 +257,7 @@ bool session_open(struct worker *worker, int fd, bool is_unix, const char *peer,
         s->next->previous_next = &s->next;
     worker->sessions = s;
     struct error why = {{0}};
-    if (!login_start(&s->login, worker, &s->client, is_unix, s->peer, on_login_done, s, &why)) {
+    if (!login_start(&s->login, worker, &s->client, is_unix, s->peer, session_on_login_done, s, &why)) {
         log_event(worker->log, LOG_ERROR, "cannot start a login",
                   (struct log_field[]){{"client", s->peer, 0}, {"error", why.text, 0}, {0}});
         session_end(s, why.text); /* the worker has counted it, and is told here that it is gone */

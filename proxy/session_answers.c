@@ -133,6 +133,8 @@ static bool on_ready(struct session *s, struct link *link, const uint8_t *messag
         session_settle_parameters(s);
     if (request->asks_binding)
         session_binding_unknown(link);
+    if (link->joined)
+        session_settle_difference(link, failed);
     if (!client) {
         fan_part_ended(s, link, request);
         answers_pop(&link->answers);
@@ -228,6 +230,8 @@ static bool parameter_is_for_client(const struct session *s, const struct link *
     if (request == NULL || request->audience != AUDIENCE_PROXY || link->home || request->tells)
         return true;
     const struct fan *fan = &s->script.fan;
+    if (fan->active && link->pool != NULL && link->physical == s->home)
+        return true;
     return fan->active && (fan->statement == NULL || fan->statement->facts->kind != KIND_DISCARD);
 }
 

@@ -1,6 +1,7 @@
 /* What the files of a session share: the struct and the calls between them.
  *
- *     session.c           life: login, main's link, events of client and links, end
+ *     session.c           life: events of client and links, work, end
+ *     session_start.c     login, the first link
  *     session_messages.c  the one switch on a client's messages
  *     session_query.c     simple queries
  *     session_prepare.c   Parse, Bind, Describe, Close
@@ -9,8 +10,10 @@
  *     session_script.c    what takes several steps: statements one by one
  *     session_verbs.c     BEGIN, COMMIT, SAVEPOINT …, DISCARD: what the proxy runs itself
  *     session_fan.c       a command for several links in turn
- *     session_links.c     making a link ready for a statement; losing one
+ *     session_links.c     making a link ready for a statement
+ *     session_loss.c      losing one
  *     session_pool.c      links that sessions take turns with
+ *     session_handover.c  the settings that such a link is to have
  *     session_effects.c   what a completed statement or transaction means
  *     session_catalog.c   asking the catalogs whose a statement's indexes and sequences are
  *     session_settings.c  SET and its kin, to be repeated on other links
@@ -144,17 +147,18 @@ struct session {
 
     /* Where links come from pools. */
     enum pool_mode pool_mode;
-    struct pool **pools;       /* by physical database; NULL until the first is asked */
-    struct pool_waiter waiter; /* for a link of… */
-    int waiting_for;           /* …this physical database */
+    struct session_pool {
+        struct pool *pool;          /* a reference; NULL until it is asked */
+        struct parameters *aligned; /* a reference: what its servers say at the start, which is
+                                       accounted for */
+    } * pools;                      /* by physical database; NULL until the first is asked */
+    struct pool_waiter waiter;      /* for a link of… */
+    int waiting_for;                /* …this physical database */
     bool wait_cancelled;
-    bool restores;        /* what the client's RESET brought to the server's default is set again */
-    database_set aligned; /* physical databases whose servers' defaults are accounted for */
+    bool restores; /* what the client's RESET brought to the server's default is set again */
     struct setting_set *set; /* of the settings as of… */
     uint64_t set_number;     /* …this change; a reference */
     uint64_t last_active;    /* uv_now() */
-    uint64_t handled;        /* messages of the client, ever */
-    uint64_t joined;         /* …when it got its last link from a pool */
 
     struct prepared_table prepared;
     struct portals portals;
@@ -205,6 +209,11 @@ static inline int session_link_count(const struct session *s) {
     return (int)session_settings(s)->database_count;
 }
 bool session_drained(const struct session *s); /* nothing is outstanding */
+
+/* -- session_start.c --------------------------------------------------------------------------- */
+void session_on_login_done(struct login *login, bool ok);
+/* Goes on with the first link; called whenever something happened to it. */
+void session_link_home(struct session *s);
 
 /* -- session_messages.c ------------------------------------------------------------------------ */
 /* Handles the next message of the client, whole or its beginning. PROGRESS_WAIT: nothing more can
@@ -312,15 +321,18 @@ bool fan_tolerates_loss(struct session *s, const struct link *link);
 /* Makes the link to a database (logical index) ready for a statement: connected, in turn, with the
  * session's settings and within the open block. */
 enum use session_use_link(struct session *s, int database, struct link **out);
+/* …for these statements, which may then have its settings in their own round trip. */
+enum use session_use_link_for(struct session *s, int database, const struct query *query,
+                              struct link **out);
 /* The same for a physical database, to ask it something: it does not enter the block, and its
  * failing is not told (USE_FAILED). */
 enum use session_use_link_aside(struct session *s, int physical, struct link **out);
 void session_connect(struct session *s, int physical);
 const char *session_password(const struct session *s); /* that databases are told, or NULL */
-/* Sends what the link lacks of the session's settings, and waits for it. */
-enum use session_use_settings(struct session *s, struct link *link);
+/* Sends what the link lacks of the session's settings, and waits for it, unless it can be sent
+ * right in front of the `query` (or NULL). */
+enum use session_use_settings(struct session *s, struct link *link, const struct query *query);
 void session_link_connected(struct link *link);
-void session_link_lost(struct session *s, struct link *link);
 database_set session_links_in_block(const struct session *s);
 int session_physical(const struct session *s, int database);
 bool request_writes(const struct request *request); /* what it runs may change data */
@@ -332,6 +344,12 @@ void session_drop_link(struct session *s, struct link *link);
 void session_send_prelude(struct link *link, const char *sql);
 void session_flush_link(struct link *link);
 
+/* -- session_loss.c ---------------------------------------------------------------------------- */
+void session_link_lost(struct session *s, struct link *link);
+/* Why the link that was there is gone, until it has been told once; NULL: it isn't. */
+const char *session_lost_why(const struct session *s, int physical);
+bool session_tell_lost(struct session *s, int physical); /* false: there is nothing to tell */
+
 /* -- session_pool.c ---------------------------------------------------------------------------- */
 /* READY: s->links[physical] is there, perhaps as a failure; WAIT: in the queue; FAILED: the wait
  * was cancelled and the client has got the error. */
@@ -339,26 +357,37 @@ enum use session_take_link(struct session *s, int physical);
 bool session_waits_for_pool(const struct session *s);
 bool session_cancel_wait(struct session *s); /* false: it doesn't wait */
 const struct pool_settings *session_pool_settings(const struct session *s);
+/* What a client with the same settings was told when it was let in, so that no link is needed;
+ * NULL: not known. Borrowed for the call. */
+struct parameters *session_find_welcome(struct session *s);
+void session_keep_welcome(struct session *s, struct link *link);
 /* Gives back every link that the session doesn't need beyond its transactions. */
 void session_release_links(struct session *s);
-/* Between two messages that came together: somebody else may have waited longer. */
-void session_let_others(struct session *s);
 /* Gives back all, at the session's end. */
 void session_leave_links(struct session *s);
-/* The commands that bring a link from a pool to the session's settings. */
-void session_append_difference(struct session *s, struct link *link, struct wire_buffer *sql);
-/* Enters what the link's server would do otherwise than the client was told, once. */
-void session_align_pooled(struct session *s, const struct link *link);
-/* Enters a setting that no statement of the client made. */
-void session_log_setting(struct session *s, const char *name, const char *value);
-/* Enters the startup packet's settings, or that of one name: at the start, and again after RESET.
- * False: an option stands there that no statement could set; not after the start. */
-bool session_log_startup(struct session *s, const char *only, struct error *error);
 /* What a completed statement may have left on a link; the answer to what the server was asked about
  * it. */
 void session_note_binding(struct session *s, struct link *link, const struct statement *statement);
 void session_take_bindings(struct link *link, const uint8_t *row, size_t length);
 void session_binding_unknown(struct link *link);
+
+/* -- session_handover.c ------------------------------------------------------------------------ */
+/* The session's settings as one value, made anew only when one has changed. Borrowed. */
+struct setting_set *session_setting_set(struct session *s);
+/* The commands that bring a link from a pool to the session's settings. */
+void session_append_difference(struct session *s, struct link *link, struct wire_buffer *sql);
+/* The same, right in front of the query that is sent next, in its transaction. False: that can't be
+ * now. */
+bool session_send_difference(struct session *s, struct link *link, const struct query *query);
+void session_settle_difference(struct link *link, bool failed); /* that transaction is over */
+/* Enters what the link's server would do otherwise than the client was told, once. */
+void session_align_pooled(struct session *s, const struct link *link);
+void session_forget_alignment(struct session *s); /* after RESET ALL: it is to be done anew */
+/* Enters a setting that no statement of the client made. */
+void session_log_setting(struct session *s, const char *name, const char *value);
+/* Enters the startup packet's settings, or that of one name: at the start, and again after RESET.
+ * False: an option stands there that no statement could set; not after the start. */
+bool session_log_startup(struct session *s, const char *only, struct error *error);
 
 /* -- session_statements.c ---------------------------------------------------------------------- */
 /* Which link knows a statement that came by Parse: under its own name, or, where clients share the
@@ -428,6 +457,8 @@ void session_unalign_links(
     struct session *s); /* their servers' defaults are in force again: see link->aligned */
 void session_ask_setting(struct session *s, struct link *link);
 /* SELECT set_config(…), as SQL that every setting of the string means the same to. */
+/* …or SET name TO value, where that can be and needs no snapshot. */
+void session_write_set(struct wire_buffer *sql, const char *name, const char *value);
 void session_write_set_config(struct wire_buffer *sql, const char *name, const char *value,
                               bool local);
 void session_capture_setting(struct session *s, struct link *link, const struct request *request,
@@ -445,6 +476,7 @@ void session_heed_parameter(struct session *s, const char *name, const char *val
 /* What the client was last told of a server's parameter, or NULL. */
 const char *session_parameter(const struct session *s, const char *name);
 /* The first server's value, or another's that is for the client. May end the session. */
+void session_tell_pending(struct session *s, struct link *link, bool kept);
 void session_on_parameter(struct session *s, struct link *link, const uint8_t *message,
                           size_t length);
 /* No transaction is open: the values of now are those that stay. */

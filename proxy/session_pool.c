@@ -13,46 +13,8 @@
 
 /* -- taking ------------------------------------------------------------------------------------ */
 
-/* Parameters by which a client reads values, and the classifier texts: they must be on every
- * connection what the client was told. */
-static const char *const told_parameters[] = {"client_encoding", "DateStyle", "IntervalStyle",
-                                              "TimeZone", "standard_conforming_strings"};
-enum { TOLD_PARAMETERS = sizeof told_parameters / sizeof told_parameters[0] };
-
-static bool session_sets(const struct session *s, const char *name) {
-    for (size_t i = 0; i < s->settings.count; i++)
-        if (strcasecmp(s->settings.changes[i].name, name) == 0)
-            return true;
-    return false;
-}
-
-/* Where the server of a link starts with another value than the client was told, the session sets
- * it, as if the client had. */
-void session_align_pooled(struct session *s, const struct link *link) {
-    if (s->phase != PHASE_READY || (s->aligned >> link->physical & 1) != 0)
-        return;
-    s->aligned |= database_bit(link->physical);
-    for (size_t i = 0; i < TOLD_PARAMETERS; i++) {
-        const char *name = told_parameters[i];
-        const char *there = parameters_find(link->parameters, name);
-        const char *here = session_parameter_outside(s, name);
-        if (there != NULL && here != NULL && strcmp(there, here) != 0 && !session_sets(s, name))
-            session_log_setting(s, name, here);
-    }
-}
-
 static void on_link_event(struct link *link) {
     session_read_link(link->owner, link);
-}
-
-/* The session's settings as one value, made anew only when one has changed. */
-static struct setting_set *settings_of(struct session *s) {
-    if (s->set_number != s->settings.last) {
-        setting_set_unref(s->set);
-        s->set = setting_set_new(&s->settings);
-        s->set_number = s->settings.last;
-    }
-    return s->set;
 }
 
 /* From now on its events come here. */
@@ -61,11 +23,10 @@ static void join(struct session *s, struct link *link) {
     link->on_event = on_link_event;
     link->on_cancelled = NULL;
     s->links[link->physical] = link;
-    s->joined = s->handled;
     if (link->state != LINK_READY)
         return;
     session_align_pooled(s, link);
-    struct setting_set *wanted = settings_of(s);
+    struct setting_set *wanted = session_setting_set(s);
     link->differs = link->set_unknown || !setting_set_equal(link->set, wanted);
     if (s->pool_mode == POOL_SESSION && link->statements != NULL)
         link->differs = true; /* statements of others bear names that are free for this client */
@@ -95,10 +56,11 @@ static struct pool *pool_of(struct session *s, int physical) {
     const struct settings *settings = session_settings(s);
     if (s->pools == NULL)
         s->pools = alloc_zeroed(settings->database_count, sizeof s->pools[0]);
-    if (s->pools[physical] == NULL)
-        s->pools[physical] =
+    struct session_pool *entry = &s->pools[physical];
+    if (entry->pool == NULL)
+        entry->pool =
             pool_get(s->worker->pools, settings, physical, s->startup.user, session_password(s));
-    return s->pools[physical];
+    return entry->pool;
 }
 
 enum use session_take_link(struct session *s, int physical) {
@@ -122,6 +84,17 @@ enum use session_take_link(struct session *s, int physical) {
     return USE_READY;
 }
 
+struct parameters *session_find_welcome(struct session *s) {
+    if (s->pool_mode != POOL_TRANSACTION)
+        return NULL;
+    return pool_find_welcome(pool_of(s, s->home), session_setting_set(s));
+}
+
+void session_keep_welcome(struct session *s, struct link *link) {
+    if (s->pool_mode == POOL_TRANSACTION)
+        pool_keep_welcome(link->pool, session_setting_set(s), link_parameters(link));
+}
+
 bool session_waits_for_pool(const struct session *s) {
     return s->waiter.pool != NULL;
 }
@@ -138,60 +111,6 @@ bool session_cancel_wait(struct session *s) {
 
 const struct pool_settings *session_pool_settings(const struct session *s) {
     return &session_settings(s)->entrypoints[s->entrypoint].pool;
-}
-
-/* -- settings ---------------------------------------------------------------------------------- */
-
-void session_append_difference(struct session *s, struct link *link, struct wire_buffer *sql) {
-    struct setting_set *wanted = settings_of(s);
-    if (s->pool_mode == POOL_SESSION && link->statements != NULL) {
-        static const char forget[] = "DEALLOCATE ALL;";
-        wire_append(sql, forget, strlen(forget));
-        server_statements_free(&link->statements);
-    }
-    if (link->set_unknown || !setting_set_equal(link->set, wanted))
-        setting_set_difference(link->set, link->set_unknown, wanted, sql);
-    setting_set_unref(link->set);
-    link->set = setting_set_ref(wanted);
-    link->set_unknown = false;
-    link->differs = false;
-}
-
-/* Parameters of the startup packet are settings of the session from its beginning. What RESET
- * brings back is theirs, too. */
-void session_log_setting(struct session *s, const char *name, const char *value) {
-    struct wire_buffer sql = {0};
-    session_write_set_config(&sql, name, value, false);
-    setting_log_add(&s->settings, name, (const char *)sql.data, sql.length);
-    wire_buffer_close(&sql);
-}
-
-struct startup_log {
-    struct session *session;
-    const char *only; /* NULL: all */
-};
-
-static void log_startup(void *context, const char *name, const char *value) {
-    const struct startup_log *log = context;
-    if (!session_is_own_setting(name) && (log->only == NULL || strcasecmp(log->only, name) == 0))
-        session_log_setting(log->session, name, value);
-}
-
-bool session_log_startup(struct session *s, const char *only, struct error *error) {
-    struct startup_log log = {.session = s, .only = only};
-    const struct startup *startup = &s->startup;
-    uint64_t before = s->settings.last;
-    for (size_t i = 0; i < startup->parameter_count; i++) {
-        const struct startup_parameter *parameter = &startup->parameters[i];
-        if (strcmp(parameter->name, "options") == 0) {
-            if (!startup_options_settings(parameter->value, log_startup, &log, error))
-                return false;
-        } else {
-            log_startup(&log, parameter->name, parameter->value);
-        }
-    }
-    s->restores = s->phase == PHASE_READY && s->settings.last != before;
-    return true;
 }
 
 /* -- what keeps a link ------------------------------------------------------------------------- */
@@ -283,7 +202,7 @@ static void leave(struct session *s, struct link *link, enum pool_giving how) {
     bool applied = link->settings_applied == s->settings.last && link->aligned;
     if (how == POOL_KEEP && !link->differs) {
         setting_set_unref(link->set);
-        link->set = setting_set_ref(settings_of(s));
+        link->set = setting_set_ref(session_setting_set(s));
         link->set_unknown = !applied || link->unseen;
     }
     link->unseen = false;
@@ -321,17 +240,6 @@ void session_release_links(struct session *s) {
     }
 }
 
-void session_let_others(struct session *s) {
-    if (s->pool_mode != POOL_TRANSACTION || s->handled == s->joined)
-        return; /* what it got a link for is still to be handled */
-    bool wanted = false;
-    for (size_t i = 0; i < session_settings(s)->database_count && !wanted; i++)
-        wanted =
-            s->links[i] != NULL && s->links[i]->pool != NULL && pool_has_waiter(s->links[i]->pool);
-    if (wanted)
-        session_release_links(s);
-}
-
 void session_leave_links(struct session *s) {
     pool_withdraw(&s->waiter);
     for (int i = 0; i < session_link_count(s); i++) {
@@ -342,8 +250,9 @@ void session_leave_links(struct session *s) {
         bool loaded = (link->bindings & BOUND_LOAD) != 0; /* which nothing undoes */
         leave(s, link, !is_at_rest(link) || loaded ? POOL_CLOSE : clean ? POOL_KEEP : POOL_RESET);
     }
+    session_forget_alignment(s);
     for (size_t i = 0; s->pools != NULL && i < session_settings(s)->database_count; i++)
-        pool_unref(s->pools[i]);
+        pool_unref(s->pools[i].pool);
     free(s->pools);
     s->pools = NULL;
     setting_set_unref(s->set);

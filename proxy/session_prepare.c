@@ -133,7 +133,7 @@ enum progress session_on_parse(struct session *s, const uint8_t *body, size_t bo
         return PROGRESS_WAIT;
     struct link *link = NULL;
     if (use == USE_READY && database >= 0)
-        use = session_use_link(s, database, &link);
+        use = session_use_link_for(s, database, s->query, &link);
     if (use == USE_ANSWERED)
         return PROGRESS_DONE;
     if (use == USE_WAIT)
@@ -314,7 +314,7 @@ static enum progress bind_prepared(struct session *s, const struct bind_message 
     if (taken != NULL && taken->database != database)
         return refuse_taken_portal(s, taken, length);
     struct link *link;
-    use = session_use_link(s, database, &link);
+    use = session_use_link_for(s, database, prepared->query, &link);
     if (use == USE_WAIT)
         return PROGRESS_WAIT;
     if (use == USE_FAILED)

@@ -354,7 +354,7 @@ enum progress session_on_query(struct session *s, const uint8_t *body, size_t bo
         return PROGRESS_DONE;
     }
     struct link *link;
-    switch (session_use_link(s, database, &link)) {
+    switch (session_use_link_for(s, database, query, &link)) {
     case USE_WAIT:
         return PROGRESS_WAIT;
     case USE_FAILED:

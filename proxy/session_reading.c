@@ -48,7 +48,22 @@ const char *session_parameter_outside(const struct session *s, const char *name)
     return parameters_find(changed ? s->outside : s->parameters, name);
 }
 
-/* Passed on where the client does not know the value yet. */
+/* Told where the client does not know the value yet. */
+static void tell(struct session *s, struct link *link, const char *name, const char *value) {
+    const char *known = session_parameter(s, name);
+    if (known != NULL && strcmp(known, value) == 0)
+        return;
+    /* A function may have set it, which no other link would get to know. */
+    if (strcmp(name, "standard_conforming_strings") == 0)
+        session_note_value(s, link, name, value);
+    message_put_parameter_status(&s->out, name, value);
+    learn(s, name, value); /* the text of both may go with this */
+    reply_flush(s);
+    const char *now = session_parameter(s, name);
+    if (strcmp(name, "client_encoding") == 0 && now != NULL && encoding_is_unsafe(now))
+        refuse_encoding(s); /* set past the classifier: the next text could deceive it */
+}
+
 void session_on_parameter(struct session *s, struct link *link, const uint8_t *message,
                           size_t length) {
     const char *name = (const char *)message + FRAME_HEADER;
@@ -56,17 +71,7 @@ void session_on_parameter(struct session *s, struct link *link, const uint8_t *m
     size_t name_length = strnlen(name, body);
     if (name_length + 1 >= body || name[body - 1] != '\0')
         return;
-    const char *value = name + name_length + 1;
-    const char *known = session_parameter(s, name);
-    if (known != NULL && strcmp(known, value) == 0)
-        return;
-    /* A function may have set it, which no other link would get to know. */
-    if (strcmp(name, "standard_conforming_strings") == 0)
-        session_note_value(s, link, name, value);
-    learn(s, name, value);
-    stream_send(&s->client, message, length);
-    if (strcmp(name, "client_encoding") == 0 && encoding_is_unsafe(value))
-        refuse_encoding(s); /* set past the classifier: the next text could deceive it */
+    tell(s, link, name, name + name_length + 1);
 }
 
 /* -- within a pipeline ------------------------------------------------------------------------- */

@@ -6,6 +6,7 @@
 #include "config/alloc.h"
 #include "routing/escape_strings.h"
 
+#include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,7 +19,7 @@ static bool in_transaction(const struct session *s) {
 /* After RESET ALL each server is back at its own defaults; on a connection of the client's own
  * those are what its startup packet said. */
 void session_unalign_links(struct session *s) {
-    s->aligned = 0;
+    session_forget_alignment(s);
     for (int i = 0; i < session_link_count(s); i++) {
         struct link *link = s->links[i];
         if (link == NULL)
@@ -84,6 +85,37 @@ void session_write_set_config(struct wire_buffer *sql, const char *name, const c
     append(sql, ",");
     session_append_literal(sql, value);
     append(sql, local ? ",true)" : ",false)");
+}
+
+/* Parameters whose lists of names SET would take for one name (GUC_LIST_QUOTE). */
+static bool is_list_of_names(const char *name) {
+    static const char *const lists[] = {"search_path",
+                                        "temp_tablespaces",
+                                        "local_preload_libraries",
+                                        "session_preload_libraries",
+                                        "shared_preload_libraries",
+                                        "unix_socket_directories"};
+    for (size_t i = 0; i < sizeof lists / sizeof lists[0]; i++)
+        if (strcasecmp(name, lists[i]) == 0)
+            return true;
+    return false;
+}
+
+static bool is_plain_name(const char *name) {
+    return (isalpha((unsigned char)name[0]) || name[0] == '_') &&
+           name[strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.")] ==
+               '\0';
+}
+
+void session_write_set(struct wire_buffer *sql, const char *name, const char *value) {
+    if (is_list_of_names(name) || !is_plain_name(name)) {
+        session_write_set_config(sql, name, value, false);
+        return;
+    }
+    append(sql, "SET ");
+    append(sql, name);
+    append(sql, " TO ");
+    session_append_literal(sql, value);
 }
 
 static void note_set_config(struct session *s, struct link *link, const char *name,

@@ -180,14 +180,24 @@ static void run_implicit_end(struct session *s, const struct statement *statemen
     s->script.fan.several = true;
 }
 
-static void run_discard(struct session *s, const struct statement *statement) {
+static enum progress run_discard(struct session *s, const struct statement *statement) {
     database_set links = 0;
+    struct link *link;
+    if (s->pool_mode == POOL_TRANSACTION && statement->facts->kind == KIND_DISCARD) {
+        /* A server knows the values that settings go back to. */
+        enum use use = session_use_link(s, session_default_database(s->routing), &link);
+        if (use != USE_READY) {
+            s->script.failed = use == USE_FAILED;
+            return use == USE_WAIT ? PROGRESS_WAIT : PROGRESS_DONE;
+        }
+    }
     for (int i = 0; i < session_link_count(s); i++)
         if (s->links[i] != NULL && s->links[i]->state == LINK_READY)
             links |= database_bit(i);
     size_t length;
     const char *sql = statement_text(s->script.query, statement, &length);
     fan_start(s, links, sql, length, false, statement);
+    return PROGRESS_DONE;
 }
 
 /* DEALLOCATE of what came by Parse, where clients share connections: the server knows it by another
@@ -264,12 +274,12 @@ bool script_run_verb(struct session *s, const struct statement *statement,
             deallocate_shared(s, facts->name);
             return true;
         }
-        run_discard(s, statement);
+        *progress = run_discard(s, statement);
         return true;
     case KIND_DISCARD:
     case KIND_CLOSE:
         if (session_block_status(s->routing) == BLOCK_IDLE || facts->kind != KIND_DISCARD)
-            run_discard(s, statement);
+            *progress = run_discard(s, statement);
         else
             return false; /* not allowed within a transaction: the server has the error */
         return true;

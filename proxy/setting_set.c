@@ -97,27 +97,38 @@ static bool all_plain(const struct setting_set *set) {
     return true;
 }
 
-static void append(struct wire_buffer *sql, const char *text) {
-    wire_append(sql, text, strlen(text));
+bool setting_set_can_join(const struct setting_set *set) {
+    static const char *const beginnings[] = {
+        "session characteristics", "default_transaction_isolation", "default_transaction_read_only",
+        "default_transaction_deferrable", "statement_timeout"};
+    for (size_t i = 0; i < set_count(set); i++) {
+        if (strncasecmp(set->settings[i].sql, "SET", 3) != 0)
+            return false;
+        for (size_t b = 0; b < sizeof beginnings / sizeof beginnings[0]; b++)
+            if (strcasecmp(set->settings[i].name, beginnings[b]) == 0)
+                return false;
+    }
+    return true;
 }
 
 void setting_set_difference(const struct setting_set *from, bool unknown,
-                            const struct setting_set *to, struct wire_buffer *sql) {
+                            const struct setting_set *to,
+                            void (*command)(void *context, const char *sql), void *context) {
     bool by_name = !unknown && all_plain(from) && all_plain(to);
-    if (!by_name)
-        append(sql, "SET SESSION AUTHORIZATION DEFAULT;RESET ALL;");
+    if (!by_name) {
+        command(context, "SET SESSION AUTHORIZATION DEFAULT");
+        command(context, "RESET ALL");
+    }
     for (size_t i = 0; by_name && i < set_count(from); i++) {
         if (find(to, from->settings[i].name) != NULL)
             continue;
-        append(sql, "RESET ");
-        append(sql, from->settings[i].name);
-        append(sql, ";");
+        char *sql = alloc_format("RESET %s", from->settings[i].name);
+        command(context, sql);
+        free(sql);
     }
     for (size_t i = 0; i < set_count(to); i++) {
         const struct setting *had = by_name ? find(from, to->settings[i].name) : NULL;
-        if (had != NULL && strcmp(had->sql, to->settings[i].sql) == 0)
-            continue;
-        append(sql, to->settings[i].sql);
-        append(sql, ";");
+        if (had == NULL || strcmp(had->sql, to->settings[i].sql) != 0)
+            command(context, to->settings[i].sql);
     }
 }

@@ -18,9 +18,15 @@ void setting_set_unref(struct setting_set *set);
 
 bool setting_set_equal(const struct setting_set *a, const struct setting_set *b);
 
-/* Appends the commands, each with a semicolon, that make `to` of a connection that has `from`.
- * `unknown`: nobody knows what it has. */
+/* Gives the commands, in order, that make `to` of a connection that has `from`. `unknown`: nobody
+ * knows what it has. */
 void setting_set_difference(const struct setting_set *from, bool unknown,
-                            const struct setting_set *to, struct wire_buffer *sql);
+                            const struct setting_set *to,
+                            void (*command)(void *context, const char *sql), void *context);
+
+/* Whether its commands can be given within the transaction of the statement that needs them: none
+ * is a query, which would take the transaction's snapshot, or about how transactions and statements
+ * begin. */
+bool setting_set_can_join(const struct setting_set *set);
 
 #endif

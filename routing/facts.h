@@ -109,7 +109,7 @@ enum statement_flag {
     STATEMENT_CALLS_FUNCTIONS = 1 << 11, /* calls a function that is not PostgreSQL's own read-only sort */
     STATEMENT_DEFAULT = 1 << 12,       /* SET x TO DEFAULT or RESET x */
     STATEMENT_NO_BLOCK = 1 << 13,      /* cannot run inside a transaction block: VACUUM, CREATE DATABASE, … CONCURRENTLY */
-    STATEMENT_LOAD = 1 << 17,          /* LOAD: what it brings stays in the server process */
+    STATEMENT_LOAD = 1 << 16,           /* LOAD: what it brings stays in the server process */
     STATEMENT_CONSTANTS = 1 << 15,       /* what was found depends on the value of a constant: a name in a string */
     STATEMENT_LASTVAL = 1 << 16,       /* calls lastval(): of the sequence drawn from last */
     STATEMENT_MODIFIES_DDL = 1 << 14,  /* structure change that counts as a modification of its database */

@@ -1,0 +1,44 @@
+/* What clients are told when they are let in, so that a login needs no connection. */
+#include "proxy/pool_internal.h"
+
+#include "proxy/setting_set.h"
+
+struct parameters *pool_find_welcome(struct pool *pool, const struct setting_set *settings) {
+    for (size_t i = 0; i < pool->welcome_count; i++)
+        if (setting_set_equal(pool->welcomes[i].settings, settings))
+            return pool->welcomes[i].reported;
+    return NULL;
+}
+
+static void welcome_close(struct pool *pool, struct welcome *welcome) {
+    setting_set_unref(welcome->settings);
+    parameters_unref(pool->pools->worker->parameters, welcome->reported);
+}
+
+void pool_keep_welcome(struct pool *pool, struct setting_set *settings,
+                       struct parameters *reported) {
+    if (pool_find_welcome(pool, settings) != NULL)
+        return;
+    struct welcome *place = &pool->welcomes[pool->welcome_next];
+    if (pool->welcome_next < pool->welcome_count)
+        welcome_close(pool, place);
+    else
+        pool->welcome_count++;
+    *place = (struct welcome){setting_set_ref(settings), parameters_ref(reported)};
+    pool->welcome_next = (pool->welcome_next + 1) % WELCOMES_MAX;
+}
+
+void pool_forget_welcomes(struct pool *pool) {
+    for (size_t i = 0; i < pool->welcome_count; i++)
+        welcome_close(pool, &pool->welcomes[i]);
+    pool->welcome_count = pool->welcome_next = 0;
+    parameters_unref(pool->pools->worker->parameters, pool->baseline);
+    pool->baseline = NULL;
+}
+
+void pool_heed_baseline(struct pool *pool, struct parameters *reported) {
+    if (pool->baseline == reported) /* equal sets are one */
+        return;
+    pool_forget_welcomes(pool);
+    pool->baseline = parameters_ref(reported);
+}

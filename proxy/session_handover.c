@@ -1,0 +1,199 @@
+/* Making a connection that others had the session's: its settings are put in place by the
+ * difference to what the connection was left with, so that none leaks and none gets lost. */
+#include "proxy/session_internal.h"
+
+#include "config/alloc.h"
+#include "proxy/server_statements.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+/* -- what they are ----------------------------------------------------------------------------- */
+
+/* The session's settings as one value, made anew only when one has changed. */
+struct setting_set *session_setting_set(struct session *s) {
+    if (s->set_number != s->settings.last) {
+        setting_set_unref(s->set);
+        s->set = setting_set_new(&s->settings);
+        s->set_number = s->settings.last;
+    }
+    return s->set;
+}
+
+/* Parameters of the startup packet are settings of the session from its beginning. What RESET
+ * brings back is theirs, too. */
+void session_log_setting(struct session *s, const char *name, const char *value) {
+    struct wire_buffer sql = {0};
+    session_write_set(&sql, name, value);
+    setting_log_add(&s->settings, name, (const char *)sql.data, sql.length);
+    wire_buffer_close(&sql);
+}
+
+struct startup_log {
+    struct session *session;
+    const char *only; /* NULL: all */
+};
+
+static void log_startup(void *context, const char *name, const char *value) {
+    const struct startup_log *log = context;
+    if (!session_is_own_setting(name) && (log->only == NULL || strcasecmp(log->only, name) == 0))
+        session_log_setting(log->session, name, value);
+}
+
+bool session_log_startup(struct session *s, const char *only, struct error *error) {
+    struct startup_log log = {.session = s, .only = only};
+    const struct startup *startup = &s->startup;
+    uint64_t before = s->settings.last;
+    for (size_t i = 0; i < startup->parameter_count; i++) {
+        const struct startup_parameter *parameter = &startup->parameters[i];
+        if (strcmp(parameter->name, "options") == 0) {
+            if (!startup_options_settings(parameter->value, log_startup, &log, error))
+                return false;
+        } else {
+            log_startup(&log, parameter->name, parameter->value);
+        }
+    }
+    s->restores = s->phase == PHASE_READY && s->settings.last != before;
+    return true;
+}
+
+/* -- where servers differ ---------------------------------------------------------------------- */
+
+/* Parameters by which a client reads values, and the classifier texts: they must be on every
+ * connection what the client was told. */
+static const char *const told_parameters[] = {"client_encoding", "DateStyle", "IntervalStyle",
+                                              "TimeZone", "standard_conforming_strings"};
+enum { TOLD_PARAMETERS = sizeof told_parameters / sizeof told_parameters[0] };
+
+static bool session_sets(const struct session *s, const char *name) {
+    for (size_t i = 0; i < s->settings.count; i++)
+        if (strcasecmp(s->settings.changes[i].name, name) == 0)
+            return true;
+    return false;
+}
+
+/* Where the server of a link starts with another value than the client was told, the session sets
+ * it, as if the client had. */
+void session_align_pooled(struct session *s, const struct link *link) {
+    struct parameters **aligned = &s->pools[link->physical].aligned;
+    if (s->phase != PHASE_READY || *aligned == link->parameters)
+        return;
+    parameters_unref(s->worker->parameters, *aligned);
+    *aligned = parameters_ref(link->parameters);
+    for (size_t i = 0; i < TOLD_PARAMETERS; i++) {
+        const char *name = told_parameters[i];
+        const char *there = parameters_find(link->parameters, name);
+        const char *here = session_parameter_outside(s, name);
+        if (there != NULL && here != NULL && strcmp(there, here) != 0 && !session_sets(s, name))
+            session_log_setting(s, name, here);
+    }
+}
+
+void session_forget_alignment(struct session *s) {
+    for (size_t i = 0; s->pools != NULL && i < session_settings(s)->database_count; i++) {
+        parameters_unref(s->worker->parameters, s->pools[i].aligned);
+        s->pools[i].aligned = NULL;
+    }
+}
+
+/* -- by difference ----------------------------------------------------------------------------- */
+
+static void append_command(void *context, const char *sql) {
+    wire_append(context, sql, strlen(sql));
+    wire_append(context, ";", 1);
+}
+
+/* The link has had it. */
+static void had(struct link *link, struct setting_set *wanted) {
+    setting_set_unref(link->set);
+    link->set = setting_set_ref(wanted);
+    link->set_unknown = false;
+    link->differs = false;
+}
+
+void session_append_difference(struct session *s, struct link *link, struct wire_buffer *sql) {
+    struct setting_set *wanted = session_setting_set(s);
+    if (s->pool_mode == POOL_SESSION && link->statements != NULL) {
+        static const char forget[] = "DEALLOCATE ALL;";
+        wire_append(sql, forget, strlen(forget));
+        server_statements_free(&link->statements);
+    }
+    if (link->set_unknown || !setting_set_equal(link->set, wanted))
+        setting_set_difference(link->set, link->set_unknown, wanted, append_command, sql);
+    had(link, wanted);
+}
+
+/* -- in the same round trip -------------------------------------------------------------------- */
+
+/* Whether it can share its transaction with commands that set something, none of its own does, and
+ * nothing that could depends on what the server reports of it. */
+static bool is_plain(const struct query *query) {
+    static const unsigned calls =
+        STATEMENT_SET_CONFIG | STATEMENT_CALLS_FUNCTIONS | STATEMENT_DYNAMIC;
+    for (size_t i = 0; i < query->count; i++) {
+        const struct statement *statement = &query->statements[i];
+        enum statement_kind kind = statement->facts->kind;
+        bool changes_rows = kind == KIND_INSERT || kind == KIND_UPDATE || kind == KIND_DELETE;
+        if ((!changes_rows && kind != KIND_SELECT) || (statement->facts->flags & calls) != 0 ||
+            statement->modifies_neutral) /* pg_settings */
+            return false;
+    }
+    return query->count > 0;
+}
+
+/* Whether the client asks for nothing else before its transaction ends: a Query, or the messages of
+ * one statement up to Sync, which are here. */
+static bool is_asked_alone(const struct session *s) {
+    const uint8_t *at = stream_peek(&s->client);
+    size_t left = stream_available(&s->client);
+    const char *allowed = "PBDES", *prepared = NULL;
+    struct frame frame;
+    for (; frame_read(at, left, &frame) == FRAME_OK && frame.length <= left;
+         at += frame.length, left -= frame.length) {
+        if (frame.type == 'Q' || frame.type == 'S')
+            return true;
+        allowed = strchr(allowed, frame.type);
+        if (allowed == NULL)
+            return false;
+        allowed++;
+        const char *name = (const char *)at + FRAME_HEADER;
+        const char *end = (const char *)at + frame.length;
+        if (frame.type == 'P')
+            prepared = name;
+        const char *portal_end = memchr(name, '\0', (size_t)(end - name));
+        bool other = frame.type == 'B' && prepared != NULL &&
+                     (portal_end == NULL ||
+                      memchr(portal_end + 1, '\0', (size_t)(end - portal_end - 1)) == NULL ||
+                      strcmp(portal_end + 1, prepared) != 0);
+        if (other)
+            return false;
+    }
+    return false;
+}
+
+static void send_command(void *context, const char *sql) {
+    session_send_prelude(context, sql);
+}
+
+bool session_send_difference(struct session *s, struct link *link, const struct query *query) {
+    enum block_status status = session_block_status(s->routing);
+    bool alone = status == BLOCK_IDLE || status == BLOCK_IMPLICIT;
+    if (query == NULL || s->pool_mode != POOL_TRANSACTION || !alone || s->script.active ||
+        s->restores || link->answers.count > 0 || link->set_unknown)
+        return false;
+    struct setting_set *wanted = session_setting_set(s);
+    if (!setting_set_can_join(link->set) || !setting_set_can_join(wanted) || !is_plain(query) ||
+        !is_asked_alone(s))
+        return false;
+    setting_set_difference(link->set, false, wanted, send_command, link);
+    had(link, wanted);
+    link->joined = true;
+    link->settings_applied = s->settings.last;
+    return true;
+}
+
+void session_settle_difference(struct link *link, bool failed) {
+    link->joined = false;
+    link->set_unknown = link->differs = failed; /* what was set has been undone */
+}

@@ -1,0 +1,225 @@
+/* What happens when a link is lost: who is told, what of the session went with it. */
+#include "proxy/session_internal.h"
+
+#include "config/alloc.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+const char *session_lost_why(const struct session *s, int physical) {
+    return s->lost != NULL ? s->lost[physical] : NULL;
+}
+
+static bool portal_was_there(const struct portal *portal, const struct session *s, int physical) {
+    return portal->database >= 0 && session_physical(s, portal->database) == physical;
+}
+
+static void forget_names(struct session *s, const struct link *link) {
+    const struct settings *settings = session_settings(s);
+    for (size_t i = 0; i < settings->database_count; i++)
+        if (settings->databases[i].physical == link->physical)
+            session_lost_database(s->routing, (int)i);
+    /* Statements that came by Parse are prepared anew when they are next bound. */
+    struct prepared *prepared = NULL;
+    while ((prepared = prepared_next(&s->prepared, prepared)) != NULL)
+        prepared->prepared_on &= ~((database_set)1 << link->physical);
+    struct portal *portal = portal_find(&s->portals, ""), *next_portal;
+    if (portal != NULL && portal_was_there(portal, s, link->physical))
+        portal_remove(&s->portals, "");
+    HASH_ITER(hh, s->portals.named, portal, next_portal) {
+        if (portal_was_there(portal, s, link->physical))
+            portal_remove(&s->portals, portal->name);
+    }
+}
+
+static const struct statement *request_statement(const struct request *request) {
+    if (request->query == NULL || request->next >= request->query->count)
+        return NULL;
+    return &request->query->statements[request->next];
+}
+
+static bool request_commits(const struct request *request) {
+    const struct statement *statement = request_statement(request);
+    if (statement == NULL)
+        return false;
+    enum statement_kind kind = statement->facts->kind;
+    return kind == KIND_COMMIT || kind == KIND_PREPARE_TRANSACTION || kind == KIND_COMMIT_PREPARED;
+}
+
+bool request_writes(const struct request *request) {
+    if (request->kind == REQUEST_FUNCTION)
+        return true;
+    for (size_t i = request->next; request->query != NULL && i < request->query->count; i++) {
+        const struct statement *statement = &request->query->statements[i];
+        enum statement_kind kind = statement->facts->kind;
+        bool reads =
+            kind == KIND_SELECT || kind == KIND_SHOW || kind == KIND_SET || kind == KIND_FETCH;
+        if (statement->writes || !reads)
+            return true;
+    }
+    return false;
+}
+
+/* Whether what was asked of the link may have been committed although no answer came. */
+static bool outcome_unknown(const struct session *s, struct link *link, bool block_open) {
+    if (s->script.fan.active && s->script.fan.commits)
+        return (s->script.fan.modified >> link->physical & 1) != 0 ||
+               request_commits(answers_front(&link->answers));
+    for (size_t i = 0; i < link->answers.count; i++) {
+        const struct request *request = answers_at(&link->answers, i);
+        if (request_commits(request))
+            return true;
+        if (!block_open &&
+            (request_writes(request) || (request->kind == REQUEST_SYNC && link->wrote)))
+            return true; /* a Sync commits what the pipeline did before it */
+    }
+    return false;
+}
+
+static void tell_lost(struct session *s, struct link *link, bool unknown) {
+    char message[1600];
+    snprintf(message, sizeof message, "connection to database \"%s\" (%s) was lost%s%s", link->name,
+             link->host, link->last_words != NULL ? ": " : "",
+             link->last_words != NULL ? link->last_words : "");
+    if (unknown)
+        reply_error(s, "08007", message,
+                    "Whether the transaction was committed there is not known.",
+                    "Look at the data before you repeat it.");
+    else
+        reply_error(s, "08006", message, NULL,
+                    "The session goes on; the next statement for this database connects anew.");
+}
+
+/* Requests that will never be answered: those that the client waits for get their end. */
+static void end_requests(struct session *s, struct link *link) {
+    bool skip = false;
+    while (link->answers.count > 0) {
+        struct request *request = answers_front(&link->answers);
+        bool client = request->audience == AUDIENCE_CLIENT;
+        bool ends = request->kind == REQUEST_SYNC || request->kind == REQUEST_QUERY ||
+                    request->kind == REQUEST_FUNCTION;
+        if (!client && s->script.active)
+            s->script.failed = true;
+        if (request->kind == REQUEST_PARSE && request->prepared != NULL)
+            session_parse_failed(s, link, request);
+        skip = client && !ends;
+        answers_pop(&link->answers);
+        if (client && ends)
+            reply_ready(s);
+    }
+    if (skip)
+        session_fail_pipeline(s);
+}
+
+static void lost_while_asked(struct session *s, struct link *link, bool block_open) {
+    struct request *front = answers_front(&link->answers);
+    bool tolerated = fan_tolerates_loss(s, link);
+    bool commits = request_commits(front) && !s->script.fan.active;
+    if (!front->failed && !tolerated)
+        tell_lost(s, link, outcome_unknown(s, link, block_open));
+    if (tolerated) {
+        answers_clear(&link->answers);
+        return;
+    }
+    if (s->script.fan.active)
+        s->script.fan.failed = true;
+    if (commits) {
+        session_rolled_back(s->routing);
+        session_block_finished(s, false, false);
+    }
+    end_requests(s, link);
+    if (session_block_status(s->routing) != BLOCK_IMPLICIT)
+        return;
+    if (s->script.active || s->skip_until_sync) {
+        s->implicit_failed = true; /* the end of the script, or Sync, undoes the rest */
+    } else {
+        session_end_implicit(s->routing, false);
+        session_block_finished(s, false, false);
+    }
+}
+
+/* On an entrypoint that is pinned to one database the session ends with its connection, as it would
+ * on a direct one. */
+static bool session_ends_with(const struct session *s, const struct link *link) {
+    int pinned = session_settings(s)->entrypoints[s->entrypoint].database;
+    return pinned != ENTRYPOINT_ROUTED && session_physical(s, pinned) == link->physical;
+}
+
+static void end_with_link(struct session *s, struct link *link) {
+    bool mid_message = session_is_mid_message(s);
+    if (!mid_message && link->last_message != NULL)
+        stream_send(&s->client, link->last_message, link->last_message_length);
+    else if (!mid_message && link->answers.count > 0)
+        tell_lost(s, link, outcome_unknown(s, link, link->in_block));
+    session_end(s, "connection to the database was lost");
+}
+
+void session_link_lost(struct session *s, struct link *link) {
+    bool was_in_transaction = link->in_block || link->unsynced;
+    bool block_open = session_block_status(s->routing) == BLOCK_OPEN && link->in_block;
+    const char *why = link->last_words != NULL ? link->last_words : stream_error(&link->stream);
+    log_event(s->worker->log, LOG_WARNING, "connection to a database was lost",
+              (struct log_field[]){{"client", s->peer, 0},
+                                   {"pid", NULL, (int64_t)s->pid},
+                                   {"database", link->name, 0},
+                                   {"error", why, 0},
+                                   {0}});
+    if (session_ends_with(s, link)) {
+        end_with_link(s, link);
+        return;
+    }
+    if (session_is_mid_message(s)) {
+        /* The client waits for the rest of a message: whatever it were sent would be taken for
+         * that. */
+        session_end(s, "connection to a database was lost in the middle of a message");
+        return;
+    }
+    forget_names(s, link);
+    link->in_block = false;
+    link->unsynced = false;
+    bool aside = link->answers.count > 0 && answers_front(&link->answers)->asks_catalog;
+    if (aside && !was_in_transaction) /* its catalog is not heard, no more */
+        answers_clear(&link->answers);
+    else if (aside)
+        session_catalog_failed(s, false);
+    if (link->answers.count > 0) {
+        lost_while_asked(s, link, block_open);
+    } else {
+        if (s->lost == NULL)
+            s->lost = alloc_zeroed(DATABASES_MAX, sizeof *s->lost);
+        free(s->lost[link->physical]);
+        s->lost[link->physical] = alloc_text(link->last_words != NULL ? link->last_words : "");
+        enum block_status status = session_block_status(s->routing);
+        if (was_in_transaction && (status == BLOCK_OPEN || status == BLOCK_IMPLICIT))
+            s->block_lost = link->physical;
+    }
+    session_drop_link(s, link);
+    reply_flush(s);
+}
+
+bool session_tell_lost(struct session *s, int physical) {
+    const char *why = session_lost_why(s, physical);
+    if (why == NULL)
+        return false;
+    char message[1200];
+    snprintf(message, sizeof message, "connection to database \"%s\" was lost%s%s",
+             session_settings(s)->databases[physical].name, why[0] != '\0' ? ": " : "", why);
+    free(s->lost[physical]);
+    s->lost[physical] = NULL;
+    reply_error(
+        s, "08006", message,
+        "Temporary tables, cursors, locks and statements of PREPARE that lived there are gone.",
+        "The next statement for it connects anew.");
+    return true;
+}
+
+bool session_tell_block_lost(struct session *s) {
+    if (s->block_lost < 0)
+        return false;
+    int physical = s->block_lost;
+    s->block_lost = -1;
+    if (session_block_status(s->routing) == BLOCK_IMPLICIT)
+        s->implicit_failed = true;
+    return session_tell_lost(s, physical);
+}
