@@ -154,13 +154,20 @@ void pool_give(struct link *link, enum pool_giving how) {
     struct pool *pool = link->pool;
     assert(pool != NULL && pool->used_count > 0);
     pool->used_count--;
+    struct pool *neighbour = pool_neighbour_in_need(pool);
     bool fit = link->state == LINK_READY && link->stream.state == STREAM_OPEN && !pool->stale &&
-               !pool->pools->stopping && pool_has_room(pool);
-    if (how == POOL_CLOSE || !fit)
+               !pool->pools->stopping && pool_has_room(pool) && !pool_retires(pool, link);
+    if (how == POOL_CLOSE || !fit || neighbour != NULL)
         pool_close_link(pool, link);
     else
         pool_keep_link(pool, link, how == POOL_RESET);
+    if (neighbour != NULL)
+        pool_serve(neighbour);
     pool_serve(pool);
+}
+
+bool pool_has_waiter(const struct pool *pool) {
+    return pool->first != NULL;
 }
 
 size_t pool_statement_limit(const struct pool *pool) {

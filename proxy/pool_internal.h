@@ -39,7 +39,8 @@ struct pool {
     struct parameters *baseline; /* what its servers report at the start; a reference */
     struct welcome welcomes[WELCOMES_MAX];
     size_t welcome_count, welcome_next; /* where the next one goes when there are many */
-    uint64_t failed_at; /* when the last attempt to connect failed; 0: it did not */
+    uint64_t failed_at;                 /* when the last attempt to connect failed; 0: it did not */
+    uint64_t retired_at;                /* when one was closed last because it was old */
     uint64_t opened, handed_over;
 };
 
@@ -69,7 +70,8 @@ void pool_close_link(struct pool *pool, struct link *link);
 
 /* -- pool_welcome.c ---------------------------------------------------------------------------- */
 
-/* A server reports these at the start, or reports something new: what was told so far may be wrong. */
+/* A server reports these at the start, or reports something new: what was told so far may be wrong.
+ */
 void pool_heed_baseline(struct pool *pool, struct parameters *reported);
 void pool_forget_welcomes(struct pool *pool);
 
@@ -83,6 +85,11 @@ size_t pool_share(const struct pools *pools, size_t configured);
 bool pool_may_open(struct pool *pool);
 /* Whether one that comes back may stay. */
 bool pool_has_room(const struct pool *pool);
+/* Whether one that comes back is too old; of many that became old together one after another is. */
+bool pool_retires(struct pool *pool, const struct link *link);
+/* Another pool of the same server, whose limit is reached, that has waited for long, or for
+ * anything at all where nobody waits here: one that comes back makes room for it. NULL: none. */
+struct pool *pool_neighbour_in_need(struct pool *pool);
 struct pool_budget *pool_budget_get(struct pools *pools, const struct settings *settings,
                                     int physical);
 /* What time brings: timeouts, ages, what is kept warm. */

@@ -70,6 +70,26 @@ bool pool_has_room(const struct pool *pool) {
     return pool_link_count(pool) < most && (budget->limit == 0 || budget->open <= budget->limit);
 }
 
+/* At a limit that pools share, each handing over from one to another costs a new connection: who
+ * waits here goes first until the other has waited for so much longer. */
+enum { PATIENCE_MILLISECONDS = 500 };
+
+struct pool *pool_neighbour_in_need(struct pool *pool) {
+    const struct pool_budget *budget = pool->budget;
+    if (budget->limit == 0 || budget->open < budget->limit)
+        return NULL;
+    struct pool *found = NULL;
+    for (struct pool *other = pool->pools->list; other != NULL; other = other->next)
+        if (other != pool && other->budget == budget && other->first != NULL && !other->stale &&
+            other->opening_count + other->resetting_count == 0 &&
+            pool_link_count(other) < size_now(other) &&
+            (found == NULL || other->first->since < found->first->since))
+            found = other;
+    bool here = found != NULL && pool->first != NULL &&
+                pool->first->since < found->first->since + PATIENCE_MILLISECONDS;
+    return here ? NULL : found;
+}
+
 struct pool_budget *pool_budget_get(struct pools *pools, const struct settings *settings,
                                     int physical) {
     char *server = conninfo_server(settings->databases[physical].conninfo);
@@ -110,6 +130,18 @@ static void time_out_waiters(struct pool *pool, uint64_t now) {
 
 static bool is_over(uint64_t since, unsigned seconds, uint64_t now) {
     return seconds > 0 && now - since >= (uint64_t)seconds * 1000;
+}
+
+bool pool_retires(struct pool *pool, const struct link *link) {
+    uint64_t now = uv_now(pool->pools->loop);
+    unsigned lifetime = pool->limits.server_lifetime;
+    if (!is_over(link->opened_at, lifetime, now))
+        return false;
+    uint64_t gap = (uint64_t)lifetime * 1000 / pool_share(pool->pools, pool->limits.size);
+    if (pool->retired_at > 0 && now - pool->retired_at < gap)
+        return false;
+    pool->retired_at = now;
+    return true;
 }
 
 static void close_old_links(struct pool *pool, uint64_t now) {

@@ -208,7 +208,9 @@ void session_process(struct session *s) {
                 break;
             if (s->config != s->worker->config)
                 follow_reload(s);
+            session_let_others(s);
             progress = session_handle_message(s);
+            s->handled += progress == PROGRESS_DONE ? 1 : 0;
         }
         if (s->phase == PHASE_READY)
             after_work(s);

@@ -159,6 +159,8 @@ struct session {
     struct setting_set *set; /* of the settings as of… */
     uint64_t set_number;     /* …this change; a reference */
     uint64_t last_active;    /* uv_now() */
+    uint64_t handled;        /* messages of the client, ever */
+    uint64_t joined;         /* …when it got its last link from a pool */
 
     struct prepared_table prepared;
     struct portals portals;
@@ -363,6 +365,8 @@ struct parameters *session_find_welcome(struct session *s);
 void session_keep_welcome(struct session *s, struct link *link);
 /* Gives back every link that the session doesn't need beyond its transactions. */
 void session_release_links(struct session *s);
+/* Between two messages that came together: somebody else may have waited longer. */
+void session_let_others(struct session *s);
 /* Gives back all, at the session's end. */
 void session_leave_links(struct session *s);
 /* What a completed statement may have left on a link; the answer to what the server was asked about

@@ -23,6 +23,7 @@ static void join(struct session *s, struct link *link) {
     link->on_event = on_link_event;
     link->on_cancelled = NULL;
     s->links[link->physical] = link;
+    s->joined = s->handled;
     if (link->state != LINK_READY)
         return;
     session_align_pooled(s, link);
@@ -238,6 +239,17 @@ void session_release_links(struct session *s) {
         if (link->bindings == 0)
             leave(s, link, POOL_KEEP);
     }
+}
+
+void session_let_others(struct session *s) {
+    if (s->pool_mode != POOL_TRANSACTION || s->handled == s->joined)
+        return; /* what it got a link for is still to be handled */
+    bool wanted = false;
+    for (size_t i = 0; i < session_settings(s)->database_count && !wanted; i++)
+        wanted =
+            s->links[i] != NULL && s->links[i]->pool != NULL && pool_has_waiter(s->links[i]->pool);
+    if (wanted)
+        session_release_links(s);
 }
 
 void session_leave_links(struct session *s) {

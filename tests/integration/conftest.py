@@ -6,7 +6,7 @@ import signal
 
 import pytest
 
-from harness import DEMO, POOL_MODE, Direct, Interlock, Postgres
+from harness import DEMO, POOL_MODE, Direct, Interlock, Pooled, Postgres
 
 TEST_SECONDS = float(os.environ.get("TEST_SECONDS", 120))
 _counter = itertools.count(1)
@@ -49,18 +49,36 @@ def make_ci():
     return Postgres("ci").start().create_database("app_ci", DEMO / "ci.sql", DEMO / "shared.sql")
 
 
+# What tests read of the rows that they share: whoever changes it puts it back.
+SHARED_ROWS = {
+    "main": "SELECT md5(string_agg(row(id, name, path, star_count)::text, ' ' ORDER BY id)) FROM projects WHERE id <= 20",
+    "ci": "SELECT md5(string_agg(row(id, name, status, project_id)::text, ' ' ORDER BY id)) FROM ci_builds WHERE id <= 120",
+}
+_shared_clusters = {}  # with what the query told at first
+
+
+def share(cluster):
+    _shared_clusters[cluster] = cluster.value(SHARED_ROWS[cluster.name])
+    yield cluster
+    del _shared_clusters[cluster]
+    cluster.close()
+
+
 @pytest.fixture(scope="session")
 def main_cluster():
-    cluster = make_main()
-    yield cluster
-    cluster.close()
+    yield from share(make_main())
 
 
 @pytest.fixture(scope="session")
 def ci_cluster():
-    cluster = make_ci()
-    yield cluster
-    cluster.close()
+    yield from share(make_ci())
+
+
+@pytest.fixture(scope="module", autouse=True)
+def shared_rows_stay():
+    yield
+    for cluster, before in _shared_clusters.items():
+        assert cluster.value(SHARED_ROWS[cluster.name]) == before, f"a test of this file changed rows of {cluster.name} that others read"
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -100,6 +118,20 @@ def make_proxy(main_cluster, ci_cluster):
         proxy = Interlock(main or main_cluster, ci or ci_cluster, **overrides)
         made.append(proxy)
         return proxy.start() if start else proxy
+    yield make
+    for proxy in made:
+        proxy.close()
+
+
+@pytest.fixture
+def make_pool(main_cluster, ci_cluster):
+    """Starts a proxy of the test's own, whose clients share connections: make_pool("transaction", size=1)."""
+    made = []
+
+    def make(mode="transaction", main=None, ci=None, strings=None, settings=None, **pool):
+        proxy = Pooled(main or main_cluster, ci or ci_cluster, {"mode": mode, **pool}, strings or {}, settings or {})
+        made.append(proxy)
+        return proxy.start()
     yield make
     for proxy in made:
         proxy.close()

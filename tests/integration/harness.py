@@ -15,6 +15,8 @@ import time
 
 import psycopg
 
+import wire
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 DATA = ROOT / "tests" / "data"
 DEMO = ROOT / "deploy" / "demo"
@@ -322,6 +324,40 @@ class Interlock:
                              capture_output=True, timeout=120, env=self.environment(dbname, **more))
         assert not check or run.returncode == 0, f"psql: {run.returncode}: {run.stdout}{run.stderr}"
         return run
+
+
+class Pooled(Interlock):
+    """One worker, so that limits hold to the connection, and clients that take turns. Its connections to databases
+    are told from others' by their application_name. `strings`: more for the connection strings."""
+
+    def __init__(self, main, ci, pool, strings, settings):
+        self.name = f"pool-{os.urandom(4).hex()}"
+        self.strings = {"user": "app", "application_name": self.name, **strings}
+        super().__init__(main, ci, databases=self.databases(main, ci), **{"workers": 1, "pool": pool, **settings})
+
+    def databases(self, main, ci):
+        strings = {key: value for key, value in self.strings.items() if value is not None}
+        return {"main": main.conninfo(**strings), "ci": ci.conninfo(**strings)}
+
+    def configure(self, **overrides):
+        """Writes the file anew and has it loaded."""
+        before = len(self.log())
+        self.write_config(**overrides)
+        self.signal(signal.SIGHUP)
+        self.wait_for_log("configuration (not )?reloaded", before)
+
+    def wire(self, dbname="app", user="app", **more):
+        return wire.connect("127.0.0.1", self.port, user=user, database=dbname, **more)
+
+    def pids(self, cluster=None):
+        """The backends of its connections on a cluster, main by default."""
+        return [row[0] for row in (cluster or self.main).sql(
+            "SELECT pid FROM pg_stat_activity WHERE application_name = %s ORDER BY backend_start, pid",
+            params=(self.name,))]
+
+    def wait_pids(self, count, cluster=None, patience=None):
+        wait_until(lambda: len(self.pids(cluster)) == count, f"{count} connections", patience)
+        return self.pids(cluster)
 
 
 class Direct:

@@ -139,6 +139,8 @@ def test_a_listed_transaction_commits_on_both_databases(allowing, unique):
     with own.proxy.connect() as db:
         assert one(db, "SELECT name FROM projects WHERE id = 1") == unique
         assert one(db, "SELECT status FROM ci_builds WHERE id = 1") == unique
+        db.execute("UPDATE projects SET name = 'Project 1' WHERE id = 1")
+        db.execute("UPDATE ci_builds SET status = 'success' WHERE id = 1")
     line, = [line for line in own.lines() if line["action"] == "allowlist"]
     assert line["rule"] == "cross_transaction"
     assert line["url"] == "https://example.com/7"

@@ -138,12 +138,14 @@ UPDATE ci_builds SET status = 'running' WHERE id = :id;
 def test_pgbench_works_on_both_databases(proxy, tmp_path, mode):
     script = tmp_path / "script.sql"
     script.write_text(SCRIPT)
-    before = proxy.main.value("SELECT sum(star_count) FROM projects")
     run = subprocess.run([BINDIR / "pgbench", "-n", "-M", mode, "-c", "8", "-j", "2", "-t", "50", "-f", script],
                          env=proxy.environment(), capture_output=True, text=True, timeout=100)
+    stars = proxy.main.value("SELECT sum(star_count) FROM projects")
+    proxy.main.sql("UPDATE projects SET star_count = 0")
+    proxy.ci.sql("UPDATE ci_builds SET status = 'success'")
     assert run.returncode == 0, run.stderr
     assert "number of transactions actually processed: 400/400" in run.stdout
-    assert proxy.main.value("SELECT sum(star_count) FROM projects") == before + 400
+    assert stars == 400
 
 
 @pytest.mark.parametrize("mode", ["simple", "extended", "prepared"])

@@ -363,6 +363,16 @@ static void lastval_follows_what_drew(void **unused) {
     close_scene(&s);
 }
 
+static void loading_a_library_is_no_lastval(void **unused) {
+    (void)unused;
+    struct scene s;
+    open_scene(&s, RULES_ENFORCED, "app");
+    assert_goes(&s.f, "INSERT INTO ci_builds DEFAULT VALUES", "ci");
+    assert_goes(&s.f, "SELECT 1 FROM projects", "main");
+    assert_goes(&s.f, "LOAD 'auto_explain'", "main");
+    close_scene(&s);
+}
+
 /* -- which names are asked for
  * --------------------------------------------------------------------- */
 
@@ -421,6 +431,7 @@ int main(void) {
         cmocka_unit_test(a_pinned_session_may_look_names_up_but_not_draw_numbers),
         cmocka_unit_test(a_temporary_object_lives_where_it_is),
         cmocka_unit_test(lastval_follows_what_drew),
+        cmocka_unit_test(loading_a_library_is_no_lastval),
         cmocka_unit_test(only_names_that_say_nothing_themselves_are_asked_for),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
