@@ -156,12 +156,12 @@ static bool may_set_unseen(const struct statement *statement) {
 }
 
 void session_note_binding(struct session *s, struct link *link, const struct statement *statement) {
-    if (s->pool_mode != POOL_TRANSACTION)
-        return;
     enum statement_kind kind = statement->facts->kind;
-    if ((statement->facts->flags & STATEMENT_LOAD) != 0) {
+    if (link->pool != NULL && (statement->facts->flags & STATEMENT_LOAD) != 0)
         link->bindings |= BOUND_LOAD;
-    } else if (makes_state(statement)) {
+    if (s->pool_mode != POOL_TRANSACTION || (link->bindings & BOUND_LOAD) != 0)
+        return;
+    if (makes_state(statement)) {
         link->asks_binding = true;
         link->unseen = link->unseen || may_set_unseen(statement);
     } else if (link->bindings != 0) { /* it may be over */

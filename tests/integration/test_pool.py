@@ -8,46 +8,10 @@ import psycopg
 import pytest
 
 import wire
-from harness import POOL_MODE, Postgres, fails, one, wait_until
+from harness import one, wait_until
+from pooling import code, fatal, hold, own_mode, pid_of, rows, waiting
 
-pytestmark = pytest.mark.skipif(POOL_MODE is not None, reason="these tests say themselves how connections are shared")
-
-
-def rows(messages):
-    return [tuple(value.decode() for value in row) for row in wire.rows(messages)]
-
-
-def pid_of(connection):
-    """The server's process that serves it now."""
-    return int(rows(connection.query("SELECT pg_backend_pid()"))[0][0])
-
-
-def fatal(connection):
-    """The SQLSTATE of the FATAL error with which the proxy hangs up."""
-    found = wire.errors(connection.read_to_end())
-    assert found and found[-1]["S"] == "FATAL", found
-    return found[-1]["C"]
-
-
-def code(messages):
-    found = wire.errors(messages)
-    return found[0]["C"] if found else None
-
-
-def hold(client):
-    """Puts a client in a transaction, where it keeps its connection."""
-    client.query("BEGIN")
-    assert code(client.query("SELECT 1")) is None
-
-
-def waiting(proxy, *clients, sql="SELECT 1"):
-    """Has clients ask, one after the other; they must be in the queue when this returns."""
-    for client in clients:
-        client.send(wire.query(sql))
-    # What the proxy has handled of these is seen by what it answers to somebody after them.
-    for client in clients:
-        with pytest.raises(TimeoutError):
-            client.read(0.05)
+pytestmark = own_mode
 
 
 # -- how many ------------------------------------------------------------------------------------
@@ -134,7 +98,7 @@ def test_the_reserve_comes_in_when_a_client_has_waited_long(make_pool):
         before = time.monotonic()
         assert code(waits.query("BEGIN; SELECT 1")) is None
         assert time.monotonic() - before > 0.9
-        waiting(proxy, waits_too)
+        waiting(waits_too)
         assert len(proxy.pids()) == 2
         holder.query("COMMIT")
         assert code(waits_too.read_until("Z")) is None
@@ -145,7 +109,7 @@ def test_a_servers_connections_are_bounded_over_two_users(make_pool):
     with proxy.wire() as holder, proxy.wire(user="postgres") as other, proxy.wire() as waits:
         hold(holder)
         hold(other)
-        waiting(proxy, waits)
+        waiting(waits)
         assert len(proxy.pids()) == 2
         other.query("COMMIT")  # this user's idle connection ends for the other's sake
         assert code(waits.read_until("Z")) is None
@@ -157,7 +121,7 @@ def test_a_servers_connections_are_bounded_over_two_of_its_databases(make_pool, 
     proxy = make_pool(size=5, max_db_connections=1, ci=both_on(main_cluster))
     with proxy.wire("app_main") as holder, proxy.wire("app_ci") as waits:
         hold(holder)
-        waiting(proxy, waits)
+        waiting(waits)
         assert len(proxy.pids()) == 1
         holder.query("COMMIT")
         assert code(waits.read_until("Z")) is None
@@ -210,7 +174,7 @@ def test_clients_are_served_in_order_of_arrival(make_pool, unique):
         hold(holder)
         order = [7, 3, 11, 0, 5, 1, 9, 2, 10, 4, 8, 6]
         for number in order:
-            waiting(proxy, clients[number], sql=f"INSERT INTO _test_order (who) VALUES ({number})")
+            waiting(clients[number], sql=f"INSERT INTO _test_order (who) VALUES ({number})")
         holder.query("COMMIT")
         for client in clients:
             assert code(client.read_until("Z")) is None
@@ -221,7 +185,7 @@ def test_a_client_that_comes_back_goes_behind_who_waits(make_pool):
     proxy = make_pool(size=1)
     with proxy.wire() as greedy, proxy.wire() as waits:
         hold(greedy)
-        waiting(proxy, waits, sql="SELECT clock_timestamp()")
+        waiting(waits, sql="SELECT clock_timestamp()")
         greedy.send(wire.query("COMMIT"), wire.query("SELECT clock_timestamp()"))
         greedy.read_until("Z")
         again, waited = (rows(client.read_until("Z"))[0][0] for client in (greedy, waits))
@@ -243,7 +207,7 @@ def test_who_hangs_up_while_waiting_gives_its_place_up(make_pool):
     proxy = make_pool(size=1)
     with proxy.wire() as holder, proxy.wire() as goes, proxy.wire() as stays:
         hold(holder)
-        waiting(proxy, goes, stays)
+        waiting(goes, stays)
         goes.close()
         holder.query("COMMIT")
         assert code(stays.read_until("Z")) is None

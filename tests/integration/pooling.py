@@ -1,0 +1,67 @@
+"""What the tests of shared connections have in common."""
+
+import pytest
+
+import wire
+from harness import POOL_MODE
+
+own_mode = pytest.mark.skipif(POOL_MODE is not None, reason="these tests say themselves how connections are shared")
+
+
+def rows(messages):
+    return [tuple(None if value is None else value.decode() for value in row) for row in wire.rows(messages)]
+
+
+def code(messages):
+    """The SQLSTATE of the first error, or None."""
+    found = wire.errors(messages)
+    return found[0]["C"] if found else None
+
+
+def simple(client, sql):
+    return client.query(sql)
+
+
+def extended(client, sql):
+    return client.exchange(wire.parse("", sql), wire.bind(), wire.describe(), wire.execute(), wire.sync())
+
+
+def done(messages):
+    """The messages, which must not have an error."""
+    assert code(messages) is None, wire.errors(messages)
+    return messages
+
+
+def value(client, sql, ask=simple):
+    """The only value of the only row."""
+    return rows(done(ask(client, sql)))[0][0]
+
+
+def pid_of(client):
+    """The server's process that serves it now."""
+    return int(value(client, "SELECT pg_backend_pid()"))
+
+
+def fatal(client):
+    """The SQLSTATE of the FATAL error with which the proxy hangs up."""
+    found = wire.errors(client.read_to_end())
+    assert found and found[-1]["S"] == "FATAL", found
+    return found[-1]["C"]
+
+
+def hold(client):
+    """Puts a client in a transaction, where it keeps its connection."""
+    done(client.query("BEGIN"))
+    done(client.query("SELECT 1"))
+
+
+def nothing_comes(client, seconds=0.05):
+    with pytest.raises(TimeoutError):
+        client.read(seconds)
+
+
+def waiting(*clients, sql="SELECT 1"):
+    """Has clients ask, one after the other; they are in the queue when this returns."""
+    for client in clients:
+        client.send(wire.query(sql))
+        nothing_comes(client)
