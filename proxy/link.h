@@ -93,6 +93,7 @@ struct link {
     struct pool *pool;
     enum pooled pool_state;
     struct link *pool_previous, *pool_next;
+    const struct pool_waiter *holder; /* of the session that uses it */
     uint64_t opened_at, idle_since; /* uv_now() */
     unsigned resets_left;           /* answers to DISCARD ALL still to come */
     struct setting_set *set;        /* a reference: what it was left with; NULL: nothing */

@@ -131,6 +131,11 @@ static enum login_state on_startup_message(struct login *login, const struct pac
         stream_send(login->client, buffer.data, buffer.length);
         wire_buffer_close(&buffer);
     }
+    login->admitted =
+        workers_admit_client(login->worker->workers, login->config->settings->max_client_conn);
+    if (!login->admitted)
+        return login_refuse(login, "53300", "sorry, too many clients already",
+                            "Raise pool.max_client_conn.", "max_client_conn");
     if (startup->replication)
         return login_refuse(login, "0A000",
                             "replication connections are not supported by pginterlock",
@@ -435,6 +440,9 @@ static void on_timer_closed(uv_handle_t *handle) {
 void login_free(struct login *login) {
     if (login == NULL)
         return;
+    if (login->admitted)
+        workers_dismiss_client(login->worker->workers);
+    login->admitted = false;
     startup_close(&login->startup);
     scram_free(login->scram);
     login->scram = NULL;

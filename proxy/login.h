@@ -41,6 +41,7 @@ struct login {
     struct stream *client;        /* borrowed */
     bool is_unix;
     const char *peer; /* borrowed, for the log */
+    bool admitted;    /* counted as a client; a successful login's is its owner's to dismiss */
     void (*done)(struct login *login, bool ok);
     void *owner;
 

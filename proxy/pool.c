@@ -25,6 +25,7 @@ static void hand_over(struct pools *pools) {
         struct pool *pool = waiter->pool;
         waiter->pool = NULL;
         waiter->next = NULL;
+        waiter->granted = false;
         waiter->link = NULL;
         waiter->done(waiter, link);
         pool_unref(pool);
@@ -60,15 +61,11 @@ void pool_grant(struct pool_waiter *waiter, struct link *link) {
     struct pools *pools = waiter->pool->pools;
     queue_remove(waiter->pool, waiter);
     waiter->link = link;
+    waiter->granted = true;
+    if (link != NULL)
+        link->holder = waiter;
     *pools->granted_tail = waiter;
     pools->granted_tail = &waiter->next;
-}
-
-static bool is_granted(const struct pool_waiter *waiter) {
-    for (const struct pool_waiter *w = waiter->pool->pools->granted; w != NULL; w = w->next)
-        if (w == waiter)
-            return true;
-    return false;
 }
 
 static void ungrant(struct pool_waiter *waiter) {
@@ -86,12 +83,13 @@ void pool_withdraw(struct pool_waiter *waiter) {
     if (pool == NULL)
         return;
     struct link *link = waiter->link;
-    if (is_granted(waiter))
+    if (waiter->granted)
         ungrant(waiter);
     else
         queue_remove(pool, waiter);
     waiter->pool = NULL;
     waiter->next = NULL;
+    waiter->granted = false;
     waiter->link = NULL;
     if (link != NULL)
         pool_give(link, link->state == LINK_READY ? POOL_KEEP : POOL_CLOSE);
@@ -101,7 +99,7 @@ void pool_withdraw(struct pool_waiter *waiter) {
 /* A link that a session will own, with the state in which it comes. */
 static void lend(struct pool *pool, struct link *link) {
     assert(link->pool == pool);
-    pool->used_count++;
+    pool_list_used(pool, link);
     pool->handed_over++;
     link->on_event = NULL; /* its session sets it */
     link->owner = NULL;
@@ -119,8 +117,10 @@ static struct link *take_idle(struct pool *pool) {
 struct link *pool_take(struct pool *pool, struct pool_waiter *waiter, unsigned timeout) {
     assert(waiter->pool == NULL);
     struct link *link = pool->first == NULL ? take_idle(pool) : NULL;
-    if (link != NULL)
+    if (link != NULL) {
+        link->holder = waiter;
         return link;
+    }
     waiter->pool = pool;
     pool->references++;
     waiter->since = uv_now(pool->pools->loop);
@@ -145,15 +145,14 @@ void pool_fail(struct pool *pool, const struct link_failure *failure) {
     while (pool->first != NULL) {
         struct link *link = link_failed(pool->pools->worker, pool->physical, pool->name, failure);
         link->pool = pool;
-        pool->used_count++;
+        pool_list_used(pool, link);
         pool_grant(pool->first, link);
     }
 }
 
 void pool_give(struct link *link, enum pool_giving how) {
     struct pool *pool = link->pool;
-    assert(pool != NULL && pool->used_count > 0);
-    pool->used_count--;
+    pool_unlist_used(pool, link);
     struct pool *neighbour = pool_neighbour_in_need(pool);
     bool fit = link->state == LINK_READY && link->stream.state == STREAM_OPEN && !pool->stale &&
                !pool->pools->stopping && pool_has_room(pool) && !pool_retires(pool, link);

@@ -37,13 +37,18 @@ void pool_unref(struct pool *pool);
 struct pool_waiter {
     struct pool *pool; /* NULL: it doesn't wait */
     struct pool_waiter *previous, *next;
-    struct link *link; /* granted, not yet handed over */
+    bool granted;      /* not yet handed over: */
+    struct link *link; /* …this */
     uint64_t since;    /* uv_now() */
     unsigned timeout;  /* seconds; 0: none */
     /* `link` is READY, FAILED (its `failure` says why), or NULL: the wait took too long. The link
      * is the session's from then on; it ends with pool_give(). */
     void (*done)(struct pool_waiter *waiter, struct link *link);
 };
+
+/* Whether it waits in vain: all that could be given back is held by others who wait, in the end,
+ * for what its own session holds. */
+bool pool_is_deadlocked(const struct pool_waiter *waiter);
 
 /* A connection at once; or NULL, and the waiter is in the queue. */
 struct link *pool_take(struct pool *pool, struct pool_waiter *waiter, unsigned timeout)

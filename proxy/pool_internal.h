@@ -1,6 +1,7 @@
-/* The inside of a worker's pools, shared by the file that hands connections out (pool.c), the one
- * that looks after those that nobody uses (pool_links.c) and the one that keeps the limits
- * (pool_limits.c). Nobody else includes it. */
+/* The inside of a worker's pools, shared by the file that hands connections out (pool.c), the ones
+ * that look after those that nobody uses (pool_links.c), keep the limits (pool_limits.c), find who
+ * waits in vain (pool_deadlock.c) and know what clients are told (pool_welcome.c). Nobody else
+ * includes it. */
 #ifndef PGINTERLOCK_POOL_INTERNAL_H
 #define PGINTERLOCK_POOL_INTERNAL_H
 
@@ -34,6 +35,9 @@ struct pool {
     struct pool_budget *budget;
     struct link *idle; /* the one used last first */
     struct link *busy; /* opening or resetting: the pool's own */
+    struct link *used; /* by sessions */
+    bool reached;      /* by pool_deadlock.c… */
+    struct pool *next_reached;
     struct pool_waiter *first, *last;
     size_t idle_count, used_count, opening_count, resetting_count, waiting_count;
     struct parameters *baseline; /* what its servers report at the start; a reference */
@@ -65,6 +69,9 @@ void pool_open_link(struct pool *pool);
 void pool_keep_link(struct pool *pool, struct link *link, bool reset);
 /* Out of the list of idle ones. */
 void pool_unlist_idle(struct pool *pool, struct link *link);
+/* Into that of used ones, and out of it. */
+void pool_list_used(struct pool *pool, struct link *link);
+void pool_unlist_used(struct pool *pool, struct link *link);
 /* Closes one that is the pool's own (idle, opening or resetting) or was just given back. */
 void pool_close_link(struct pool *pool, struct link *link);
 

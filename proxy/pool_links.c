@@ -31,6 +31,18 @@ void pool_unlist_idle(struct pool *pool, struct link *link) {
     link->pool_state = POOLED_USED;
 }
 
+void pool_list_used(struct pool *pool, struct link *link) {
+    list_push(&pool->used, link);
+    pool->used_count++;
+}
+
+void pool_unlist_used(struct pool *pool, struct link *link) {
+    assert(pool->used_count > 0);
+    list_remove(&pool->used, link);
+    pool->used_count--;
+    link->holder = NULL;
+}
+
 /* Out of the pool's own that are busy. */
 static void unlist_busy(struct pool *pool, struct link *link) {
     list_remove(&pool->busy, link);

@@ -58,6 +58,8 @@ static void leave_worker(struct session *s) {
     *s->previous_next = s->next;
     if (s->next != NULL)
         s->next->previous_next = s->previous_next;
+    if (s->admitted)
+        workers_dismiss_client(s->worker->workers);
     worker_session_ended(s->worker);
 }
 

@@ -127,6 +127,7 @@ struct session {
     enum session_phase phase;
     bool is_unix;
     bool draining;
+    bool admitted; /* counted as a client of the process */
     char *peer;
     struct login *login;    /* in phase LOGIN, then NULL */
     struct startup startup; /* what the login learned: user, database, parameters */

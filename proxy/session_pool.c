@@ -64,6 +64,22 @@ static struct pool *pool_of(struct session *s, int physical) {
     return entry->pool;
 }
 
+static bool holds_another(const struct session *s) {
+    for (int i = 0; i < session_link_count(s); i++)
+        if (s->links[i] != NULL)
+            return true;
+    return false;
+}
+
+static enum use refuse_deadlock(struct session *s) {
+    pool_withdraw(&s->waiter);
+    reply_error(s, "40P01", "deadlock detected",
+                "Every connection to the database is held by transactions that wait for "
+                "connections which this one and others like it hold.",
+                "Run the transaction again; raise pool.size if this happens often.");
+    return USE_FAILED;
+}
+
 enum use session_take_link(struct session *s, int physical) {
     if (s->wait_cancelled) {
         s->wait_cancelled = false;
@@ -75,12 +91,15 @@ enum use session_take_link(struct session *s, int physical) {
             return USE_WAIT;
         pool_withdraw(&s->waiter);
     }
+    bool several = holds_another(s);
+    if (several && session_wait_drained(s) == PROGRESS_WAIT) /* an error has its turn */
+        return USE_WAIT;
     s->waiter.done = on_granted;
     s->waiting_for = physical;
     unsigned timeout = session_pool_settings(s)->query_wait_timeout;
     struct link *link = pool_take(pool_of(s, physical), &s->waiter, timeout);
     if (link == NULL)
-        return USE_WAIT;
+        return several && pool_is_deadlocked(&s->waiter) ? refuse_deadlock(s) : USE_WAIT;
     join(s, link);
     return USE_READY;
 }

@@ -194,6 +194,8 @@ void session_on_login_done(struct login *login, bool ok) {
     login->startup = (struct startup){0};
     s->password = login->password;
     login->password = NULL;
+    s->admitted = login->admitted;
+    login->admitted = false;
     login_free(login); /* the session may be idle for days */
     s->login = NULL;
     s->phase = PHASE_LINKING;

@@ -363,6 +363,19 @@ size_t worker_client_count(const struct worker *worker) {
     return atomic_load(&worker->client_count);
 }
 
+bool workers_admit_client(struct workers *workers, size_t most) {
+    size_t count = atomic_load(&workers->client_count);
+    do
+        if (most > 0 && count >= most)
+            return false;
+    while (!atomic_compare_exchange_weak(&workers->client_count, &count, count + 1));
+    return true;
+}
+
+void workers_dismiss_client(struct workers *workers) {
+    atomic_fetch_sub(&workers->client_count, 1);
+}
+
 void workers_set_settings(struct workers *workers, const struct settings *settings, SSL_CTX *tls,
                           struct scram_keys *keys) {
     for (size_t i = 0; i < workers->count; i++) {

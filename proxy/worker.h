@@ -35,6 +35,7 @@ struct workers {
     struct worker **list;
     size_t count;
     struct log *log;
+    atomic_size_t client_count; /* that were admitted */
 };
 
 /* A settings snapshot with what is derived from it: a TLS context and, on each worker, a router and
@@ -61,7 +62,7 @@ struct worker {
     struct workers *workers;
     struct log *log;
     struct buffer_pool *buffers;
-    struct parameter_store *parameters; /* of its sessions and links */
+    struct parameter_store *parameters;   /* of its sessions and links */
     struct pools *pools;                  /* connections that sessions take turns with */
     struct shared_statements *statements; /* …and the statements prepared there */
     uint64_t last_statement, last_client; /* serial numbers */
@@ -92,6 +93,11 @@ bool workers_start(struct workers *workers, size_t count, struct log *log,
  * "unix"); copied. `is_unix`: a Unix socket, where TLS is not offered. [any thread] */
 void worker_adopt_client(struct worker *worker, int fd, bool is_unix, const char *peer);
 size_t worker_client_count(const struct worker *worker); /* [any thread] */
+
+/* Counts one more client that asks to be let in, unless there are `most` (0: no limit) on all
+ * workers. Who was admitted is dismissed when it is gone. [any thread] */
+bool workers_admit_client(struct workers *workers, size_t most) __attribute__((warn_unused_result));
+void workers_dismiss_client(struct workers *workers);
 
 /* A new snapshot for every worker; takes references of its own on all three. [any thread] */
 void workers_set_settings(struct workers *workers, const struct settings *settings, SSL_CTX *tls,

@@ -1,0 +1,59 @@
+/* Whether sessions that wait for connections hold, all of them, what the others wait for. */
+#include "proxy/pool_internal.h"
+
+/* Pools that are looked at, in the order in which they were reached. */
+struct search {
+    struct pool *first, **tail;
+};
+
+static void reach(struct search *search, struct pool *pool) {
+    if (pool->reached)
+        return;
+    pool->reached = true;
+    pool->next_reached = NULL;
+    *search->tail = pool;
+    search->tail = &pool->next_reached;
+}
+
+static bool goes_on(const struct link *link) {
+    return link->holder->pool == NULL || link->holder->granted;
+}
+
+/* Every connection is held by who waits for others; the pools of those are reached, too. */
+static bool all_held(struct search *search, const struct pool *pool) {
+    if (pool->idle_count + pool->opening_count + pool->resetting_count > 0)
+        return false;
+    for (const struct link *link = pool->used; link != NULL; link = link->pool_next) {
+        if (goes_on(link))
+            return false;
+        reach(search, link->holder->pool);
+    }
+    return true;
+}
+
+static bool nothing_comes(struct search *search, const struct pool *pool) {
+    if (!all_held(search, pool))
+        return false;
+    size_t most = pool_share(pool->pools, pool->limits.size) +
+                  pool_share(pool->pools, pool->limits.reserve_size);
+    if (pool_link_count(pool) >= most)
+        return true;
+    const struct pool_budget *budget = pool->budget;
+    if (budget->limit == 0 || budget->open < budget->limit)
+        return false;
+    for (const struct pool *other = pool->pools->list; other != NULL; other = other->next)
+        if (other != pool && other->budget == budget && !all_held(search, other))
+            return false;
+    return true;
+}
+
+bool pool_is_deadlocked(const struct pool_waiter *waiter) {
+    struct search search = {NULL, &search.first};
+    reach(&search, waiter->pool);
+    bool found = true;
+    for (struct pool *pool = search.first; pool != NULL && found; pool = pool->next_reached)
+        found = nothing_comes(&search, pool);
+    for (struct pool *pool = search.first; pool != NULL; pool = pool->next_reached)
+        pool->reached = false;
+    return found;
+}
