@@ -170,6 +170,16 @@ char *conninfo_dbname(const char *conninfo) {
     return copy;
 }
 
+char *conninfo_value(const char *conninfo, const char *keyword) {
+    struct error ignored;
+    PQconninfoOption *options = parse(conninfo, &ignored);
+    if (options == NULL)
+        return NULL;
+    char *value = alloc_text(value_of(options, keyword));
+    PQconninfoFree(options);
+    return value;
+}
+
 /* -- composing --------------------------------------------------------------------------------- */
 
 bool conninfo_has_keyword(const char *keyword) {

@@ -27,6 +27,9 @@ bool conninfo_has_user(const char *conninfo);
  * or a service may name it. The caller frees. */
 char *conninfo_dbname(const char *conninfo);
 
+/* What the string itself says of a keyword, or NULL. The caller frees. */
+char *conninfo_value(const char *conninfo, const char *keyword);
+
 /* Whether libpq has a parameter of this name. */
 bool conninfo_has_keyword(const char *keyword);
 

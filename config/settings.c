@@ -225,13 +225,14 @@ static bool read_all(struct loader *loader, struct error *error) {
         {"allowlist", NULL},
         {"violations", read_violations},
         {"pool", NULL},
+        {"admin", NULL},
     };
     return settings_read_map(loader, loader->root, "the settings file", keys,
                              sizeof keys / sizeof *keys, error) &&
            settings_read_databases(loader, error) && settings_read_classification(loader, error) &&
            settings_read_entrypoints(loader, error) && settings_read_allowlist(loader, error) &&
-           settings_read_pool(loader, error) &&
-           settings_check_access(loader, error);
+           settings_read_pool(loader, error) && settings_check_access(loader, error) &&
+           settings_read_admin(loader, error);
 }
 
 /* Differs from load to load without any state that would have to be shared: the clock only goes up.
@@ -318,6 +319,10 @@ static void settings_free(struct settings *s) {
     for (size_t i = 0; i < s->notice_count; i++)
         free(s->notices[i]);
     userlist_free(s->auth.users, s->auth.user_count);
+    for (size_t i = 0; i < s->admin.user_count; i++)
+        free(s->admin.users[i]);
+    free(s->admin.users);
+    free(s->admin.database);
     classification_free(s->classification);
     allowlist_free(s->allowlist);
     free(s->listen);

@@ -85,6 +85,14 @@ enum tls_mode { TLS_DISABLE, TLS_PREFER, TLS_REQUIRE, TLS_VERIFY_CA, TLS_VERIFY_
 enum log_level { LOG_DEBUG, LOG_INFO, LOG_WARNING, LOG_ERROR };
 enum log_format { LOG_TEXT, LOG_JSON };
 
+/* As in the file. */
+const char *rule_mode_name(enum rule_mode mode);
+const char *auth_method_name(enum auth_method method);
+const char *tls_mode_name(enum tls_mode mode);
+const char *pool_mode_name(enum pool_mode mode);
+const char *log_level_name(enum log_level level);
+const char *log_format_name(enum log_format format);
+
 struct settings {
     char *path; /* the file, for messages */
 
@@ -109,6 +117,13 @@ struct settings {
         size_t user_count;
         bool allow_insecure;
     } auth;
+
+    /* The console, where operators see figures: a database name to connect to, and who may. */
+    struct {
+        char *database; /* NULL: there is none */
+        char **users;
+        size_t user_count;
+    } admin;
 
     struct {
         enum tls_mode mode;
@@ -159,6 +174,9 @@ void settings_unref(const struct settings *settings); /* frees it with the last 
 int settings_find_database(const struct settings *settings, const char *name);
 int settings_find_entrypoint(const struct settings *settings, const char *name);
 const struct user *settings_find_user(const struct settings *settings, const char *name); /* NULL: none */
+
+/* Whether this user may connect to the console. */
+bool settings_is_admin(const struct settings *settings, const char *user);
 
 /* Whether sessions opened under `a` can go on under `b`: same databases with the same connection strings. */
 bool settings_same_databases(const struct settings *a, const struct settings *b);

@@ -51,6 +51,8 @@ bool settings_read_allowlist(struct loader *loader, struct error *error)
     __attribute__((warn_unused_result)); /* after the classification */
 bool settings_read_pool(struct loader *loader, struct error *error)
     __attribute__((warn_unused_result)); /* after databases and entrypoints */
+bool settings_read_admin(struct loader *loader, struct error *error)
+    __attribute__((warn_unused_result)); /* after entrypoints and auth */
 bool settings_read_listen(struct loader *loader, const struct tree_node *node, struct error *error)
     __attribute__((warn_unused_result));
 bool settings_read_auth(struct loader *loader, const struct tree_node *node, struct error *error)

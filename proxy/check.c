@@ -11,19 +11,6 @@
 #include <stdio.h>
 #include <string.h>
 
-static const char *const mode_names[] = {
-    [RULE_ENFORCE] = "enforce", [RULE_REPORT] = "report", [RULE_OFF] = "off"};
-static const char *const tls_names[] = {[TLS_DISABLE] = "disable",
-                                        [TLS_PREFER] = "prefer",
-                                        [TLS_REQUIRE] = "require",
-                                        [TLS_VERIFY_CA] = "verify-ca",
-                                        [TLS_VERIFY_FULL] = "verify-full"};
-static const char *const auth_names[] = {[AUTH_TRUST] = "trust",
-                                         [AUTH_PASSWORD] = "password",
-                                         [AUTH_MD5] = "md5",
-                                         [AUTH_SCRAM_SHA_256] = "scram-sha-256",
-                                         [AUTH_CERT] = "cert"};
-
 static void print_databases(const struct settings *settings) {
     puts("databases:");
     for (size_t i = 0; i < settings->database_count; i++) {
@@ -76,7 +63,7 @@ static void print_entrypoints(const struct settings *settings) {
 static void print_rules(const struct settings *settings) {
     puts("rules:");
     for (int rule = 0; rule < RULE_UNROUTABLE; rule++)
-        printf("  %-20s %s\n", rule_name((enum rule)rule), mode_names[settings->rules[rule]]);
+        printf("  %-20s %s\n", rule_name((enum rule)rule), rule_mode_name(settings->rules[rule]));
     printf("  %-20s %s\n", "outer_transaction",
            settings->outer_transaction_ignored ? "ignore" : "count");
 }
@@ -92,16 +79,26 @@ static void print_allowlist(const struct settings *settings) {
                settings->allowlist->path);
 }
 
+static void print_admin(const struct settings *settings) {
+    if (settings->admin.database == NULL)
+        return;
+    printf("console: %s, for", settings->admin.database);
+    for (size_t i = 0; i < settings->admin.user_count; i++)
+        printf(" %s", settings->admin.users[i]);
+    puts("");
+}
+
 static void print_summary(const struct settings *settings) {
     printf("configuration: %s\n", settings->path);
     fputs("listen:", stdout);
     for (size_t i = 0; i < settings->listen_count; i++)
         printf(" %s", settings->listen[i].text);
-    printf("\nauth: %s, %zu users\ntls: %s\n", auth_names[settings->auth.method],
-           settings->auth.user_count, tls_names[settings->tls.mode]);
+    printf("\nauth: %s, %zu users\ntls: %s\n", auth_method_name(settings->auth.method),
+           settings->auth.user_count, tls_mode_name(settings->tls.mode));
     print_databases(settings);
     print_classification(settings);
     print_entrypoints(settings);
+    print_admin(settings);
     print_rules(settings);
     print_allowlist(settings);
     for (size_t i = 0; i < settings->notice_count; i++)

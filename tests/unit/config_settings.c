@@ -184,7 +184,7 @@ static void wrong_keys_and_types_are_refused(void **state) {
          "databases, "
          "databases_from, classification, entrypoints, rules, auth, tls, log, workers, "
          "shutdown_timeout, login_timeout, connect_timeout, tcp_keepalive, tcp_keepidle, "
-         "tcp_keepintvl, tcp_keepcnt, tcp_user_timeout, allowlist, violations, pool"},
+         "tcp_keepintvl, tcp_keepcnt, tcp_user_timeout, allowlist, violations, pool, admin"},
         {BASE "workers: 1\nworkers: 2\n",
          "settings.yml:4: \"workers\" is given twice, first in line 3: remove one of them"},
         {BASE "workers: many\n",
