@@ -375,6 +375,8 @@ struct link *link_open(struct worker *worker, const char *conninfo, int physical
     link->worker = worker;
     link->physical = physical;
     link->name = alloc_text(name);
+    link->figures = figures_of_database(&worker->figures, name);
+    link->opened_at = uv_now(&worker->loop) + 1;
     link->failure = alloc_new(sizeof *link->failure);
     link->on_connected = on_connected;
     link->on_event = on_event;
@@ -443,6 +445,8 @@ void link_close(struct link *link) {
         return;
     }
     say_goodbye(&link->stream);
+    link->figures->received += link->stream.sent;
+    link->figures->sent += link->stream.received;
     stream_close(&link->stream, on_stream_closed);
 }
 

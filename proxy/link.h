@@ -16,6 +16,7 @@
 #include <stdint.h>
 #include <uv.h>
 
+struct database_figures;
 struct pool;
 struct setting_set;
 struct server_statements;
@@ -52,12 +53,15 @@ struct link {
     enum link_state state;
     int physical; /* index of the database */
     char *name;   /* of the database, for messages */
+    struct database_figures *figures; /* the worker's of this database */
     struct worker *worker;
     char *host;                    /* "127.0.0.1:5432", for messages; NULL: not connected */
     uint32_t pid;                  /* the server's process */
     struct link_cancel *cancel;    /* what a cancel request needs */
     struct parameters *parameters; /* what the server reported when the link was made */
     struct link_failure *failure;  /* until it is READY */
+
+    uint64_t opened_at; /* uv_now(), never 0; 0: one that only tells of a failure */
 
     /* Called once, when READY or FAILED. */
     void (*on_connected)(struct link *link);
@@ -94,7 +98,7 @@ struct link {
     enum pooled pool_state;
     struct link *pool_previous, *pool_next;
     const struct pool_waiter *holder; /* of the session that uses it */
-    uint64_t opened_at, idle_since; /* uv_now() */
+    uint64_t idle_since;            /* uv_now() */
     unsigned resets_left;           /* answers to DISCARD ALL still to come */
     struct setting_set *set;        /* a reference: what it was left with; NULL: nothing */
     bool set_unknown;               /* …nobody knows */
@@ -109,15 +113,22 @@ struct link {
     struct parameters *reported; /* what the server reported last; NULL: `parameters` */
 };
 
-/* What keeps a link with its session beyond the transaction. */
+/* What keeps a link with its session, beyond the transaction… */
 enum binding {
     BOUND_ADVISORY_LOCK = 1 << 0,
     BOUND_LISTEN = 1 << 1,
     BOUND_TEMPORARY = 1 << 2,
     BOUND_PREPARED = 1 << 3, /* by SQL's PREPARE */
     BOUND_CURSOR = 1 << 4,   /* WITH HOLD */
-    BOUND_LOAD = 1 << 5,     /* LOAD, and what the server could not be asked about */
+    BOUND_LOAD = 1 << 5,     /* LOAD, which nothing undoes */
     BOUND_NAME = 1 << 6,     /* EXECUTE in SQL of what came by Parse */
+    BOUND_UNKNOWN = 1 << 7,  /* the server could not be asked */
+    /* …and for now; not in `bindings`, but found out: session_link_keeps(). */
+    KEPT_BY_TRANSACTION = 1 << 8,
+    KEPT_BY_COPY = 1 << 9,
+    KEPT_BY_PIPELINE = 1 << 10,  /* messages went out that no Sync has followed */
+    KEPT_BY_STATEMENT = 1 << 11, /* or its answer is on the way */
+    KEPT_REASONS = 12,
 };
 
 /* Starts connecting to `conninfo`; the result comes by on_connected, never from within this call.

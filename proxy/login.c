@@ -76,10 +76,23 @@ static enum login_state refuse_database(struct login *login) {
     return login_refuse(login, "3D000", message, hint, NULL);
 }
 
+static enum login_state refuse_console(struct login *login) {
+    char message[256];
+    snprintf(message, sizeof message, "permission denied for database \"%s\"",
+             login->startup.database);
+    return login_refuse(login, "42501", message, NULL, "the user is not in admin.users");
+}
+
 /* The names of databases are for those who are authenticated: only now is theirs looked up. */
 enum login_state login_accept(struct login *login) {
-    login->entrypoint = settings_find_entrypoint(login->config->settings, login->startup.database);
-    if (login->entrypoint < 0)
+    const struct settings *settings = login->config->settings;
+    const char *database = login->startup.database;
+    login->entrypoint = settings_find_entrypoint(settings, database);
+    login->console =
+        settings->admin.database != NULL && strcmp(database, settings->admin.database) == 0;
+    if (login->console && !settings_is_admin(settings, login->startup.user))
+        return refuse_console(login);
+    if (login->entrypoint < 0 && !login->console)
         return refuse_database(login);
     struct wire_buffer buffer = {0};
     size_t mark = message_begin(&buffer, 'R');
@@ -122,6 +135,14 @@ static const char *check_encryption(const struct login *login) {
     return NULL;
 }
 
+/* Who looks after the proxy gets in when it is full, too; whether it is they is found out next. */
+static bool asks_for_console(const struct login *login) {
+    const struct settings *settings = login->config->settings;
+    return settings->admin.database != NULL &&
+           strcmp(login->startup.database, settings->admin.database) == 0 &&
+           settings_is_admin(settings, login->startup.user);
+}
+
 static enum login_state on_startup_message(struct login *login, const struct packet *packet) {
     (void)packet;
     const struct startup *startup = &login->startup;
@@ -131,9 +152,11 @@ static enum login_state on_startup_message(struct login *login, const struct pac
         stream_send(login->client, buffer.data, buffer.length);
         wire_buffer_close(&buffer);
     }
-    login->admitted =
-        workers_admit_client(login->worker->workers, login->config->settings->max_client_conn);
-    if (!login->admitted)
+    bool console = asks_for_console(login);
+    if (!console)
+        login->admitted = workers_admit_client(login->worker->workers,
+                                               login->config->settings->max_client_conn);
+    if (!console && !login->admitted)
         return login_refuse(login, "53300", "sorry, too many clients already",
                             "Raise pool.max_client_conn.", "max_client_conn");
     if (startup->replication)

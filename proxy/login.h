@@ -48,7 +48,8 @@ struct login {
     /* What a successful login gives. */
     struct startup startup; /* user, database, parameters; the owner may take it: copy the struct
                                and zero it here */
-    int entrypoint;         /* index into config->settings->entrypoints */
+    int entrypoint;         /* index into config->settings->entrypoints; -1: … */
+    bool console;           /* …it asked for the console, and may have it */
     char *password;         /* as the client gave it in plain (method password), else NULL; wiped by
                                login_free() */
 

@@ -23,6 +23,8 @@ static void hand_over(struct pools *pools) {
             pools->granted_tail = &pools->granted;
         struct link *link = waiter->link;
         struct pool *pool = waiter->pool;
+        pool->figures->waits++;
+        pool->figures->waited += uv_now(pools->loop) - waiter->since;
         waiter->pool = NULL;
         waiter->next = NULL;
         waiter->granted = false;
@@ -100,7 +102,7 @@ void pool_withdraw(struct pool_waiter *waiter) {
 static void lend(struct pool *pool, struct link *link) {
     assert(link->pool == pool);
     pool_list_used(pool, link);
-    pool->handed_over++;
+    pool->figures->assignments++;
     link->on_event = NULL; /* its session sets it */
     link->owner = NULL;
 }
@@ -205,6 +207,7 @@ struct pool *pool_get(struct pools *pools, const struct settings *settings, int 
         pool->limits = database->pool;
         pool->connect_timeout = settings->connect_timeout;
         pool->budget = pool_budget_get(pools, settings, physical);
+        pool->figures = figures_of_database(&pools->worker->figures, database->name);
         pool->next = pools->list;
         pools->list = pool;
     }
@@ -335,24 +338,4 @@ void pools_free(struct pools *pools) {
         free(budget);
     }
     free(pools);
-}
-
-void pools_visit(struct pools *pools, void (*visit)(void *context, const struct pool_figures *),
-                 void *context) {
-    for (const struct pool *pool = pools->list; pool != NULL; pool = pool->next) {
-        uint64_t now = uv_now(pools->loop);
-        struct pool_figures figures = {
-            .database = pool->name,
-            .user = pool->user != NULL ? pool->user : "",
-            .idle = pool->idle_count,
-            .used = pool->used_count,
-            .opening = pool->opening_count,
-            .resetting = pool->resetting_count,
-            .waiting = pool->waiting_count,
-            .longest_wait = pool->first != NULL ? now - pool->first->since : 0,
-            .opened = pool->opened,
-            .handed_over = pool->handed_over,
-        };
-        visit(context, &figures);
-    }
 }

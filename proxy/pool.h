@@ -76,15 +76,24 @@ bool pool_has_waiter(const struct pool *pool);
 /* How many statements one of its connections may keep. */
 size_t pool_statement_limit(const struct pool *pool);
 
-/* For figures. */
+/* -- pool_figures.c: for the console ----------------------------------------------------------- */
+
 struct pool_figures {
-    const char *database, *user; /* borrowed; user "" where the connection string has it */
-    size_t idle, used, opening, resetting, waiting;
-    uint64_t longest_wait;        /* milliseconds of who waits now */
-    uint64_t opened, handed_over; /* ever */
+    const char *database, *user; /* borrowed; user NULL where the connection string has it */
+    const char *conninfo;
+    size_t clients; /* sessions that have used it; of them… */
+    size_t waiting; /* …these wait */
+    size_t idle, used, opening, resetting;
+    uint64_t longest_wait; /* milliseconds of who waits now */
 };
 /* Calls `visit` for each pool. */
 void pools_visit(struct pools *pools, void (*visit)(void *context, const struct pool_figures *),
                  void *context);
+/* …for each connection that no session has. */
+void pools_visit_links(struct pools *pools, void (*visit)(void *context, const struct link *link),
+                       void *context);
+/* As whom a pool's connections are made: the string, and the user or NULL. Borrowed. */
+const char *pool_conninfo(const struct pool *pool);
+const char *pool_user(const struct pool *pool);
 
 #endif

@@ -33,6 +33,7 @@ struct pool {
     struct pool_settings limits;             /* as configured, for all workers */
     unsigned connect_timeout;
     struct pool_budget *budget;
+    struct database_figures *figures;
     struct link *idle; /* the one used last first */
     struct link *busy; /* opening or resetting: the pool's own */
     struct link *used; /* by sessions */
@@ -45,7 +46,6 @@ struct pool {
     size_t welcome_count, welcome_next; /* where the next one goes when there are many */
     uint64_t failed_at;                 /* when the last attempt to connect failed; 0: it did not */
     uint64_t retired_at;                /* when one was closed last because it was old */
-    uint64_t opened, handed_over;
 };
 
 struct pools {

@@ -194,9 +194,7 @@ void pool_open_link(struct pool *pool) {
                                   &identity, pool->connect_timeout, on_connected, on_event, pool);
     link->pool = pool;
     link->pool_state = POOLED_OPENING;
-    link->opened_at = uv_now(pools->loop) + 1; /* never 0 */
     list_push(&pool->busy, link);
     pool->opening_count++;
-    pool->opened++;
     pool->budget->open++;
 }

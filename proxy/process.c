@@ -37,7 +37,8 @@ struct process {
     struct listeners *listeners;
     uv_signal_t terminate, interrupt, reload;
     uv_async_t workers_ended;
-    pthread_t joiner; /* waits for the workers while this thread listens to signals */
+    struct mailbox mailbox; /* what workers ask for */
+    pthread_t joiner;       /* waits for the workers while this thread listens to signals */
     enum process_state state;
 };
 
@@ -71,6 +72,7 @@ static void start_draining(struct process *process) {
               (struct log_field[]){{"seconds", NULL, seconds}, {0}});
     listeners_close(process->listeners);
     process->listeners = NULL;
+    mailbox_stop(&process->mailbox); /* the workers may be gone before their letters are read */
     workers_drain(&process->workers, seconds);
     int result = pthread_create(&process->joiner, NULL, join_workers, process);
     if (result != 0) {
@@ -180,23 +182,29 @@ static void notify_reloading(void) {
                (long long)now.tv_sec * 1000000 + now.tv_nsec / 1000);
 }
 
-static void on_reload(uv_signal_t *handle, int number) {
-    struct process *process = handle->data;
+static bool reload(void *argument, struct error *error) {
+    struct process *process = argument;
     struct settings *settings = NULL;
     SSL_CTX *tls = NULL;
-    struct error error;
-    (void)number;
     if (process->state != PROCESS_SERVING)
-        return;
+        return error_set(error, "the proxy is stopping");
     notify_reloading();
-    if (load_again(process, &settings, &tls, &error)) {
+    bool loaded = load_again(process, &settings, &tls, error);
+    if (loaded) {
         adopt_settings(process, settings, tls);
     } else {
         workers_reopen(&process->workers); /* logrotate has renamed the file all the same */
         log_event(&process->log, LOG_ERROR, "configuration not reloaded, the old one stays",
-                  (struct log_field[]){{"error", error.text, 0}, {0}});
+                  (struct log_field[]){{"error", error->text, 0}, {0}});
     }
     sd_notify(0, "READY=1");
+    return loaded;
+}
+
+static void on_reload(uv_signal_t *handle, int number) {
+    struct error error;
+    (void)number;
+    (void)reload(handle->data, &error); /* it has logged what is wrong */
 }
 
 /* -- start ------------------------------------------------------------------------------------- */
@@ -221,6 +229,11 @@ static bool start_signals(struct process *process, struct error *error) {
     if (result != 0)
         return error_set(error, "the event loop can't be woken: %s", uv_strerror(result));
     process->workers_ended.data = process;
+    result = mailbox_init(&process->mailbox, &process->loop, process);
+    if (result != 0)
+        return error_set(error, "the event loop can't be woken: %s", uv_strerror(result));
+    process->workers.main = &process->mailbox;
+    process->workers.reload = reload;
     return start_signal(process, &process->terminate, SIGTERM, on_terminate, error) &&
            start_signal(process, &process->interrupt, SIGINT, on_terminate, error) &&
            start_signal(process, &process->reload, SIGHUP, on_reload, error);
@@ -279,6 +292,7 @@ static void close_process(struct process *process) {
     while (uv_run(&process->loop, UV_RUN_DEFAULT) != 0)
         ;
     uv_loop_close(&process->loop);
+    mailbox_close(&process->mailbox);
     SSL_CTX_free(process->tls);
     scram_keys_unref(process->scram_keys);
     settings_unref(process->settings);

@@ -156,3 +156,7 @@ void server_statements_free(struct server_statements **known) {
     free(*known);
     *known = NULL;
 }
+
+size_t server_statements_count(const struct server_statements *known) {
+    return known != NULL ? HASH_COUNT(known->table) : 0;
+}

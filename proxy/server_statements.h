@@ -50,6 +50,7 @@ bool server_statements_use(struct server_statements *known,
 void server_statements_add(struct server_statements **known,
                            const struct shared_statement *statement, size_t limit,
                            char evicted[SERVER_STATEMENT_NAME]);
+size_t server_statements_count(const struct server_statements *known);
 /* Preparing failed. */
 void server_statements_remove(struct server_statements *known,
                               const struct shared_statement *statement);

@@ -76,6 +76,8 @@ void session_end(struct session *s, const char *reason) {
                                    {"received", NULL, (int64_t)s->client.received},
                                    {"sent", NULL, (int64_t)s->client.sent},
                                    {0}});
+    console_free(s->console);
+    s->console = NULL;
     if (s->pool_mode != POOL_OFF)
         session_leave_links(s);
     for (int i = 0; i < DATABASES_MAX; i++)
@@ -100,7 +102,7 @@ static bool session_is_idle(const struct session *s) {
 
 void session_drain(struct session *s) {
     s->draining = true;
-    if (s->phase == PHASE_LOGIN || s->phase == PHASE_LINKING ||
+    if (s->phase == PHASE_LOGIN || s->phase == PHASE_LINKING || s->phase == PHASE_CONSOLE ||
         (session_is_idle(s) && stream_available(&s->client) == 0))
         session_terminate(s);
 }
@@ -235,6 +237,9 @@ static void on_client_event(struct stream *stream) {
     case PHASE_READY:
         session_process(s);
         break;
+    case PHASE_CONSOLE:
+        console_on_event(s->console);
+        break;
     case PHASE_CLOSING:
         break;
     }
@@ -246,6 +251,7 @@ bool session_open(struct worker *worker, int fd, bool is_unix, const char *peer,
     s->worker = worker;
     s->config = worker_config_ref(worker->config);
     s->is_unix = is_unix;
+    s->connected = time(NULL);
     s->block_lost = -1;
     s->lexing.standard_conforming_strings = true;
     s->utf8 = true;
@@ -261,7 +267,8 @@ bool session_open(struct worker *worker, int fd, bool is_unix, const char *peer,
         s->next->previous_next = &s->next;
     worker->sessions = s;
     struct error why = {{0}};
-    if (!login_start(&s->login, worker, &s->client, is_unix, s->peer, session_on_login_done, s, &why)) {
+    if (!login_start(&s->login, worker, &s->client, is_unix, s->peer, session_on_login_done, s,
+                     &why)) {
         log_event(worker->log, LOG_ERROR, "cannot start a login",
                   (struct log_field[]){{"client", s->peer, 0}, {"error", why.text, 0}, {0}});
         session_end(s, why.text); /* the worker has counted it, and is told here that it is gone */

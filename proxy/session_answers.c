@@ -126,6 +126,8 @@ static bool on_ready(struct session *s, struct link *link, const uint8_t *messag
         s->copy_in = NULL;
     bool client = request->audience == AUDIENCE_CLIENT;
     bool failed = request->failed;
+    bool ends_transaction = request->audience != AUDIENCE_PROXY || link->in_block;
+    link->figures->transactions += ends_transaction && message[FRAME_HEADER] == 'I';
     reconcile(s, link, (char)message[FRAME_HEADER]);
     if (!link->unsynced)
         s->reading_uncertain = s->reading_asked = false;
@@ -180,6 +182,7 @@ static bool ends_statement(char type) {
 }
 
 static void statement_ended(struct session *s, struct link *link, struct request *request) {
+    link->figures->queries += request->audience != AUDIENCE_PROXY;
     if (s->copy_in == link)
         s->copy_in = NULL;
     session_statement_done(s, link, request);

@@ -37,6 +37,7 @@
 #include "protocol/message.h"
 #include "protocol/startup.h"
 #include "proxy/cancel_keys.h"
+#include "proxy/console.h"
 #include "proxy/link.h"
 #include "proxy/login.h"
 #include "proxy/parameters.h"
@@ -55,8 +56,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* LOGIN → LINKING → READY → CLOSING; any → CLOSING */
-enum session_phase { PHASE_LOGIN, PHASE_LINKING, PHASE_READY, PHASE_CLOSING };
+/* LOGIN → LINKING → READY → CLOSING; LOGIN → CONSOLE → CLOSING; any → CLOSING */
+enum session_phase { PHASE_LOGIN, PHASE_LINKING, PHASE_READY, PHASE_CONSOLE, PHASE_CLOSING };
 
 enum progress { PROGRESS_DONE, PROGRESS_WAIT };
 
@@ -129,7 +130,9 @@ struct session {
     bool draining;
     bool admitted; /* counted as a client of the process */
     char *peer;
-    struct login *login;    /* in phase LOGIN, then NULL */
+    time_t connected;
+    struct login *login;     /* in phase LOGIN, then NULL */
+    struct console *console; /* in phase CONSOLE, else NULL */
     struct startup startup; /* what the login learned: user, database, parameters */
     char *password;         /* …and the plain password where the client gave one; NULL: none */
     int entrypoint;
@@ -375,6 +378,8 @@ void session_leave_links(struct session *s);
 void session_note_binding(struct session *s, struct link *link, const struct statement *statement);
 void session_take_bindings(struct link *link, const uint8_t *row, size_t length);
 void session_binding_unknown(struct link *link);
+/* Why the session has the link now: bits of enum binding. */
+unsigned session_link_keeps(const struct session *s, const struct link *link);
 
 /* -- session_handover.c ------------------------------------------------------------------------ */
 /* The session's settings as one value, made anew only when one has changed. Borrowed. */

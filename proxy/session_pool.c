@@ -213,7 +213,7 @@ void session_take_bindings(struct link *link, const uint8_t *row, size_t length)
 /* It could not be asked (a timeout, a cancel): then it stays with its session. */
 void session_binding_unknown(struct link *link) {
     if (!link->asked_binding)
-        link->bindings |= BOUND_LOAD;
+        link->bindings |= BOUND_UNKNOWN;
 }
 
 /* -- giving back ------------------------------------------------------------------------------- */
@@ -234,12 +234,27 @@ static void leave(struct session *s, struct link *link, enum pool_giving how) {
     pool_give(link, how);
 }
 
+/* What it is doing, as enum binding's second half. */
+static unsigned occupations(const struct link *link) {
+    bool busy = link->answers.count > 0 || link->asks_setting || link->frame_left > 0 ||
+                stream_unsent(&link->stream) > 0 || stream_available(&link->stream) > 0;
+    bool pipeline = link->unsynced || link->skipping;
+    return (busy ? KEPT_BY_STATEMENT : 0) | (link->in_block ? KEPT_BY_TRANSACTION : 0) |
+           (pipeline ? KEPT_BY_PIPELINE : 0);
+}
+
 /* Whether all that was asked of it is answered, outside a transaction. */
 static bool is_at_rest(const struct link *link) {
-    return link->state == LINK_READY && link->stream.state == STREAM_OPEN &&
-           link->answers.count == 0 && !link->in_block && !link->unsynced && !link->skipping &&
-           !link->asks_setting && link->frame_left == 0 && stream_unsent(&link->stream) == 0 &&
-           stream_available(&link->stream) == 0;
+    return link->state == LINK_READY && link->stream.state == STREAM_OPEN && occupations(link) == 0;
+}
+
+unsigned session_link_keeps(const struct session *s, const struct link *link) {
+    if (s->phase != PHASE_READY)
+        return KEPT_BY_STATEMENT;
+    enum block_status status = session_block_status(s->routing);
+    bool block = status == BLOCK_OPEN || status == BLOCK_FAILED;
+    return link->bindings | occupations(link) | (block ? KEPT_BY_TRANSACTION : 0) |
+           (s->script.active ? KEPT_BY_STATEMENT : 0) | (s->copy_in == link ? KEPT_BY_COPY : 0);
 }
 
 void session_release_links(struct session *s) {
@@ -278,7 +293,7 @@ void session_leave_links(struct session *s) {
         if (link == NULL)
             continue;
         bool clean = s->pool_mode == POOL_TRANSACTION && link->bindings == 0 && !link->asks_binding;
-        bool loaded = (link->bindings & BOUND_LOAD) != 0; /* which nothing undoes */
+        bool loaded = (link->bindings & (BOUND_LOAD | BOUND_UNKNOWN)) != 0;
         leave(s, link, !is_at_rest(link) || loaded ? POOL_CLOSE : clean ? POOL_KEEP : POOL_RESET);
     }
     session_forget_alignment(s);

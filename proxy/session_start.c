@@ -181,6 +181,16 @@ void session_link_connected(struct link *link) {
 
 /* -- login ------------------------------------------------------------------------------------- */
 
+static void on_console_ended(void *owner, const char *reason) {
+    session_end(owner, reason);
+}
+
+static void open_console(struct session *s) {
+    s->phase = PHASE_CONSOLE;
+    s->console = console_open(s->worker, &s->client, s->peer, s->startup.user, on_console_ended, s);
+    console_on_event(s->console); /* the client may have said something already */
+}
+
 void session_on_login_done(struct login *login, bool ok) {
     struct session *s = login->owner;
     if (!ok) {
@@ -196,8 +206,13 @@ void session_on_login_done(struct login *login, bool ok) {
     login->password = NULL;
     s->admitted = login->admitted;
     login->admitted = false;
+    bool console = login->console;
     login_free(login); /* the session may be idle for days */
     s->login = NULL;
+    if (console) {
+        open_console(s);
+        return;
+    }
     s->phase = PHASE_LINKING;
     const struct settings *settings = session_settings(s);
     int home = settings->entrypoints[s->entrypoint].database;
@@ -214,4 +229,3 @@ void session_on_login_done(struct login *login, bool ok) {
     }
     session_link_home(s);
 }
-

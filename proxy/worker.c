@@ -36,7 +36,7 @@ enum message_kind {
 };
 
 struct worker_message {
-    struct worker_message *next;
+    struct letter letter; /* first */
     enum message_kind kind;
     int fd; /* MESSAGE_CLIENT */
     bool is_unix;
@@ -79,23 +79,7 @@ void worker_config_unref(struct worker_config *config) {
     free(config);
 }
 
-/* -- mailbox ----------------------------------------------------------------------------------- */
-
-static void mailbox_post(struct worker *worker, struct worker_message *message) {
-    message->next = NULL;
-    pthread_mutex_lock(&worker->mailbox_lock);
-    *worker->mailbox_tail = message;
-    worker->mailbox_tail = &message->next;
-    pthread_mutex_unlock(&worker->mailbox_lock);
-    uv_async_send(&worker->wake);
-}
-
-static struct worker_message *message_new(enum message_kind kind) {
-    struct worker_message *message = alloc_new(sizeof *message);
-    message->kind = kind;
-    message->fd = -1;
-    return message;
-}
+/* -- what is in the mailbox -------------------------------------------------------------------- */
 
 /* Calls `visit` on every session; a session may end meanwhile. */
 static void each_session(struct worker *worker, void (*visit)(struct session *session)) {
@@ -202,18 +186,34 @@ static void handle(struct worker *worker, struct worker_message *message) {
     }
 }
 
-static void on_wake(uv_async_t *async) {
-    struct worker *worker = async->data;
-    pthread_mutex_lock(&worker->mailbox_lock);
-    struct worker_message *message = worker->mailbox;
-    worker->mailbox = NULL;
-    worker->mailbox_tail = &worker->mailbox;
-    pthread_mutex_unlock(&worker->mailbox_lock);
-    for (struct worker_message *next; message != NULL; message = next) {
-        next = message->next;
-        handle(worker, message);
-        free(message);
-    }
+static void on_message(struct letter *letter, void *owner) {
+    struct worker_message *message = (struct worker_message *)(void *)letter;
+    handle(owner, message);
+    free(message);
+}
+
+/* The worker has ended. */
+static void drop_message(struct letter *letter) {
+    struct worker_message *message = (struct worker_message *)(void *)letter;
+    if (message->fd >= 0)
+        close(message->fd);
+    settings_unref(message->settings);
+    SSL_CTX_free(message->tls);
+    scram_keys_unref(message->scram_keys);
+    free(message);
+}
+
+static struct worker_message *message_new(enum message_kind kind) {
+    struct worker_message *message = alloc_new(sizeof *message);
+    message->letter.deliver = on_message;
+    message->letter.drop = drop_message;
+    message->kind = kind;
+    message->fd = -1;
+    return message;
+}
+
+static void post(struct worker *worker, struct worker_message *message) {
+    mailbox_post(&worker->mailbox, &message->letter);
 }
 
 /* -- violations -------------------------------------------------------------------------------- */
@@ -227,6 +227,7 @@ static void on_violations_tick(uv_timer_t *timer) {
 
 void worker_note_violation(struct worker *worker, const struct occurrence *occurrence) {
     violations_note(worker->violations, occurrence, uv_now(&worker->loop));
+    worker->figures.violations[occurrence->rule][occurrence->action]++;
     uv_timer_t *timer = &worker->violations_timer;
     bool ticks = uv_is_active((uv_handle_t *)timer) || uv_is_closing((uv_handle_t *)timer);
     if (!ticks && violations_pending(worker->violations))
@@ -272,8 +273,6 @@ static bool worker_start(struct workers *workers, unsigned index, const struct s
     worker->index = index;
     worker->workers = workers;
     worker->log = workers->log;
-    worker->mailbox_tail = &worker->mailbox;
-    pthread_mutex_init(&worker->mailbox_lock, NULL);
     worker->buffers = buffer_pool_new(BUFFER_SIZE, BUFFERS_KEPT);
     worker->parameters = parameter_store_new();
     if (tls != NULL)
@@ -281,7 +280,7 @@ static bool worker_start(struct workers *workers, unsigned index, const struct s
     worker->config = config_new_take(settings_ref(settings), tls, scram_keys_ref(keys));
     int rc = uv_loop_init(&worker->loop);
     if (rc == 0)
-        rc = uv_async_init(&worker->loop, &worker->wake, on_wake);
+        rc = mailbox_init(&worker->mailbox, &worker->loop, worker);
     if (rc == 0)
         rc = uv_timer_init(&worker->loop, &worker->drain_timer);
     if (rc == 0)
@@ -292,7 +291,6 @@ static bool worker_start(struct workers *workers, unsigned index, const struct s
         rc = uv_timer_init(&worker->loop, &worker->clock);
     if (rc != 0)
         return error_set(error, "cannot start an event loop: %s", uv_strerror(rc));
-    worker->wake.data = worker;
     worker->drain_timer.data = worker->violations_timer.data = worker;
     worker->day_timer.data = worker->clock.data = worker;
     on_day(&worker->day_timer);
@@ -331,15 +329,16 @@ void workers_join(struct workers *workers) {
         pthread_join(workers->list[i]->thread, NULL);
     for (size_t i = 0; i < workers->count; i++) {
         struct worker *worker = workers->list[i];
+        mailbox_close(&worker->mailbox);
         worker_config_unref(worker->config);
         pools_free(worker->pools);
         shared_statements_free(worker->statements);
         buffer_pool_free(worker->buffers);
         violations_free(worker->violations);
+        figures_close(&worker->figures);
         parameter_store_free(worker->parameters);
         cancel_keys_close(&worker->cancel_keys);
         uv_loop_close(&worker->loop);
-        pthread_mutex_destroy(&worker->mailbox_lock);
         free(worker);
     }
     free(workers->list);
@@ -356,7 +355,7 @@ void worker_adopt_client(struct worker *worker, int fd, bool is_unix, const char
     size_t length = strnlen(peer, sizeof message->peer - 1);
     memcpy(message->peer, peer, length);
     atomic_fetch_add(&worker->client_count, 1);
-    mailbox_post(worker, message);
+    post(worker, message);
 }
 
 size_t worker_client_count(const struct worker *worker) {
@@ -385,31 +384,31 @@ void workers_set_settings(struct workers *workers, const struct settings *settin
             SSL_CTX_up_ref(tls);
         message->tls = tls;
         message->scram_keys = scram_keys_ref(keys);
-        mailbox_post(workers->list[i], message);
+        post(workers->list[i], message);
     }
 }
 
 void workers_reopen(struct workers *workers) {
     for (size_t i = 0; i < workers->count; i++)
-        mailbox_post(workers->list[i], message_new(MESSAGE_REOPEN));
+        post(workers->list[i], message_new(MESSAGE_REOPEN));
 }
 
 void workers_cancel(struct workers *workers, uint32_t pid, uint32_t key) {
     struct worker_message *message = message_new(MESSAGE_CANCEL);
     message->pid = pid;
     message->key = key;
-    mailbox_post(workers->list[key % workers->count], message);
+    post(workers->list[key % workers->count], message);
 }
 
 void workers_drain(struct workers *workers, unsigned seconds) {
     for (size_t i = 0; i < workers->count; i++) {
         struct worker_message *message = message_new(MESSAGE_DRAIN);
         message->seconds = seconds;
-        mailbox_post(workers->list[i], message);
+        post(workers->list[i], message);
     }
 }
 
 void workers_stop(struct workers *workers) {
     for (size_t i = 0; i < workers->count; i++)
-        mailbox_post(workers->list[i], message_new(MESSAGE_STOP));
+        post(workers->list[i], message_new(MESSAGE_STOP));
 }

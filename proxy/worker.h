@@ -10,7 +10,9 @@
 
 #include "config/settings.h"
 #include "proxy/cancel_keys.h"
+#include "proxy/figures.h"
 #include "proxy/log.h"
+#include "proxy/mailbox.h"
 #include "proxy/stream.h"
 #include "proxy/violations.h"
 #include "routing/object_names.h"
@@ -28,7 +30,6 @@ struct pools;
 struct scram_keys;
 struct session;
 struct shared_statements;
-struct worker_message;
 
 /* All workers of the process; fixed after start. */
 struct workers {
@@ -36,6 +37,9 @@ struct workers {
     size_t count;
     struct log *log;
     atomic_size_t client_count; /* that were admitted */
+    struct mailbox *main; /* the main thread's: its letters are delivered with… */
+    /* …this process, which reads its settings anew; false: the old ones stay. */
+    bool (*reload)(void *process, struct error *error);
 };
 
 /* A settings snapshot with what is derived from it: a TLS context and, on each worker, a router and
@@ -71,6 +75,7 @@ struct worker {
     struct session *sessions;     /* doubly linked */
     struct cancel_keys cancel_keys;
     struct violations *violations;
+    struct figures figures;
     int today;     /* since 1970-01-01, UTC: for the sessions' allowlist */
     bool draining; /* SIGTERM was received: sessions end when they are idle */
     bool stopping;
@@ -78,10 +83,8 @@ struct worker {
     struct dynamic_count dynamic;
 
     pthread_t thread;
-    uv_async_t wake;
+    struct mailbox mailbox;
     uv_timer_t drain_timer, violations_timer, day_timer;
-    pthread_mutex_t mailbox_lock;
-    struct worker_message *mailbox, **mailbox_tail;
 };
 
 /* Starts `count` workers on threads with 256 MiB stacks (parsing is recursive). [any thread] */

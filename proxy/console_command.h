@@ -1,0 +1,39 @@
+/* What may be said to the console: SHOW with a word, RELOAD. Pure. */
+#ifndef PGINTERLOCK_CONSOLE_COMMAND_H
+#define PGINTERLOCK_CONSOLE_COMMAND_H
+
+#include "config/error.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+
+enum console_command {
+    CONSOLE_SHOW_CLIENTS,
+    CONSOLE_SHOW_CONFIG,
+    CONSOLE_SHOW_DATABASES,
+    CONSOLE_SHOW_HELP,
+    CONSOLE_SHOW_POOLS,
+    CONSOLE_SHOW_SERVERS,
+    CONSOLE_SHOW_STATS,
+    CONSOLE_SHOW_VERSION,
+    CONSOLE_SHOW_VIOLATIONS,
+    CONSOLE_RELOAD,
+    CONSOLE_COMMANDS
+};
+
+/* "SHOW CLIENTS" and so on, and what it is for. */
+const char *console_command_name(enum console_command command);
+const char *console_command_help(enum console_command command);
+
+enum console_reading {
+    CONSOLE_COMMAND, /* *command is set */
+    CONSOLE_END,     /* nothing but blanks, comments and semicolons is left */
+    CONSOLE_WRONG,   /* the error says why; *at is where the wrong word begins */
+};
+
+/* The next command of a text (NUL-terminated), from *at on, which is moved behind it and its
+ * semicolon. Words are in any case; comments are SQL's. */
+enum console_reading console_read_command(const char *text, size_t *at,
+                                          enum console_command *command, struct error *error);
+
+#endif

@@ -1,0 +1,99 @@
+/* What the files of the console share.
+ *
+ *     console.c           life, the client's messages, simple queries
+ *     console_extended.c  Parse, Bind, Describe, Execute, Close
+ *     console_gather.c    asking workers, and the main thread, by message
+ *     console_figures.c   a worker's rows of each table
+ *     console_config.c    tables that need no worker: settings, version
+ *     console_command.c   texts
+ */
+#ifndef PGINTERLOCK_CONSOLE_INTERNAL_H
+#define PGINTERLOCK_CONSOLE_INTERNAL_H
+
+#include "proxy/console.h"
+#include "proxy/console_command.h"
+#include "proxy/console_gather.h"
+#include "proxy/figures_table.h"
+#include "proxy/session_figures.h"
+
+/* Of the extended protocol; a text without a command is one, too. */
+struct console_statement {
+    struct console_statement *next;
+    char *name;
+    bool empty;
+    enum console_command command;
+};
+
+struct console_portal {
+    struct console_portal *next;
+    char *name;
+    bool empty;
+    enum console_command command;
+    bool binary[FIGURES_COLUMNS_MAX];
+    bool done;                   /* it ran: `result` is what is left of its rows */
+    struct figures_table result; /* from byte `at` on */
+    size_t at;
+};
+
+struct console {
+    struct worker *worker;
+    struct stream *client; /* borrowed */
+    const char *peer, *user;
+    void (*ended)(void *owner, const char *reason);
+    void *owner;
+    const char *end_reason;      /* it is to end; NULL: it goes on */
+    struct error fatal;          /* …what the client was told */
+    struct wire_buffer out;      /* messages on their way to the client's stream */
+    struct gathering *gathering; /* its answer is awaited; NULL: none */
+    bool running;                /* within its own work */
+
+    char *query;     /* a simple query that is under way… */
+    size_t query_at; /* …up to here; its end is reached when no command is left */
+
+    struct console_statement *statements;
+    struct console_portal *portals;
+    struct console_portal *executing; /* the portal whose answer is awaited… */
+    uint32_t max_rows;                /* …and how many rows of it are wanted; 0: all */
+    bool skip_until_sync;             /* after an error in the extended protocol */
+};
+
+/* -- console.c --------------------------------------------------------------------------------- */
+/* ERROR; `position`: in bytes from the text's beginning, where `text` isn't NULL. */
+void console_error(struct console *console, const char *sqlstate, const char *message,
+                   const char *hint, const char *text, size_t position);
+/* What is wrong with a text that was read, with what there is as a hint. */
+void console_refuse_text(struct console *console, const char *text, size_t at,
+                         const struct error *error);
+/* FATAL, and the end. */
+void console_fatal(struct console *console, const char *sqlstate, const char *message);
+/* Begins to find out what a command answers; the answer comes by console_take_answer(), perhaps at
+ * once. */
+void console_begin(struct console *console, enum console_command command);
+/* CommandComplete. */
+void console_complete(struct console *console, enum console_command command);
+/* The columns of a command's answer, or NULL: it has none. */
+const struct figures_kind *console_kind(enum console_command command);
+
+/* -- console_extended.c ------------------------------------------------------------------------ */
+/* A message of the extended protocol, whole. False: it is none. */
+bool console_on_extended(struct console *console, char type, const uint8_t *body, size_t length);
+/* The answer for console->executing. Takes the rows; NULL: the command has none. */
+void console_executed(struct console *console, struct figures_table *table);
+/* Portals end with the transaction, statements with the session. */
+void console_forget_portals(struct console *console);
+void console_forget_statements(struct console *console);
+
+/* -- console_figures.c ------------------------------------------------------------------------- */
+/* Adds the worker's own rows to the table of a command, on the worker's thread. */
+void console_fill(struct worker *worker, enum console_command command, struct figures_table *table);
+extern const struct figures_kind console_pools, console_stats, console_violations;
+
+/* -- console_config.c -------------------------------------------------------------------------- */
+void console_fill_config(const struct settings *settings, struct figures_table *table);
+void console_fill_version(struct figures_table *table);
+/* `connections`: the worker's own. */
+void console_put_database(const struct settings *settings, size_t index, size_t connections,
+                          struct figures_table *table);
+extern const struct figures_kind console_settings, console_version, console_databases;
+
+#endif
