@@ -74,6 +74,7 @@ struct link {
     bool failed;            /* …and the server said that the block failed */
     bool unsynced;          /* extended messages went out since the last Sync */
     bool wrote;             /* …that may have changed something */
+    bool only_reads;        /* in the block it is in it did nothing but plain SELECT */
     bool skipping;          /* it skips extended messages until Sync, after an error */
     bool prelude_left;      /* a command of ours failed: its statement's name is still taken */
     bool sends_copy;        /* COPY IN: it takes CopyData now */
@@ -90,7 +91,7 @@ struct link {
     uint8_t *last_message; /* …and the ErrorResponse as it came */
     size_t last_message_length;
 
-    struct link_connect *connect; /* while connecting; see link.c */
+    struct link_connect *connect;            /* while connecting; see link.c */
     void (*on_cancelled)(struct link *link); /* no cancel request is on its way any more; or NULL */
 
     /* Of a link that sessions take turns with; see pool.h. Zero otherwise. */
@@ -103,10 +104,10 @@ struct link {
     struct setting_set *set;        /* a reference: what it was left with; NULL: nothing */
     bool set_unknown;               /* …nobody knows */
     struct server_statements *statements;
-    uint64_t unnamed;   /* serial number of the statement that its unnamed one is; 0: none */
-    bool differs; /* the session's settings are still to be made of `set` */
-    bool joined;  /* they were made in the transaction of the statement that is being answered */
-    bool unseen;  /* code that the classifier didn't see may have changed settings */
+    uint64_t unnamed; /* serial number of the statement that its unnamed one is; 0: none */
+    bool differs;     /* the session's settings are still to be made of `set` */
+    bool joined; /* they were made in the transaction of the statement that is being answered */
+    bool unseen; /* code that the classifier didn't see may have changed settings */
     bool asks_binding;  /* something may bind it to its session: the server is to be asked */
     bool asked_binding; /* …has been */
     unsigned bindings;  /* enum binding: what keeps it with its session */

@@ -88,6 +88,7 @@ static void reconcile(struct session *s, struct link *link, char status) {
         if (s->block.count == 0)
             block_log_add(&s->block, ENTRY_BEGIN, NULL, "BEGIN", 5);
         link->in_block = true;
+        link->only_reads = false;
         link->log_applied = s->block.count;
         if (believed == BLOCK_IDLE) {
             const struct settings *settings = session_settings(s);

@@ -108,11 +108,22 @@ static unsigned apply_effects(struct session *s, const struct request *request,
     return flags;
 }
 
+/* Whether nothing of it would have to be undone. */
+static bool only_reads(const struct statement *statement) {
+    static const unsigned acts =
+        STATEMENT_CALLS_FUNCTIONS | STATEMENT_DYNAMIC | STATEMENT_SHARED_KEY | STATEMENT_SET_CONFIG;
+    return statement->facts->kind == KIND_SELECT && !statement->writes &&
+           (statement->facts->flags & acts) == 0;
+}
+
 void session_statement_done(struct session *s, struct link *link, struct request *request) {
-    if (request->query == NULL || request->next >= request->query->count)
+    if (request->query == NULL || request->next >= request->query->count) {
+        link->only_reads = link->only_reads && request->audience == AUDIENCE_PROXY;
         return;
+    }
     const struct statement *statement = &request->query->statements[request->next++];
     unsigned flags = statement->facts->flags;
+    link->only_reads = link->only_reads && only_reads(statement);
     if (request->apply)
         flags |= apply_effects(s, request, statement);
     session_note_structure(s, statement);

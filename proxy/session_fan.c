@@ -50,8 +50,13 @@ static void describe_commits(const struct session *s, const struct link *failed,
     snprintf(out + at, size - at, "; not committed on \"%s\".", failed->name);
 }
 
-/* An error of one of several links: the first is told. That of a link that was only read, after
- * others committed, changes nothing. */
+/* What becomes of its COMMIT changes nothing: others have been modified, or have committed. */
+static bool was_only_read(const struct fan *fan, const struct link *link) {
+    return fan->commits && (fan->modified & database_bit(link->physical)) == 0 &&
+           (fan->modified | fan->succeeded) != 0;
+}
+
+/* An error of one of several links: the first is told. */
 void fan_take_error(struct session *s, struct link *link, const uint8_t *body, size_t length) {
     struct fan *fan = &s->script.fan;
     struct diagnostic diagnostic;
@@ -71,8 +76,7 @@ void fan_take_error(struct session *s, struct link *link, const uint8_t *body, s
         link->differs = link->set_unknown = link->pool != NULL;
         return;
     }
-    if (fan->failed ||
-        (fan->commits && fan->succeeded != 0 && !(fan->modified & database_bit(link->physical))))
+    if (fan->failed || was_only_read(fan, link))
         return;
     char detail[1200];
     if (fan->commits && (fan->succeeded & fan->modified) != 0) {
@@ -92,8 +96,7 @@ bool fan_tolerates_loss(struct session *s, const struct link *link) {
     struct fan *fan = &s->script.fan;
     if (!fan->active)
         return false;
-    bool only_read =
-        fan->commits && fan->succeeded != 0 && !(fan->modified & database_bit(link->physical));
+    bool only_read = was_only_read(fan, link);
     bool undone = fan_rolls_back(fan) || fan->failed || (fan->statement == NULL && !fan->commits);
     if (only_read || undone) {
         fan->several = true; /* the tag is ours to give */
@@ -131,7 +134,6 @@ static void fan_send(struct session *s, struct link *link) {
         request->query = query_ref(s->script.query);
         request->next = s->script.next;
     }
-    s->active = link;
     session_flush_link(link);
 }
 
@@ -293,19 +295,33 @@ static void fan_finish(struct session *s) {
         local_tag(s, statement, was_failed);
 }
 
+/* Whether its COMMIT need not wait for how the others' end: its transaction did nothing that there
+ * would be to undo. */
+static bool goes_along(const struct fan *fan, const struct link *link) {
+    return fan->commits && !fan->failed && !fan->sync && link->only_reads &&
+           (fan->left & fan->modified) == 0;
+}
+
 enum progress fan_run(struct session *s) {
     struct fan *fan = &s->script.fan;
     if (session_wait_drained(s) == PROGRESS_WAIT)
         return PROGRESS_WAIT;
+    bool sent = false;
     while (fan->left != 0) {
         int physical = fan_next(fan);
-        fan->left &= ~database_bit(physical);
         struct link *link = s->links[physical];
-        if (link == NULL || link->state != LINK_READY)
+        bool gone = link == NULL || link->state != LINK_READY;
+        if (sent && !gone && !goes_along(fan, link))
+            break;
+        fan->left &= ~database_bit(physical);
+        if (gone)
             continue;
         fan_send(s, link);
-        return PROGRESS_WAIT;
+        s->active = sent ? s->active : link;
+        sent = true;
     }
+    if (sent)
+        return PROGRESS_WAIT;
     fan_finish(s);
     return PROGRESS_DONE;
 }

@@ -240,6 +240,8 @@ void session_send_prelude(struct link *link, const char *sql) {
 }
 
 static void use_block(struct session *s, struct link *link) {
+    if (link->log_applied == 0)
+        link->only_reads = true;
     while (link->log_applied < s->block.count) {
         session_send_prelude(link, s->block.entries[link->log_applied].sql);
         link->log_applied++;

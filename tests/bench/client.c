@@ -1,9 +1,9 @@
 /* A client that does what pgbench can't, as fast as libpq does it.
  *
- *     bench_client blocks SECONDS CONNINFO            blocks that read ci's table and write main's,
- * through a proxy, one after another bench_client blocks SECONDS MAIN CI             the same
- * statements on a connection to each bench_client connect SECONDS PROCESSES CONNINFO connections
- * that are opened and closed
+ * blocks SECONDS CONNINFO: blocks that read ci's table and write main's, one after another.
+ * blocks SECONDS MAIN CI: the same on a connection to each, where main's has the block.
+ * blocks SECONDS MAIN CI both: …where each has it.
+ * connect SECONDS PROCESSES CONNINFO: connections that are opened and closed.
  *
  * Prints `name value` lines: count, seconds, and for blocks microseconds at p50, p99 and p999. */
 #include <libpq-fe.h>
@@ -49,14 +49,18 @@ static void execute(PGconn *connection, const char *sql) {
 
 /* -- blocks ------------------------------------------------------------------------------------ */
 
-static void run_block(PGconn *main_connection, PGconn *ci_connection, int id) {
+static void run_block(PGconn *main_connection, PGconn *ci_connection, bool both, int id) {
     char sql[128];
     execute(main_connection, "BEGIN");
+    if (both)
+        execute(ci_connection, "BEGIN");
     snprintf(sql, sizeof sql, "SELECT status FROM ci_builds WHERE id = %d", id);
     execute(ci_connection, sql);
     snprintf(sql, sizeof sql, "UPDATE projects SET star_count = star_count + 1 WHERE id = %d", id);
     execute(main_connection, sql);
     execute(main_connection, "COMMIT");
+    if (both)
+        execute(ci_connection, "COMMIT");
 }
 
 static int compare_floats(const void *a, const void *b) {
@@ -64,7 +68,7 @@ static int compare_floats(const void *a, const void *b) {
     return (x > y) - (x < y);
 }
 
-static int blocks(double seconds, const char *main_conninfo, const char *ci_conninfo) {
+static int blocks(double seconds, const char *main_conninfo, const char *ci_conninfo, bool both) {
     float *samples = malloc(SAMPLES_MAX * sizeof *samples);
     if (!samples)
         return 1;
@@ -72,12 +76,12 @@ static int blocks(double seconds, const char *main_conninfo, const char *ci_conn
     PGconn *ci_connection = ci_conninfo ? open_connection(ci_conninfo) : main_connection;
     unsigned random = 1;
     for (int i = 0; i < 100; i++) /* whatever is made at first */
-        run_block(main_connection, ci_connection, 1);
+        run_block(main_connection, ci_connection, both, 1);
     size_t count = 0;
     double begun = now(), last = begun;
     while (last - begun < seconds && count < SAMPLES_MAX) {
         random = random * 1103515245U + 12345U;
-        run_block(main_connection, ci_connection, (int)(random >> 8) % IDS + 1);
+        run_block(main_connection, ci_connection, both, (int)(random >> 8) % IDS + 1);
         double at = now();
         samples[count++] = (float)((at - last) * 1e6);
         last = at;
@@ -131,11 +135,12 @@ static int connect_processes(double seconds, int processes, const char *conninfo
 
 int main(int argc, char **argv) {
     double seconds = argc > 2 ? atof(argv[2]) : 0;
-    if (seconds > 0 && strcmp(argv[1], "blocks") == 0 && (argc == 4 || argc == 5))
-        return blocks(seconds, argv[3], argc == 5 ? argv[4] : NULL);
+    bool both = argc == 6 && strcmp(argv[5], "both") == 0;
+    if (seconds > 0 && strcmp(argv[1], "blocks") == 0 && (argc == 4 || argc == 5 || both))
+        return blocks(seconds, argv[3], argc > 4 ? argv[4] : NULL, both);
     if (seconds > 0 && strcmp(argv[1], "connect") == 0 && argc == 5 && atoi(argv[3]) > 0)
         return connect_processes(seconds, atoi(argv[3]), argv[4]);
-    fprintf(stderr, "usage: bench_client blocks SECONDS CONNINFO [CI_CONNINFO]\n"
+    fprintf(stderr, "usage: bench_client blocks SECONDS CONNINFO [CI_CONNINFO [both]]\n"
                     "       bench_client connect SECONDS PROCESSES CONNINFO\n");
     return 2;
 }

@@ -302,18 +302,19 @@ class TpcB(Measurement):
 
 
 class Block(Measurement):
-    """BEGIN, a SELECT from a table of ci, an UPDATE of one of main, COMMIT; directly on a connection to each, of which only
-    main's has the block."""
+    """BEGIN, a SELECT from a table of ci, an UPDATE of one of main, COMMIT; directly on a connection to each, where both have
+    the block, as through the proxy, or only main's."""
 
     name, all_targets = "block", ("direct", "pginterlock", "pginterlock-pool")
 
     def cells(self):
-        return [{}]
+        return [{"direct": "both"}, {"direct": "main"}]
 
     def run(self, target, cell):
         connections = [target.conninfo()]
         if target.name == "direct":
             connections.append(self.stage.ci.conninfo(user="app", sslmode="disable"))
+            connections += ["both"] if cell["direct"] == "both" else []
         before = cpu_of(target)
         found = run_client("blocks", self.options.seconds, *connections)
         values = {"tps": found["count"] / found["seconds"], "mean_us": found["seconds"] * 1e6 / found["count"],

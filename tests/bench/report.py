@@ -38,7 +38,8 @@ TABLES = {
                "Simple queries, 8 clients; so many in a hundred are a text that never came, beyond its constants.", RATE + CPU),
     "tpcb": ("TPC-B", "pgbench's own script, 8 clients.", RATE + [("of PgBouncer", "tps", "peer", ".2f")] + CPU + PERCENTILES),
     "block": ("A block over two databases",
-              "`BEGIN`, a `SELECT` from ci, an `UPDATE` of main, `COMMIT`; direct: on a connection to each.",
+              "`BEGIN`, a `SELECT` from ci, an `UPDATE` of main, `COMMIT`; direct: on a connection to each, with a block on both, as "
+              "the proxy has, or on main alone.",
               [("a second", "tps", None, ".0f"), ("mean µs", "mean_us", None, ".0f"), ("of direct", "mean_us", "direct", ".2f")]
               + PERCENTILES),
     "connect": ("Connections", "Opened and closed by four clients, without a query. Without a pool each of ours has one made to the "
@@ -117,7 +118,8 @@ def shown(value, form):
 
 
 def cell_text(cell):
-    words = {"mode": "{}", "clients": "{} clients", "kb": "{} KB", "way": "{}", "percent": "{} % new", "tls": "TLS: {}"}
+    words = {"mode": "{}", "clients": "{} clients", "kb": "{} KB", "way": "{}", "percent": "{} % new", "tls": "TLS: {}",
+             "direct": "direct: a block on {}"}
     cell = [(name, value) for name, value in cell if (name, value) != ("clients", 1) or len(cell) == 1]
     if cell == [("clients", 1)]:
         return "1 client"
