@@ -493,5 +493,6 @@ void link_forget_state(struct link *link) {
     server_statements_free(&link->statements);
     link->unnamed = 0;
     link->asks_binding = link->asked_binding = false;
+    link->makes_temporary = false;
     link->bindings = 0;
 }

@@ -111,6 +111,7 @@ struct link {
     bool asks_binding;  /* something may bind it to its session: the server is to be asked */
     bool asked_binding; /* …has been */
     unsigned bindings;  /* enum binding: what keeps it with its session */
+    bool makes_temporary; /* …a temporary table may be there, which it has not been asked about */
     struct parameters *reported; /* what the server reported last; NULL: `parameters` */
 };
 

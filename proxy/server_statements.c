@@ -34,17 +34,23 @@ void shared_statements_free(struct shared_statements *all) {
     free(all);
 }
 
-struct shared_statement *shared_statement_get(struct shared_statements *all, const char *text,
-                                              size_t text_length, const uint8_t *types,
-                                              size_t types_length) {
-    /* The count of types stands in front, so that types and text can't be taken for each other. */
+struct shared_statement *shared_statement_get(struct shared_statements *all, const char *meaning,
+                                              const char *text, size_t text_length,
+                                              const uint8_t *types, size_t types_length) {
+    /* The meaning ends with its NUL and the count of types stands in front of them, so that no part
+     * can be taken for another. */
     uint32_t count = (uint32_t)(types_length / 4);
-    size_t length = sizeof count + types_length + text_length;
+    size_t meaning_length = strlen(meaning) + 1;
+    size_t length = meaning_length + sizeof count + types_length + text_length;
     struct shared_statement *made = alloc_new(sizeof *made + length), *found;
-    memcpy(made->key, &count, sizeof count);
+    uint8_t *at = made->key;
+    memcpy(at, meaning, meaning_length);
+    at += meaning_length;
+    memcpy(at, &count, sizeof count);
+    at += sizeof count;
     if (types_length > 0)
-        memcpy(made->key + sizeof count, types, types_length);
-    memcpy(made->key + sizeof count + types_length, text, text_length);
+        memcpy(at, types, types_length);
+    memcpy(at + types_length, text, text_length);
     HASH_FIND(hh, all->table, made->key, length, found);
     if (found != NULL) {
         free(made);
@@ -56,6 +62,10 @@ struct shared_statement *shared_statement_get(struct shared_statements *all, con
     made->length = length;
     HASH_ADD_KEYPTR(hh, all->table, made->key, length, made);
     return made;
+}
+
+bool shared_statement_means(const struct shared_statement *statement, const char *meaning) {
+    return strcmp((const char *)statement->key, meaning) == 0;
 }
 
 struct shared_statement *shared_statement_ref(struct shared_statement *statement) {

@@ -21,11 +21,13 @@ struct shared_statement;
 struct shared_statements *shared_statements_new(void);
 void shared_statements_free(struct shared_statements *all); /* all references are gone */
 
-/* The statement with this text and these types (as Parse has them: OIDs of four bytes each); a
- * reference for the caller. */
-struct shared_statement *shared_statement_get(struct shared_statements *all, const char *text,
-                                              size_t text_length, const uint8_t *types,
-                                              size_t types_length);
+/* The statement with this text and these types (as Parse has them: OIDs of four bytes each), where
+ * `meaning` is all else by which a server reads it; a reference for the caller. */
+struct shared_statement *shared_statement_get(struct shared_statements *all, const char *meaning,
+                                              const char *text, size_t text_length,
+                                              const uint8_t *types, size_t types_length);
+/* Whether it was got for that. */
+bool shared_statement_means(const struct shared_statement *statement, const char *meaning);
 struct shared_statement *shared_statement_ref(struct shared_statement *statement);
 void shared_statement_unref(struct shared_statement *statement); /* NULL is fine */
 

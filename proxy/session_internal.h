@@ -410,6 +410,8 @@ void session_prepare_there(struct session *s, struct link *link, struct prepared
 /* Before statements that run such a one by EXECUTE in SQL. */
 void session_prepare_named(struct session *s, struct link *link, const struct statement *statements,
                            size_t count);
+/* Whether the link has any under the client's own names for it. */
+bool session_names_there(const struct session *s, const struct link *link);
 /* Pass the client's message on, with the statement's name on the link in it. */
 void session_forward_parse(struct session *s, struct link *link, struct prepared *prepared,
                            const struct parse_message *parse, size_t length);

@@ -182,6 +182,7 @@ void session_note_binding(struct session *s, struct link *link, const struct sta
         return;
     if (makes_state(statement)) {
         link->asks_binding = true;
+        link->makes_temporary |= (statement->facts->flags & STATEMENT_TEMPORARY) != 0;
         link->unseen = link->unseen || may_set_unseen(statement);
     } else if (link->bindings != 0) { /* it may be over */
         link->asks_binding = kind != KIND_SELECT && kind != KIND_INSERT && kind != KIND_UPDATE &&
@@ -207,6 +208,7 @@ void session_take_bindings(struct link *link, const uint8_t *row, size_t length)
         at += 5;
     }
     link->bindings = bindings;
+    link->makes_temporary = false;
     link->asked_binding = true;
 }
 
@@ -272,6 +274,8 @@ void session_release_links(struct session *s) {
         }
         if (link->bindings == 0)
             leave(s, link, POOL_KEEP);
+        else if (link->bindings == BOUND_NAME && !session_names_there(s, link))
+            leave(s, link, POOL_RESET); /* the client has closed them, the server has not */
     }
 }
 

@@ -481,6 +481,8 @@ enum progress session_on_close(struct session *s, const uint8_t *body, size_t bo
     if (statement && (prepared->prepared_on & (prepared->prepared_on - 1)) != 0)
         close_elsewhere(s, prepared, link);
     struct request *request = extended_forward(s, link, REQUEST_CLOSE, length);
+    if (by_sql)
+        link->asks_binding = link->bindings != 0;
     if (statement)
         request->prepared = prepared;
     else if (prepared != NULL)

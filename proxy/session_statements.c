@@ -7,8 +7,11 @@
 #include "routing/escape_strings.h"
 
 #include <assert.h>
+#include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 static const char reserved[] = "pginterlock_";
 
@@ -16,19 +19,91 @@ bool session_name_is_reserved(const struct session *s, const char *name) {
     return s->pool_mode != POOL_OFF && strncmp(name, reserved, strlen(reserved)) == 0;
 }
 
+/* -- what is the same statement ---------------------------------------------------------------- */
+
+/* Settings by which a text is neither read nor planned, nor its constants made. */
+static bool is_harmless(const char *name) {
+    static const char *const names[] = {"application_name",
+                                        "client_min_messages",
+                                        "default_transaction_deferrable",
+                                        "default_transaction_isolation",
+                                        "default_transaction_read_only",
+                                        "idle_in_transaction_session_timeout",
+                                        "idle_session_timeout",
+                                        "lock_timeout",
+                                        "session characteristics",
+                                        "standard_conforming_strings", /* written as E'…' */
+                                        "statement_timeout",
+                                        "synchronous_commit"};
+    if (strchr(name, '.') != NULL)
+        return true;
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
+        if (strcasecmp(name, names[i]) == 0)
+            return true;
+    return false;
+}
+
+static void append_command(struct wire_buffer *meaning, const char *sql) {
+    wire_append(meaning, sql, strlen(sql));
+    wire_append(meaning, ";", 1);
+}
+
+static bool has_temporary_tables(const struct session *s) {
+    for (int i = 0; i < session_link_count(s); i++)
+        if (s->links[i] != NULL &&
+            (s->links[i]->makes_temporary || (s->links[i]->bindings & BOUND_TEMPORARY) != 0))
+            return true;
+    return false;
+}
+
+/* By what else than its text a server reads a statement now: the session's settings and those of
+ * its open block. One that may mean a temporary table is nobody else's. */
+static void write_meaning(struct session *s, struct wire_buffer *meaning) {
+    for (size_t i = 0; i < s->settings.count; i++)
+        if (!is_harmless(s->settings.changes[i].name))
+            append_command(meaning, s->settings.changes[i].sql);
+    for (size_t i = 0; i < s->block.count; i++) {
+        const struct block_entry *entry = &s->block.entries[i];
+        bool setting = entry->kind == ENTRY_SETTING && entry->name != NULL;
+        if (setting && (entry->reset_all || entry->name[0] != '\0') && !is_harmless(entry->name))
+            append_command(meaning, entry->sql);
+    }
+    if (has_temporary_tables(s)) {
+        char number[32];
+        snprintf(number, sizeof number, "%" PRIu64, ++s->worker->last_statement);
+        append_command(meaning, number);
+    }
+    wire_append(meaning, "", 1);
+}
+
+/* Of a statement that is shared already: as long as it means the same. */
+static void share(struct session *s, struct prepared *prepared) {
+    struct wire_buffer meaning = {0};
+    write_meaning(s, &meaning);
+    if (prepared->shared != NULL &&
+        shared_statement_means(prepared->shared, (const char *)meaning.data)) {
+        wire_buffer_close(&meaning);
+        return;
+    }
+    shared_statement_unref(prepared->shared);
+    /* One text read in two ways is two statements. */
+    char *text = text_with_escape_strings(prepared->query->text, prepared->query->length,
+                                          &prepared->query->lexing);
+    prepared->shared = shared_statement_get(s->worker->statements, (const char *)meaning.data, text,
+                                            strlen(text), prepared->types, prepared->types_length);
+    free(text);
+    wire_buffer_close(&meaning);
+}
+
 void session_share_statement(struct session *s, struct prepared *prepared) {
     if (s->pool_mode != POOL_TRANSACTION || prepared->local)
         return;
     prepared->serial = ++s->worker->last_statement;
-    if (prepared->name[0] == '\0')
-        return;
-    /* One text read in two ways is two statements. */
-    char *text = text_with_escape_strings(prepared->query->text, prepared->query->length,
-                                          &prepared->query->lexing);
-    prepared->shared = shared_statement_get(s->worker->statements, text, strlen(text),
-                                            prepared->types, prepared->types_length);
-    free(text);
+    if (prepared->name[0] != '\0')
+        share(s, prepared);
 }
+
+/* -- which link knows it ----------------------------------------------------------------------- */
 
 bool session_knows_statement(const struct link *link, const struct prepared *prepared) {
     if (prepared->shared != NULL)
@@ -88,7 +163,11 @@ static void send_parse(struct link *link, struct prepared *prepared, const char 
 void session_prepare_there(struct session *s, struct link *link, struct prepared *prepared) {
     if (session_knows_statement(link, prepared))
         return;
-    (void)s;
+    if (prepared->shared != NULL) {
+        share(s, prepared); /* under the settings of now, which it is parsed by */
+        if (session_knows_statement(link, prepared))
+            return;
+    }
     if (prepared->shared == NULL && prepared->name[0] != '\0') /* an earlier one of the name may
                                                                   have been left there */
         send_close(link, prepared->name);
@@ -96,6 +175,7 @@ void session_prepare_there(struct session *s, struct link *link, struct prepared
     char name[SERVER_STATEMENT_NAME];
     send_parse(link, prepared, name_there(prepared, name));
 }
+
 /* EXECUTE in SQL of a statement that came by Parse needs it under the client's own name, which then
  * keeps the link with the session. */
 void session_prepare_named(struct session *s, struct link *link, const struct statement *statements,
@@ -115,6 +195,14 @@ void session_prepare_named(struct session *s, struct link *link, const struct st
         prepared->prepared_on |= database_bit(link->physical);
         link->bindings |= BOUND_NAME;
     }
+}
+
+bool session_names_there(const struct session *s, const struct link *link) {
+    struct prepared *prepared = NULL;
+    while ((prepared = prepared_next(&s->prepared, prepared)) != NULL)
+        if ((prepared->prepared_on >> link->physical & 1) != 0)
+            return true;
+    return false;
 }
 
 /* The message at the front of the client's stream (`length` bytes, not all of which need be there),
