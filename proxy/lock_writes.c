@@ -23,6 +23,7 @@ struct change {
     const struct lock_table *table;
     bool locks;
     bool done;
+    bool overtaken; /* somebody else has made the trigger meanwhile, so it is replaced */
 };
 
 /* One database's changes. */
@@ -106,7 +107,7 @@ static void plan_unlocking(struct work *work) {
 }
 
 static char *change_sql(const struct work *work, const struct change *change) {
-    return change->locks ? lock_table_sql(&work->survey, change->table)
+    return change->locks ? lock_table_sql(&work->survey, change->table, change->overtaken)
                          : lock_table_unlock_sql(change->table);
 }
 
@@ -164,8 +165,8 @@ static void count_change(struct work *work, struct change *change, bool gone) {
         work->unlocked++;
 }
 
-/* 55P03 lock_not_available, 40P01 deadlock_detected, 40001: again later. 42P01, 3F000: dropped
- * meanwhile. */
+/* 55P03 lock_not_available, 40P01 deadlock_detected, 40001: again later. 42710 duplicate_object:
+ * made meanwhile, by another run or GitLab's task. 42P01, 3F000: dropped meanwhile. */
 static int try_change(struct work *work, struct change *change) {
     char *sql = change_sql(work, change), sqlstate[SQLSTATE_LENGTH + 1];
     struct error error;
@@ -174,6 +175,8 @@ static int try_change(struct work *work, struct change *change) {
         count_change(work, change, false);
     else if (strcmp(sqlstate, "42P01") == 0 || strcmp(sqlstate, "3F000") == 0)
         count_change(work, change, true);
+    else if (strcmp(sqlstate, "42710") == 0)
+        change->overtaken = true;
     else if (strcmp(sqlstate, "55P03") != 0 && strcmp(sqlstate, "40P01") != 0 &&
              strcmp(sqlstate, "40001") != 0)
         status = complain(work, &error,
@@ -243,6 +246,11 @@ static int make_function(struct work *work) {
     char *sql = lock_function_sql(&work->survey), sqlstate[SQLSTATE_LENGTH + 1];
     struct error error;
     bool made = database_client_run(work->client, sql, sqlstate, &error);
+    /* Another run that makes it at the same moment: "tuple concurrently updated", or a second row
+     * of its name. */
+    for (int i = 0;
+         !made && i < 3 && (strcmp(sqlstate, "XX000") == 0 || strcmp(sqlstate, "23505") == 0); i++)
+        made = database_client_run(work->client, sql, sqlstate, &error);
     free(sql);
     return made ? 0
                 : complain(work, &error,

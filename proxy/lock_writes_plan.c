@@ -244,16 +244,21 @@ char *lock_table_unlock_sql(const struct lock_table *table) {
     return sql;
 }
 
-char *lock_table_sql(const struct lock_survey *survey, const struct lock_table *table) {
+char *lock_table_sql(const struct lock_survey *survey, const struct lock_table *table,
+                     bool replace) {
     char cut[IDENTIFIER_BYTES + 1];
     lock_trigger_name(table->name, cut);
     char *trigger = database_client_quote(cut), *drop = lock_table_unlock_sql(table);
     char *schema = database_client_quote(table->schema), *name = database_client_quote(table->name);
     char *function_schema = database_client_quote(survey->function_schema);
-    char *sql =
-        alloc_format("%s%sCREATE TRIGGER %s BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON "
-                     "%s.%s FOR EACH STATEMENT EXECUTE FUNCTION %s." LOCK_FUNCTION "();",
-                     drop, drop[0] != '\0' ? "\n" : "", trigger, schema, name, function_schema);
+    char *own = replace
+                    ? alloc_format("DROP TRIGGER IF EXISTS %s ON %s.%s;\n", trigger, schema, name)
+                    : alloc_text("");
+    char *sql = alloc_format(
+        "%s%s%sCREATE TRIGGER %s BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON "
+        "%s.%s FOR EACH STATEMENT EXECUTE FUNCTION %s." LOCK_FUNCTION "();",
+        drop, drop[0] != '\0' ? "\n" : "", own, trigger, schema, name, function_schema);
+    free(own);
     free(trigger);
     free(drop);
     free(schema);

@@ -78,9 +78,11 @@ void lock_trigger_name(const char *table, char *out);
 const char *lock_trigger_fault(int type, const char *enabled, bool conditional, bool right_function,
                                bool right_name);
 
-/* SQL; the caller frees. */
+/* SQL; the caller frees. `replace`: the trigger may be there though the survey doesn't tell of it.
+ */
 char *lock_function_sql(const struct lock_survey *survey);
-char *lock_table_sql(const struct lock_survey *survey, const struct lock_table *table);
+char *lock_table_sql(const struct lock_survey *survey, const struct lock_table *table,
+                     bool replace);
 char *lock_table_unlock_sql(const struct lock_table *table);
 
 #endif

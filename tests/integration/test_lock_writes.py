@@ -263,6 +263,22 @@ def test_it_comes_back_to_a_table_that_was_busy(locks):
     assert "ci_builds" in locked(locks.main)
 
 
+def test_a_table_that_somebody_else_locked_meanwhile_is_no_failure(locks):
+    trigger = (f"CREATE TRIGGER {TRIGGER}ci_builds BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON ci_builds"
+               f" FOR EACH STATEMENT EXECUTE FUNCTION {FUNCTION}()")
+    with as_app(locks.main) as holder:
+        holder.execute("BEGIN")
+        holder.execute("LOCK ci_builds IN ROW EXCLUSIVE MODE")
+        run = subprocess.Popen([PROGRAM, "lock-writes", "--config", locks.config.config], stdout=subprocess.PIPE, text=True,
+                               env={**os.environ, "PGUSER": "app"})
+        wait_until(lambda: "ci_runners" in locked(locks.main), "the free tables to be locked first")
+        holder.execute(trigger)
+        holder.execute("COMMIT")
+        assert run.wait(60) == 0
+        run.stdout.close()
+    locks("lock-status")
+
+
 def test_databases_that_are_the_same_are_not_locked(locks):
     locks.config.write_config(databases={"main": locks.main.conninfo(), "ci": {"same_as": "main"}})
     done = locks("lock-writes")

@@ -137,7 +137,7 @@ static void names_are_quoted_in_the_sql(void **state) {
     const struct lock_survey survey = {.function_schema = function};
     const struct lock_table table = {
         .schema = schema, .name = name, .triggers = triggers, .trigger_count = 1};
-    char *sql = lock_table_sql(&survey, &table);
+    char *sql = lock_table_sql(&survey, &table, false);
     assert_string_equal(
         sql, "DROP TRIGGER IF EXISTS \"old\" ON \"a\"\"b\".\"x; DROP TABLE y\";\n"
              "CREATE TRIGGER \"gitlab_schema_write_trigger_for_x; DROP TABLE y\" BEFORE INSERT OR "
