@@ -1,4 +1,5 @@
 #include "proxy/lint_readers.h"
+#include "proxy/lint_utf8.h"
 
 #include "config/alloc.h"
 
@@ -23,6 +24,7 @@ static bool is_json_log(struct lint_input *front, const struct lint_prefix *pref
     size_t length;
     bool found = false;
     for (int i = 0; i < RECORDS_TRIED && !found && lint_input_line(front, &line, &length); i++) {
+        lint_utf8_make(line, length);
         json_t *object =
             length > 0 && line[0] == '{' ? json_loadb(line, length, JSON_ALLOW_NUL, NULL) : NULL;
         found = json_object_get(object, "error_severity") != NULL &&

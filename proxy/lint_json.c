@@ -1,4 +1,5 @@
 #include "proxy/lint_readers.h"
+#include "proxy/lint_utf8.h"
 
 #include <jansson.h>
 #include <string.h>
@@ -46,6 +47,7 @@ void lint_jsonlog_read(struct lint_input *input, struct lint_sink *sink) {
         if (!lint_input_line(input, &line, &length)) {
             return;
         }
+        lint_utf8_make(line, length); /* a log has the bytes of whatever encoding a database has */
         json_t *object = json_loadb(line, length, JSON_ALLOW_NUL, NULL);
         if (!take_object(object, number, sink)) {
             sink->skipped++;

@@ -105,6 +105,12 @@ static void lines_of_a_jsonlog(void **state) {
                 "1 7 a\nb|c;", 5);
 }
 
+static void a_line_of_a_jsonlog_need_not_be_utf8(void **state) {
+    (void)state;
+    assert_read(JSON_LOG, "{\"pid\":7,\"error_severity\":\"LOG\",\"message\":\"caf\xe9\"}\n",
+                "1 7 caf_|;", 0);
+}
+
 /* ---- CSV ---- */
 
 static void assert_fields(const char *content, const char *expected) {
@@ -213,6 +219,7 @@ int main(void) {
         cmocka_unit_test(rows_of_a_csvlog),
         cmocka_unit_test(a_row_that_is_no_record_is_skipped),
         cmocka_unit_test(lines_of_a_jsonlog),
+        cmocka_unit_test(a_line_of_a_jsonlog_need_not_be_utf8),
         cmocka_unit_test(quotes_double_within_quotes),
         cmocka_unit_test(newlines_within_quotes_are_counted),
         cmocka_unit_test(a_quote_without_an_end),
