@@ -127,7 +127,7 @@ static void make_overlay(struct deciding *d) {
     size_t size = s->facts->table_count * sizeof(struct routed_table);
     struct routed_table *tables = scratch_new(&d->state->scratch, size);
     memcpy(tables, s->tables, size);
-    bool changed = false;
+    bool changed = false, through_view = false;
     for (size_t i = 0; i < s->facts->table_count; i++) {
         const struct table_facts *facts = tables[i].facts;
         const struct temporary_table *temporary = session_meant_temporary(d->state, s, facts);
@@ -138,6 +138,8 @@ static void make_overlay(struct deciding *d) {
             tables[i].role = ROLE_TEMPORARY;
             tables[i].schema = -1;
             tables[i].databases = decision_bit(database);
+            through_view |=
+                temporary->view && (facts->access == ACCESS_WRITE || facts->access == ACCESS_LOCK);
             changed = true;
         } else if (free_lookups && lookup) {
             tables[i].role = ROLE_IGNORED;
@@ -151,6 +153,7 @@ static void make_overlay(struct deciding *d) {
         overlay->facts = resolved != NULL ? resolved : s->facts;
         overlay->tables = tables;
         statement_summarize(overlay, d->state->settings);
+        overlay->modifies_neutral |= through_view; /* some table of the database where it is */
         d->subject = d->out->subject = overlay;
     }
 }

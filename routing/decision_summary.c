@@ -255,15 +255,6 @@ static bool says_on_commit_drop(const struct statement *statement) {
     return says_words(statement, words, 3);
 }
 
-/* A PL/pgSQL function's body is not looked at before it runs, and then each of its statements
- * stands for itself. */
-static bool is_plpgsql_function(const struct statement *statement) {
-    static const char *const plain[] = {"language", "plpgsql"}, *const quoted[] = {"language",
-                                                                                   "'plpgsql'"};
-    return statement->facts->kind == KIND_DDL &&
-           (says_words(statement, plain, 2) || says_words(statement, quoted, 2));
-}
-
 static void sum_statement(struct statement *statement, const struct settings *settings,
                           bool skip_bodies) {
     const struct statement_facts *facts = statement->facts;
@@ -325,7 +316,7 @@ void statement_summarize(struct statement *statement, const struct settings *set
     note_names(statement);
     statement->bad_foreign_key = first_bad_foreign_key(statement, settings);
     sum_statement(statement, settings, false);
-    if (statement->bad_join && is_plpgsql_function(statement)) {
+    if (statement->bad_join && (facts->flags & STATEMENT_LATER) != 0) {
         sum_statement(statement, settings, true);
     }
 }

@@ -77,6 +77,7 @@ enum table_flag {
     TABLE_INDEX = 1 << 12, /* with OTHER_OBJECT: an index's name, whose table only a catalog knows */
     TABLE_STATISTICS = 1 << 13,     /* … or that of extended statistics */
     TABLE_CONSTRAINT = 1 << 14,     /* … or a constraint's (SET CONSTRAINTS) */
+    TABLE_VIEW = 1 << 15,           /* with CREATED: a view, through which its tables can be written */
 };
 
 struct table_facts {
@@ -112,6 +113,8 @@ enum statement_flag {
     STATEMENT_LOAD = 1 << 17,          /* LOAD: what it brings stays in the server process */
     STATEMENT_CONSTANTS = 1 << 15,       /* what was found depends on the value of a constant: a name in a string */
     STATEMENT_LASTVAL = 1 << 16,       /* calls lastval(): of the sequence drawn from last */
+    STATEMENT_LATER = 1 << 18,         /* makes a function in PL/pgSQL: its body is not looked at before it runs, and then
+                                          each of its statements stands for itself */
     STATEMENT_MODIFIES_DDL = 1 << 14,  /* structure change that counts as a modification of its database */
 };
 

@@ -17,6 +17,7 @@ struct temporary_table {
     int database;
     bool dropped;         /* an entry that hides earlier ones of its name */
     bool drops_on_commit; /* ON COMMIT DROP */
+    bool view;            /* what is written to it is written to tables */
     long before;          /* index of the entry of this name before it, or -1 */
 };
 

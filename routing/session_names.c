@@ -240,7 +240,8 @@ static void note_renamed(struct session_state *state, const struct statement *st
     }
     struct temporary_table renamed = {.name = alloc_text(table->name),
                                       .database = meant->database,
-                                      .drops_on_commit = meant->drops_on_commit};
+                                      .drops_on_commit = meant->drops_on_commit,
+                                      .view = meant->view};
     char *before = alloc_text(meant->name);
     temporary_push(state, renamed);
     temporary_drop(state, before);
@@ -265,6 +266,7 @@ void session_note_temporaries(struct session_state *state, const struct statemen
                            (struct temporary_table){.name = alloc_text(table->name),
                                                     .database = database,
                                                     .dropped = gone,
+                                                    .view = (table->flags & TABLE_VIEW) != 0,
                                                     .drops_on_commit = statement->drops_on_commit});
         } else if ((table->flags & TABLE_DROPPED) != 0 &&
                    (table->schema == NULL || temporary || strcmp(table->schema, "pg_temp") == 0)) {

@@ -206,6 +206,8 @@ void walk_create_function(struct walk *walk, const CreateFunctionStmt *statement
             body = body_of(walk, linitial((const List *)option->arg), option->location);
     }
     walk_parameters(walk, statement);
+    if (strcmp(language, "plpgsql") == 0)
+        walk->statement->flags |= STATEMENT_LATER;
     if (body.text)
         walk_language(walk, language, &body);
     if (statement->sql_body) {

@@ -157,7 +157,7 @@ static void visit_index(struct walk *walk, const IndexStmt *index) {
 
 static void visit_view(struct walk *walk, const ViewStmt *view) {
     note_temporary(walk, view->view);
-    (void)walk_add_relation(walk, view->view, ACCESS_DDL, TABLE_CREATED);
+    (void)walk_add_relation(walk, view->view, ACCESS_DDL, TABLE_CREATED | TABLE_VIEW);
     push_definition(walk, view->query);
 }
 

@@ -21,8 +21,7 @@ static void add_names(struct walk *walk, const Node *object, int without, unsign
 static void add_object(struct walk *walk, ObjectType type, const Node *object, unsigned flags) {
     if (!object)
         return;
-    if (type != OBJECT_TYPE && type != OBJECT_DOMAIN)
-        walk_node_types(walk, object);
+    walk_node_types(walk, object);
     switch (type) {
     case OBJECT_TABLE:
     case OBJECT_VIEW:
@@ -52,11 +51,6 @@ static void add_object(struct walk *walk, ObjectType type, const Node *object, u
     case OBJECT_TSDICTIONARY:
         add_names(walk, object, 0, TABLE_OTHER_OBJECT);
         break;
-    case OBJECT_TYPE:
-    case OBJECT_DOMAIN:
-        if (nodeTag(object) == T_TypeName)
-            add_names(walk, (const Node *)((const TypeName *)object)->names, 0, TABLE_OTHER_OBJECT);
-        break;
     case OBJECT_FUNCTION:
     case OBJECT_PROCEDURE:
     case OBJECT_ROUTINE:
@@ -66,7 +60,7 @@ static void add_object(struct walk *walk, ObjectType type, const Node *object, u
                       TABLE_OTHER_OBJECT);
         break;
     default: /* roles, schemas, extensions, casts, …: no relation, and none that a relation's name
-                could tell */
+                could tell; types, which are looked at above */
         break;
     }
 }
@@ -103,6 +97,10 @@ static void visit_rename(struct walk *walk, const RenameStmt *rename) {
 
 static void visit_grant(struct walk *walk, const GrantStmt *grant) {
     walk_node_types(walk, (const Node *)grant->objects);
+    for (int i = 0; grant->objtype == OBJECT_TYPE && i < list_length(grant->objects); i++) {
+        const List *names = list_nth(grant->objects, i);
+        (void)walk_add_name(walk, names, list_length(names), ACCESS_READ, TABLE_TYPE);
+    }
     if (grant->targtype != ACL_TARGET_OBJECT ||
         (grant->objtype != OBJECT_TABLE && grant->objtype != OBJECT_SEQUENCE))
         return;

@@ -132,7 +132,7 @@ def test_a_name_is_cut_at_63_bytes_as_the_server_does(pair, make_proxy, tmp_path
     "'CI_BUILDS_ID_SEQ'", "'\"ci_builds_id_seq\"'", "'public.\"ci_builds_id_seq\"'", "' ci_builds_id_seq '",
     "'ci_builds'\n'_id_seq'", "'ci_builds_id_seq'::text::regclass", "CAST('ci_builds_id_seq' AS regclass)",
     "regclass 'ci_builds_id_seq'", "'ci_builds_id_seq'::pg_catalog.regclass", "pg_get_serial_sequence('ci_builds', 'id')",
-    "to_regclass('ci_builds_id_seq')"])
+    "to_regclass('ci_builds_id_seq')", "regclassin('ci_builds_id_seq')"])
 def test_a_sequence_is_seen_however_its_name_is_written(db, pair, name):
     for _ in range(3):
         assert attempt(db, f"SELECT nextval({name})") is None
@@ -195,6 +195,9 @@ def test_a_name_that_was_given_anew_within_one_text_is_the_new_one(bytes_to, pai
     ("CREATE POLICY p ON projects USING (EXISTS (SELECT FROM ci_builds))", "XD001"),
     ("CREATE FUNCTION f() RETURNS void LANGUAGE sql AS 'DELETE FROM ci_builds; DELETE FROM projects'", "XD001"),
     ("CREATE FUNCTION f() RETURNS void BEGIN ATOMIC DELETE FROM ci_builds; DELETE FROM projects; END", "XD001"),
+    ("CREATE FUNCTION f() RETURNS text BEGIN ATOMIC SELECT p.name language, b.name plpgsql FROM ci_builds b, projects p; "
+     "SELECT language plpgsql FROM ci_builds, (SELECT name AS language FROM projects) p; END", "XD001"),
+    ("GRANT USAGE ON TYPE projects, ci_builds TO app", "XD001"),
 ])
 def test_structure_that_would_tie_two_databases_together_is_refused(bytes_to, pair, text, sqlstate):
     assert raw(bytes_to, text) == sqlstate

@@ -145,8 +145,14 @@ static void other_objects_are_marked(void **state) {
         "ddl: i ddl@ | ddl: j ddl@ | ddl: l ddl@ | ddl: m ddl@");
     expect_facts("DROP FUNCTION f(int); DROP TYPE t; DROP SEQUENCE s; DROP VIEW v; DROP SCHEMA x; "
                  "DROP EXTENSION e",
-                 "ddl: f ddl@ | ddl: t ddl@ | ddl: s ddl-# | ddl: v ddl- | ddl | ddl");
+                 "ddl: f ddl@ | ddl: t read() | ddl: s ddl-# | ddl: v ddl- | ddl | ddl");
     expect_facts("ALTER INDEX i ATTACH PARTITION j", "ddl: i ddl@, j ddl@");
+}
+
+static void a_type_may_be_that_of_a_tables_rows(void **state) {
+    (void)state;
+    expect_facts("GRANT USAGE ON TYPE a, s.b TO x; COMMENT ON TYPE c IS 'x'",
+                 "ddl: a read(), s.b read() | ddl: c read()");
 }
 
 static void some_statements_cannot_run_in_a_block(void **state) {
@@ -289,6 +295,7 @@ int main(void) {
         cmocka_unit_test(foreign_keys_are_pairs_of_tables),
         cmocka_unit_test(what_stands_on_a_table_names_it),
         cmocka_unit_test(other_objects_are_marked),
+        cmocka_unit_test(a_type_may_be_that_of_a_tables_rows),
         cmocka_unit_test(some_statements_cannot_run_in_a_block),
         cmocka_unit_test(every_other_statement_of_the_grammar_is_known),
         cmocka_unit_test(every_kind_has_a_name),

@@ -204,6 +204,23 @@ static void temporary_tables_do_not_modify(void **unused) {
     fixture_close(&f);
 }
 
+static void a_write_through_a_temporary_view_modifies_its_database(void **unused) {
+    (void)unused;
+    struct fixture f;
+    fixture_open(&f, RULES_ENFORCED, "app");
+    assert_goes(&f, "CREATE TEMP VIEW v AS SELECT * FROM ci_builds", "ci");
+    assert_goes(&f, "BEGIN", "all");
+    assert_goes(&f, "DELETE FROM projects", "main");
+    assert_goes(&f, "SELECT 1 FROM v", "ci");
+    assert_goes(&f, "UPDATE v SET name = 'x'", "cross_transaction");
+    assert_goes(&f, "ROLLBACK", "all");
+    assert_goes(&f, "ALTER VIEW v RENAME TO w", "ci");
+    assert_goes(&f, "BEGIN", "all");
+    assert_goes(&f, "SELECT 1 FROM w FOR UPDATE", "ci");
+    assert_goes(&f, "DELETE FROM projects", "cross_transaction");
+    fixture_close(&f);
+}
+
 static void a_lost_database_takes_its_names_along(void **unused) {
     (void)unused;
     struct fixture f;
@@ -237,6 +254,7 @@ int main(void) {
         cmocka_unit_test(on_commit_drop_forgets_the_temporary_table),
         cmocka_unit_test(discard_temp_forgets_temporary_tables),
         cmocka_unit_test(temporary_tables_do_not_modify),
+        cmocka_unit_test(a_write_through_a_temporary_view_modifies_its_database),
         cmocka_unit_test(a_lost_database_takes_its_names_along),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
