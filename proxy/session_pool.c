@@ -255,8 +255,9 @@ unsigned session_link_keeps(const struct session *s, const struct link *link) {
         return KEPT_BY_STATEMENT;
     enum block_status status = session_block_status(s->routing);
     bool block = status == BLOCK_OPEN || status == BLOCK_FAILED;
+    bool busy = s->script.active || !session_drained(s); /* on whichever of its links */
     return link->bindings | occupations(link) | (block ? KEPT_BY_TRANSACTION : 0) |
-           (s->script.active ? KEPT_BY_STATEMENT : 0) | (s->copy_in == link ? KEPT_BY_COPY : 0);
+           (busy ? KEPT_BY_STATEMENT : 0) | (s->copy_in == link ? KEPT_BY_COPY : 0);
 }
 
 void session_release_links(struct session *s) {
