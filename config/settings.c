@@ -372,14 +372,21 @@ const struct user *settings_find_user(const struct settings *settings, const cha
                    sizeof *settings->auth.users, compare_user);
 }
 
-bool settings_same_databases(const struct settings *a, const struct settings *b) {
+bool settings_same_layout(const struct settings *a, const struct settings *b) {
     if (a->database_count != b->database_count)
         return false;
-    for (size_t i = 0; i < a->database_count; i++) {
-        const struct database *x = &a->databases[i], *y = &b->databases[i];
-        if (strcmp(x->name, y->name) != 0 || strcmp(x->conninfo, y->conninfo) != 0 ||
-            x->physical != y->physical)
+    for (size_t i = 0; i < a->database_count; i++)
+        if (strcmp(a->databases[i].name, b->databases[i].name) != 0 ||
+            a->databases[i].physical != b->databases[i].physical)
             return false;
-    }
+    return true;
+}
+
+bool settings_same_databases(const struct settings *a, const struct settings *b) {
+    if (!settings_same_layout(a, b))
+        return false;
+    for (size_t i = 0; i < a->database_count; i++)
+        if (strcmp(a->databases[i].conninfo, b->databases[i].conninfo) != 0)
+            return false;
     return true;
 }

@@ -180,5 +180,7 @@ bool settings_is_admin(const struct settings *settings, const char *user);
 
 /* Whether sessions opened under `a` can go on under `b`: same databases with the same connection strings. */
 bool settings_same_databases(const struct settings *a, const struct settings *b);
+/* …or with other ones. */
+bool settings_same_layout(const struct settings *a, const struct settings *b);
 
 #endif

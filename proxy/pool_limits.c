@@ -51,7 +51,7 @@ static bool make_room(struct pool *pool) {
 }
 
 bool pool_may_open(struct pool *pool) {
-    if (pool->stale || pool->pools->stopping)
+    if (pool->pools->stopping)
         return false;
     uint64_t now = uv_now(pool->pools->loop);
     bool failing = pool->failed_at > 0 && now - pool->failed_at < RETRY_MILLISECONDS;
@@ -80,7 +80,7 @@ struct pool *pool_neighbour_in_need(struct pool *pool) {
         return NULL;
     struct pool *found = NULL;
     for (struct pool *other = pool->pools->list; other != NULL; other = other->next)
-        if (other != pool && other->budget == budget && other->first != NULL && !other->stale &&
+        if (other != pool && other->budget == budget && other->first != NULL &&
             other->opening_count + other->resetting_count == 0 &&
             pool_link_count(other) < size_now(other) &&
             (found == NULL || other->first->since < found->first->since))
@@ -161,7 +161,7 @@ static void close_old_links(struct pool *pool, uint64_t now) {
 static void keep_warm(struct pool *pool, uint64_t now) {
     size_t least = pool_share(pool->pools, pool->limits.min_size);
     bool failing = pool->failed_at > 0 && now - pool->failed_at < RETRY_MILLISECONDS;
-    while (!failing && pool_link_count(pool) < least && pool_may_open(pool))
+    while (!failing && !pool->stale && pool_link_count(pool) < least && pool_may_open(pool))
         pool_open_link(pool);
 }
 

@@ -118,15 +118,29 @@ void session_cancel(struct session *s) {
 
 /* -- work -------------------------------------------------------------------------------------- */
 
-/* After a reload an idle session goes on under the new settings, where its databases are still the
- * same. */
+/* Whether the databases of new settings can be the session's: they are the same, or it has no
+ * connection to them now, and its next one can be another server's. */
+static bool can_follow(const struct session *s, const struct settings *fresh) {
+    if (settings_same_databases(session_settings(s), fresh))
+        return true;
+    if (s->pool_mode != POOL_TRANSACTION || !settings_same_layout(session_settings(s), fresh))
+        return false;
+    for (int i = 0; i < session_link_count(s); i++)
+        if (s->links[i] != NULL)
+            return false;
+    return true;
+}
+
+/* After a reload an idle session goes on under the new settings. */
 static void follow_reload(struct session *s) {
     struct worker_config *fresh = s->worker->config;
     if (s->config == fresh || !session_is_idle(s))
         return;
     int entrypoint = settings_find_entrypoint(fresh->settings, s->startup.database);
-    if (entrypoint < 0 || !settings_same_databases(s->config->settings, fresh->settings))
+    if (entrypoint < 0 || !can_follow(s, fresh->settings))
         return;
+    if (!settings_same_databases(session_settings(s), fresh->settings))
+        session_leave_pools(s);
     session_set_settings(s->routing, fresh->settings, entrypoint);
     session_set_objects(s->routing, fresh->objects);
     s->entrypoint = entrypoint;

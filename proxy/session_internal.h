@@ -371,6 +371,8 @@ void session_keep_welcome(struct session *s, struct link *link);
 void session_release_links(struct session *s);
 /* Between two messages that came together: somebody else may have waited longer. */
 void session_let_others(struct session *s);
+/* The next link comes from the pools of the settings of then. No link is left. */
+void session_leave_pools(struct session *s);
 /* Gives back all, at the session's end. */
 void session_leave_links(struct session *s);
 /* What a completed statement may have left on a link; the answer to what the server was asked about

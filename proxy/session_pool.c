@@ -291,6 +291,14 @@ void session_let_others(struct session *s) {
         session_release_links(s);
 }
 
+void session_leave_pools(struct session *s) {
+    session_forget_alignment(s);
+    for (size_t i = 0; s->pools != NULL && i < session_settings(s)->database_count; i++)
+        pool_unref(s->pools[i].pool);
+    free(s->pools);
+    s->pools = NULL;
+}
+
 void session_leave_links(struct session *s) {
     pool_withdraw(&s->waiter);
     for (int i = 0; i < session_link_count(s); i++) {
@@ -301,11 +309,7 @@ void session_leave_links(struct session *s) {
         bool loaded = (link->bindings & (BOUND_LOAD | BOUND_UNKNOWN)) != 0;
         leave(s, link, !is_at_rest(link) || loaded ? POOL_CLOSE : clean ? POOL_KEEP : POOL_RESET);
     }
-    session_forget_alignment(s);
-    for (size_t i = 0; s->pools != NULL && i < session_settings(s)->database_count; i++)
-        pool_unref(s->pools[i].pool);
-    free(s->pools);
-    s->pools = NULL;
+    session_leave_pools(s);
     setting_set_unref(s->set);
     s->set = NULL;
 }
