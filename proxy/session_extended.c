@@ -276,13 +276,8 @@ static bool behind_sync(struct session *s) {
 enum progress session_on_sync(struct session *s, size_t length) {
     if (behind_sync(s))
         return PROGRESS_WAIT;
-    database_set unsynced = 0;
-    struct link *link = NULL;
-    for (int i = 0; i < session_link_count(s); i++)
-        if (s->links[i] != NULL && s->links[i]->unsynced) {
-            unsynced |= (database_set)1 << i;
-            link = s->links[i];
-        }
+    database_set unsynced = session_links_unsynced(s);
+    struct link *link = unsynced != 0 ? s->links[database_set_first(unsynced)] : NULL;
     bool implicit = session_block_status(s->routing) == BLOCK_IMPLICIT;
     if (s->block_lost >= 0 && implicit && !s->skip_until_sync) {
         if (session_wait_drained(s) == PROGRESS_WAIT)

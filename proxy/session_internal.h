@@ -340,6 +340,7 @@ const char *session_password(const struct session *s); /* that databases are tol
 enum use session_use_settings(struct session *s, struct link *link, const struct query *query);
 void session_link_connected(struct link *link);
 database_set session_links_in_block(const struct session *s);
+database_set session_links_unsynced(const struct session *s); /* on which a pipeline is open */
 int session_physical(const struct session *s, int database);
 bool request_writes(const struct request *request); /* what it runs may change data */
 /* A link whose server holds the failed block, and so refuses statements in its own words; or NULL.

@@ -299,12 +299,42 @@ static bool refuse_in_failed_block(struct session *s, const struct query *query,
     return true;
 }
 
+/* Whether the server that runs a simple query ends with it the pipeline that is open, too. */
+static bool ends_pipeline_itself(const struct session *s, int database) {
+    database_set there = database_bit(session_physical(s, database));
+    return (session_links_unsynced(s) & ~there) == 0;
+}
+
 /* The client has got the error. */
 static enum progress query_refused(struct session *s, size_t length) {
     stream_consume(&s->client, length);
     if (s->query != NULL)
         query_unref(session_give_query(s));
-    reply_ready(s);
+    database_set unsynced = session_links_unsynced(s);
+    if (unsynced != 0)
+        script_start_sync(s, unsynced, false);
+    else
+        reply_ready(s);
+    return PROGRESS_DONE;
+}
+
+/* One statement after another, each where it belongs. */
+static enum progress run_in_parts(struct session *s, const char *text, size_t text_length,
+                                  size_t length) {
+    if (s->query->count > 1 && session_block_status(s->routing) == BLOCK_IMPLICIT &&
+        session_links_unsynced(s) != 0) {
+        /* The first part would end the transaction that a pipeline has begun. */
+        reply_error(s, "0A000", "several statements behind an open pipeline can't be run in parts",
+                    NULL, "Send Sync first, or one statement at a time.");
+        return query_refused(s, length);
+    }
+    if (s->query->is_shape) { /* from here on the text itself is needed */
+        query_unref(session_give_query(s));
+        if (!session_take_query(s, text, text_length, false))
+            return query_refused(s, length);
+    }
+    stream_consume(&s->client, length);
+    script_start(s, session_give_query(s), false);
     return PROGRESS_DONE;
 }
 
@@ -343,16 +373,9 @@ enum progress session_on_query(struct session *s, const uint8_t *body, size_t bo
     if (usable && query->count == 1 &&
         session_resolve_names(s, &query->statements[0]) == PROGRESS_WAIT)
         return PROGRESS_WAIT;
-    if (!usable || !whole_query_goes_to(s, query, &decision, &database)) {
-        if (query->is_shape) { /* from here on the text itself is needed */
-            query_unref(session_give_query(s));
-            if (!session_take_query(s, text, text_length, false))
-                return query_refused(s, length);
-        }
-        stream_consume(&s->client, length);
-        script_start(s, session_give_query(s), false);
-        return PROGRESS_DONE;
-    }
+    if (!usable || !whole_query_goes_to(s, query, &decision, &database) ||
+        !ends_pipeline_itself(s, database))
+        return run_in_parts(s, text, text_length, length);
     struct link *link;
     switch (session_use_link_for(s, database, query, &link)) {
     case USE_WAIT:

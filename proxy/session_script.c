@@ -167,7 +167,6 @@ void script_start(struct session *s, struct query *query_take, bool extended) {
 }
 
 void script_start_sync(struct session *s, database_set unsynced, bool commit) {
-    assert(!s->script.active);
     s->script = (struct script){.active = true};
     bool implicit = session_block_status(s->routing) == BLOCK_IMPLICIT;
     fan_start(s, unsynced, "", 0, implicit, NULL);
@@ -199,6 +198,17 @@ static bool end_implicit(struct session *s) {
     return true;
 }
 
+/* A simple query behind an open pipeline ends that one's transaction, too. */
+static bool end_pipeline(struct session *s) {
+    database_set unsynced = session_links_unsynced(s);
+    if (s->script.extended || s->script.query == NULL || unsynced == 0)
+        return false;
+    bool commit = !s->script.failed && !s->implicit_failed;
+    query_unref(s->script.query);
+    script_start_sync(s, unsynced, commit);
+    return true;
+}
+
 enum progress script_run(struct session *s) {
     for (;;) {
         if (s->script.fan.active) {
@@ -223,6 +233,8 @@ enum progress script_run(struct session *s) {
         bool empty = s->script.query != NULL && s->script.query->count == 0;
         if (empty)
             reply_empty(s, 'I');
+        if (end_pipeline(s))
+            continue;
         script_end(s);
         return PROGRESS_DONE;
     }

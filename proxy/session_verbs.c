@@ -150,7 +150,7 @@ static void run_end(struct session *s, const struct statement *statement) {
     fan_start(s, links, sql, length, commits, statement);
 }
 
-static database_set links_unsynced(const struct session *s) {
+database_set session_links_unsynced(const struct session *s) {
     database_set set = 0;
     for (int i = 0; i < session_link_count(s); i++)
         if (s->links[i] != NULL && s->links[i]->unsynced)
@@ -176,8 +176,8 @@ static void run_implicit_end(struct session *s, const struct statement *statemen
         return;
     reply_notice(s, "WARNING", "25P01", "there is no transaction in progress");
     bool commits = statement->facts->kind == KIND_COMMIT;
-    fan_start(s, session_links_in_block(s) | links_unsynced(s), commits ? "COMMIT" : "ROLLBACK",
-              commits ? 6 : 8, commits, statement);
+    fan_start(s, session_links_in_block(s) | session_links_unsynced(s),
+              commits ? "COMMIT" : "ROLLBACK", commits ? 6 : 8, commits, statement);
     s->script.fan.several = true;
 }
 

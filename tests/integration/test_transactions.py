@@ -338,6 +338,25 @@ def test_a_pipeline_up_to_sync_is_atomic(db, proxy, unique):
     assert status(db) == "IDLE"
 
 
+# A simple query behind an open pipeline is part of its transaction, and ends it.
+@pytest.mark.parametrize("text, count", [
+    ("SELECT count(*) FROM ci_builds", 1), ("SELECT count(*) FROM projects", 1), ("SHOW pginterlock.database", 1), ("", 1),
+    ("SELECT 1/0 FROM ci_builds", 0), ("SELECT 1/0 FROM projects", 0), ("SELECT 1 FROM projects, ci_builds", 0),
+    ("DELETE FROM ci_builds", 0), ("SELECT 1 FROM unheard_of", 0), ("SELECT 1; SELECT 1/0 FROM ci_builds", 0),
+    ("SELEC", 0), ("SELECT '\\xff'", 0), ("SET pginterlock.database = 'nosuch'", 0), ("ROLLBACK", 0), ("COMMIT", 1)],
+    ids=map(str, range(15)))
+def test_a_simple_query_ends_the_pipeline_before_it(proxy, unique, text, count):
+    with wire.connect("127.0.0.1", proxy.port, user="app", database="app") as connection:
+        insert = f"INSERT INTO issues (title) VALUES ('{unique}')"
+        query = wire.message("Q", text.encode("latin-1").replace(b"\\xff", b"\xff") + b"\0")
+        answer = connection.exchange(wire.parse("", insert), wire.bind(), wire.execute(), query)
+        assert answer[-1].body == b"I"
+        assert issues(proxy, unique) == count  # before the client's Sync
+        connection.exchange(wire.sync())
+        assert issues(proxy, unique) == count
+        assert not wire.errors(connection.query(READ_CI)) and not wire.errors(connection.query(READ_MAIN))
+
+
 def test_a_pipeline_over_both_databases_commits(db, proxy, unique):
     with db.pipeline():
         db.execute("INSERT INTO issues (title) VALUES (%s)", (unique,))
