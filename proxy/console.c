@@ -24,7 +24,7 @@ static void flush_out(struct console *c) {
 
 static const char list_of_commands[] =
     "There are SHOW CLIENTS, CONFIG, DATABASES, HELP, POOLS, SERVERS, STATS, VERSION and "
-    "VIOLATIONS, and RELOAD.";
+    "VIOLATIONS, and RELOAD; no transactions.";
 
 void console_error(struct console *c, const char *sqlstate, const char *message, const char *hint,
                    const char *text, size_t position) {
@@ -98,10 +98,6 @@ const struct figures_kind *console_kind(enum console_command command) {
     return kinds[command];
 }
 
-void console_complete(struct console *c, enum console_command command) {
-    message_put_command_complete(&c->out, command == CONSOLE_RELOAD ? "RELOAD" : "SHOW");
-}
-
 static void tell_help(struct console *c) {
     struct wire_buffer detail = {0};
     for (int i = 0; i < CONSOLE_COMMANDS; i++) {
@@ -120,47 +116,74 @@ static void tell_help(struct console *c) {
     wire_buffer_close(&detail);
 }
 
-/* A simple query's answer, whole. */
-static void put_answer(struct console *c, const struct figures_kind *kind,
-                       const struct figures_table *table) {
-    struct figure row[FIGURES_COLUMNS_MAX];
-    size_t at = 0;
-    figures_put_description(&c->out, kind, NULL);
-    while (figures_table_next(table, &at, row)) {
-        figures_put_row(&c->out, kind, row, NULL);
-        if (c->out.length > ANSWER_PART)
-            flush_out(c);
-    }
-}
-
-static void take_answer(struct console *c, enum console_command command,
-                        struct figures_table *table) {
-    if (c->executing != NULL) {
-        console_executed(c, table);
-        return;
-    }
-    if (table != NULL)
-        put_answer(c, table->kind, table);
-    console_complete(c, command);
-}
-
 static void end_query(struct console *c) {
     free(c->query);
     c->query = NULL;
     message_put_ready(&c->out, 'I');
 }
 
+/* Of what is executing. */
 static void fail_command(struct console *c, const char *sqlstate, const char *message) {
+    bool simple = c->executing == &c->simple;
+    c->executing = NULL;
     console_error(c, sqlstate, message, NULL, NULL, 0);
-    if (c->executing != NULL) {
-        c->executing = NULL;
-        c->skip_until_sync = true;
-    } else {
+    if (simple)
         end_query(c);
-    }
+    else
+        c->skip_until_sync = true;
+}
+
+/* What is executing has run. Takes the rows; NULL: it has none. */
+static void take_answer(struct console *c, struct figures_table *table) {
+    struct console_portal *portal = c->executing;
+    portal->done = true;
+    if (table == NULL)
+        return;
+    portal->result = (struct figures_table){.kind = table->kind};
+    figures_table_take(&portal->result, table);
+    if (portal == &c->simple)
+        figures_put_description(&c->out, portal->result.kind, NULL);
+}
+
+static void end_answer(struct console *c) {
+    struct console_portal *portal = c->executing;
+    c->executing = NULL;
+    if (portal->at < portal->result.rows.length)
+        message_put_empty(&c->out, 's');
+    else
+        message_put_command_complete(&c->out,
+                                     portal->command == CONSOLE_RELOAD ? "RELOAD" : "SHOW");
+    if (portal == &c->simple)
+        figures_table_close(&portal->result);
 }
 
 static void run(struct console *c);
+
+static void on_turn(void *owner, struct figures_table *table, const struct error *error) {
+    struct console *c = owner;
+    (void)table, (void)error;
+    c->gathering = NULL;
+    run(c);
+}
+
+/* Rows of what is executing; where there are many, others have their turn in between. */
+static void go_on_with_answer(struct console *c) {
+    struct console_portal *portal = c->executing;
+    struct figure row[FIGURES_COLUMNS_MAX];
+    const struct figures_table *result = &portal->result;
+    while (result->kind != NULL && c->out.length < ANSWER_PART &&
+           figures_table_next(result, &portal->at, row)) {
+        figures_put_row(&c->out, result->kind, row, portal->binary);
+        if (c->rows_wanted > 0 && --c->rows_wanted == 0) {
+            end_answer(c);
+            return;
+        }
+    }
+    if (portal->at < result->rows.length)
+        c->gathering = gather_turn(c->worker, on_turn, c);
+    else
+        end_answer(c);
+}
 
 static void on_gathered(void *owner, struct figures_table *table, const struct error *error) {
     struct console *c = owner;
@@ -168,7 +191,7 @@ static void on_gathered(void *owner, struct figures_table *table, const struct e
     if (error != NULL)
         fail_command(c, "F0000", error->text);
     else
-        take_answer(c, table == NULL ? CONSOLE_RELOAD : CONSOLE_SHOW_CLIENTS, table);
+        take_answer(c, table);
     run(c);
 }
 
@@ -184,25 +207,29 @@ static void answer_here(struct console *c, enum console_command command) {
         console_fill_config(c->worker->config->settings, &table);
     else
         console_fill_version(&table);
-    take_answer(c, command, &table);
-    figures_table_close(&table);
+    take_answer(c, &table);
 }
 
-void console_begin(struct console *c, enum console_command command) {
-    switch (command) {
+void console_execute(struct console *c, struct console_portal *portal, uint32_t rows) {
+    c->executing = portal;
+    c->rows_wanted = rows;
+    if (portal->done)
+        return;
+    switch (portal->command) {
     case CONSOLE_SHOW_HELP:
         tell_help(c);
-        take_answer(c, command, NULL);
+        take_answer(c, NULL);
         break;
     case CONSOLE_SHOW_CONFIG:
     case CONSOLE_SHOW_VERSION:
-        answer_here(c, command);
+        answer_here(c, portal->command);
         break;
     case CONSOLE_RELOAD:
         reload(c);
         break;
     default:
-        c->gathering = gather_figures(c->worker, command, console_kind(command), on_gathered, c);
+        c->gathering = gather_figures(c->worker, portal->command, console_kind(portal->command),
+                                      on_gathered, c);
     }
 }
 
@@ -212,10 +239,12 @@ void console_begin(struct console *c, enum console_command command) {
 static void go_on_with_query(struct console *c) {
     enum console_command command;
     struct error error;
-    if (console_read_command(c->query, &c->query_at, &command, &error) == CONSOLE_COMMAND)
-        console_begin(c, command);
-    else
+    if (console_read_command(c->query, &c->query_at, &command, &error) != CONSOLE_COMMAND) {
         end_query(c);
+        return;
+    }
+    c->simple = (struct console_portal){.command = command};
+    console_execute(c, &c->simple, 0);
 }
 
 /* The whole text is read before anything of it runs, as a server does. */
@@ -324,12 +353,15 @@ static bool can_go_on(const struct console *c) {
 }
 
 static void work(struct console *c) {
-    while (can_go_on(c)) {
-        if (c->query != NULL)
+    bool more = true;
+    while (more && can_go_on(c)) {
+        if (c->executing != NULL)
+            go_on_with_answer(c);
+        else if (c->query != NULL)
             go_on_with_query(c);
-        else if (!next_message(c))
-            break;
-        if (c->out.length > ANSWER_PART)
+        else
+            more = next_message(c);
+        if (c->out.length >= ANSWER_PART)
             flush_out(c);
     }
 }
@@ -384,6 +416,7 @@ void console_free(struct console *c) {
         gathering_abandon(c->gathering);
     console_forget_portals(c);
     console_forget_statements(c);
+    figures_table_close(&c->simple.result);
     wire_buffer_close(&c->out);
     free(c->query);
     free(c);

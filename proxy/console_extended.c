@@ -263,52 +263,19 @@ static bool on_named(struct console *c, char type, const uint8_t *body, size_t l
 
 /* -- Execute ----------------------------------------------------------------------------------- */
 
-/* Rows of a portal that ran, as many as are wanted now. */
-static void put_rows(struct console *c, struct console_portal *portal) {
-    struct figure row[FIGURES_COLUMNS_MAX];
-    const struct figures_kind *kind = portal->result.kind;
-    uint32_t count = 0;
-    while ((c->max_rows == 0 || count < c->max_rows) &&
-           figures_table_next(&portal->result, &portal->at, row)) {
-        figures_put_row(&c->out, kind, row, portal->binary);
-        count++;
-    }
-    if (portal->at < portal->result.rows.length)
-        message_put_empty(&c->out, 's');
-    else
-        console_complete(c, portal->command);
-}
-
-void console_executed(struct console *c, struct figures_table *table) {
-    struct console_portal *portal = c->executing;
-    c->executing = NULL;
-    portal->done = true;
-    if (table == NULL) {
-        console_complete(c, portal->command);
-        return;
-    }
-    portal->result = (struct figures_table){.kind = table->kind};
-    figures_table_take(&portal->result, table);
-    put_rows(c, portal);
-}
-
 static bool on_execute(struct console *c, const uint8_t *body, size_t length, struct error *error) {
     struct execute_message execute;
     if (!message_read_execute(body, length, &execute, error))
         return false;
     struct console_portal *portal = *find_portal(c, execute.portal);
-    c->max_rows = execute.max_rows > INT32_MAX ? 0 : execute.max_rows; /* negative: all */
     if (portal == NULL) {
         refuse(c, "34000", "portal \"%s\" does not exist", execute.portal);
     } else if (portal->empty) {
         message_put_empty(&c->out, 'I');
-    } else if (portal->done && portal->result.kind != NULL) {
-        put_rows(c, portal);
-    } else if (portal->done) {
+    } else if (portal->done && portal->result.kind == NULL) {
         refuse(c, "55000", "portal \"%s\" cannot be run", execute.portal);
-    } else {
-        c->executing = portal;
-        console_begin(c, portal->command);
+    } else { /* a negative number is all, too */
+        console_execute(c, portal, execute.max_rows > INT32_MAX ? 0 : execute.max_rows);
     }
     return true;
 }

@@ -67,10 +67,15 @@ static void each_link(struct filling *f, link_visitor *visit) {
 
 /* -- clients, servers -------------------------------------------------------------------------- */
 
-static void fill_clients(struct filling *f) {
-    for (const struct session *s = f->worker->sessions; s != NULL;
-         s = session_next((struct session *)s))
-        session_put_client(s, f);
+void console_fill_clients(struct worker *worker, struct session_walk *walk, size_t count,
+                          struct figures_table *table) {
+    struct filling f;
+    filling_begin(&f, worker, table);
+    for (; walk->at != NULL && count > 0; count--) {
+        session_put_client(walk->at, &f);
+        walk->at = session_next(walk->at);
+    }
+    filling_end(&f);
 }
 
 static void fill_servers(struct filling *f) {
@@ -189,9 +194,6 @@ void console_fill(struct worker *worker, enum console_command command,
     struct filling f;
     filling_begin(&f, worker, table);
     switch (command) {
-    case CONSOLE_SHOW_CLIENTS:
-        fill_clients(&f);
-        break;
     case CONSOLE_SHOW_SERVERS:
         fill_servers(&f);
         break;

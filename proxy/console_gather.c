@@ -5,6 +5,8 @@
 
 #include <stdlib.h>
 
+enum { CLIENTS_PART = 256 };
+
 /* Only the asking worker's thread looks inside; the others carry a pointer to it. */
 struct gathering {
     gathered_callback *done; /* NULL: who asked has gone */
@@ -18,6 +20,8 @@ struct question {
     struct gathering *gathering;
     struct worker *from, *to; /* `to` NULL: the main thread */
     enum console_command command;
+    bool begun; /* SHOW CLIENTS: the worker knows… */
+    struct session_walk walk;
     struct figures_table rows;
     bool failed; /* RELOAD */
     struct error error;
@@ -76,6 +80,22 @@ static void on_figures_wanted(struct letter *letter, void *owner) {
     answer(question);
 }
 
+/* Of clients there may be thousands: some at a time, so that each of them is served in between. */
+static void on_clients_wanted(struct letter *letter, void *owner) {
+    struct question *question = (struct question *)(void *)letter;
+    struct worker *worker = owner;
+    if (!question->begun)
+        worker_begin_walk(worker, &question->walk);
+    question->begun = true;
+    console_fill_clients(worker, &question->walk, CLIENTS_PART, &question->rows);
+    if (question->walk.at != NULL) {
+        mailbox_post(&worker->mailbox, &question->letter);
+        return;
+    }
+    worker_end_walk(worker, &question->walk);
+    answer(question);
+}
+
 static void on_reload_wanted(struct letter *letter, void *owner) {
     struct question *question = (struct question *)(void *)letter;
     const struct workers *workers = question->from->workers;
@@ -108,7 +128,9 @@ struct gathering *gather_figures(struct worker *worker, enum console_command com
     struct gathering *gathering = gathering_new(done, owner, workers->count);
     gathering->table.kind = kind;
     for (size_t i = 0; i < workers->count; i++) {
-        struct question *question = question_new(gathering, worker, on_figures_wanted);
+        bool clients = command == CONSOLE_SHOW_CLIENTS;
+        struct question *question =
+            question_new(gathering, worker, clients ? on_clients_wanted : on_figures_wanted);
         question->to = workers->list[i];
         question->command = command;
         question->rows.kind = kind;
@@ -121,6 +143,12 @@ struct gathering *gather_reload(struct worker *worker, gathered_callback *done, 
     struct gathering *gathering = gathering_new(done, owner, 1);
     struct question *question = question_new(gathering, worker, on_reload_wanted);
     mailbox_post(worker->workers->main, &question->letter);
+    return gathering;
+}
+
+struct gathering *gather_turn(struct worker *worker, gathered_callback *done, void *owner) {
+    struct gathering *gathering = gathering_new(done, owner, 1);
+    answer(question_new(gathering, worker, on_answer));
     return gathering;
 }
 

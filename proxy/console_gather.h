@@ -21,6 +21,8 @@ struct gathering *gather_figures(struct worker *worker, enum console_command com
                                  void *owner);
 /* Asks the main thread to read the settings anew. */
 struct gathering *gather_reload(struct worker *worker, gathered_callback *done, void *owner);
+/* Asks nobody: `done` is called after what else the loop has to do now. */
+struct gathering *gather_turn(struct worker *worker, gathered_callback *done, void *owner);
 /* Who asked has gone: `done` is not called. Not after it was. */
 void gathering_abandon(struct gathering *gathering);
 

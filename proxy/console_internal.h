@@ -30,9 +30,9 @@ struct console_portal {
     bool empty;
     enum console_command command;
     bool binary[FIGURES_COLUMNS_MAX];
-    bool done;                   /* it ran: `result` is what is left of its rows */
-    struct figures_table result; /* from byte `at` on */
-    size_t at;
+    bool done;                   /* it ran… */
+    struct figures_table result; /* …and this is what is left of its rows, from… */
+    size_t at;                   /* …here on; `kind` NULL: it has none */
 };
 
 struct console {
@@ -52,8 +52,9 @@ struct console {
 
     struct console_statement *statements;
     struct console_portal *portals;
-    struct console_portal *executing; /* the portal whose answer is awaited… */
-    uint32_t max_rows;                /* …and how many rows of it are wanted; 0: all */
+    struct console_portal simple;     /* of the simple query's command */
+    struct console_portal *executing; /* what runs, or (done) whose rows are being sent… */
+    uint32_t rows_wanted;             /* …of which so many; 0: all */
     bool skip_until_sync;             /* after an error in the extended protocol */
 };
 
@@ -66,19 +67,15 @@ void console_refuse_text(struct console *console, const char *text, size_t at,
                          const struct error *error);
 /* FATAL, and the end. */
 void console_fatal(struct console *console, const char *sqlstate, const char *message);
-/* Begins to find out what a command answers; the answer comes by console_take_answer(), perhaps at
- * once. */
-void console_begin(struct console *console, enum console_command command);
-/* CommandComplete. */
-void console_complete(struct console *console, enum console_command command);
+/* Runs a portal, or goes on with its rows; 0: all of them. Nothing else is done before they are
+ * sent. */
+void console_execute(struct console *console, struct console_portal *portal, uint32_t rows);
 /* The columns of a command's answer, or NULL: it has none. */
 const struct figures_kind *console_kind(enum console_command command);
 
 /* -- console_extended.c ------------------------------------------------------------------------ */
 /* A message of the extended protocol, whole. False: it is none. */
 bool console_on_extended(struct console *console, char type, const uint8_t *body, size_t length);
-/* The answer for console->executing. Takes the rows; NULL: the command has none. */
-void console_executed(struct console *console, struct figures_table *table);
 /* Portals end with the transaction, statements with the session. */
 void console_forget_portals(struct console *console);
 void console_forget_statements(struct console *console);
@@ -86,6 +83,9 @@ void console_forget_statements(struct console *console);
 /* -- console_figures.c ------------------------------------------------------------------------- */
 /* Adds the worker's own rows to the table of a command, on the worker's thread. */
 void console_fill(struct worker *worker, enum console_command command, struct figures_table *table);
+/* …of SHOW CLIENTS, for so many sessions of the walk. */
+void console_fill_clients(struct worker *worker, struct session_walk *walk, size_t count,
+                          struct figures_table *table);
 extern const struct figures_kind console_pools, console_stats, console_violations;
 
 /* -- console_config.c -------------------------------------------------------------------------- */

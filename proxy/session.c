@@ -60,7 +60,7 @@ static void leave_worker(struct session *s) {
         s->next->previous_next = s->previous_next;
     if (s->admitted)
         workers_dismiss_client(s->worker->workers);
-    worker_session_ended(s->worker);
+    worker_session_ended(s->worker, s);
 }
 
 void session_end(struct session *s, const char *reason) {

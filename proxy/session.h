@@ -25,7 +25,8 @@ void session_terminate(struct session *session); /* end now: FATAL 57P01 */
 /* Ends it where it has been idle for longer than its settings allow; `now` is uv_now(). */
 void session_check_time(struct session *session, uint64_t now);
 
-/* Told by a session that it is gone; implemented by the worker. */
-void worker_session_ended(struct worker *worker);
+/* Told by a session that it is gone, and is no longer in the list but knows what came behind it;
+ * implemented by the worker. */
+void worker_session_ended(struct worker *worker, struct session *session);
 
 #endif

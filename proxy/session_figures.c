@@ -82,9 +82,14 @@ const char *filling_user(struct filling *filling, const char *conninfo, const ch
 
 /* A line under composition, cut off where it is too long. */
 struct line {
-    char text[FIGURES_TEXT_MAX];
     size_t length;
+    char text[FIGURES_TEXT_MAX];
 };
+
+static void begin(struct line *line) {
+    line->length = 0;
+    line->text[0] = '\0';
+}
 
 static void add(struct line *line, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
@@ -100,20 +105,21 @@ static void add(struct line *line, const char *format, ...) {
         line->length = sizeof line->text - 1;
 }
 
-enum { TIME_SIZE = 32 };
-
-/* "2026-11-23 11:30:00 UTC" */
-static const char *write_time(time_t at, char out[TIME_SIZE]) {
-    struct tm parts;
-    gmtime_r(&at, &parts);
-    strftime(out, TIME_SIZE, "%Y-%m-%d %H:%M:%S UTC", &parts);
-    return out;
+/* "2026-11-23 11:30:00 UTC"; the last one is kept, as many clients came within one second. */
+static const char *write_time(struct written_time *written, time_t at) {
+    if (written->at != at || written->text[0] == '\0') {
+        struct tm parts;
+        gmtime_r(&at, &parts);
+        strftime(written->text, sizeof written->text, "%Y-%m-%d %H:%M:%S UTC", &parts);
+        written->at = at;
+    }
+    return written->text;
 }
 
 /* Of a uv_now(). */
-static const char *write_moment(const struct filling *f, uint64_t at, char out[TIME_SIZE]) {
+static const char *write_moment(struct filling *f, uint64_t at) {
     uint64_t ago = at < f->now ? f->now - at : 0;
-    return write_time(f->clock - (time_t)(ago / 1000), out);
+    return write_time(&f->asked, f->clock - (time_t)(ago / 1000));
 }
 
 /* "127.0.0.1:5432" or "[::1]:5432" as address and port; anything else is all address. */
@@ -224,8 +230,11 @@ static const char *application_name(const struct session *s) {
 }
 
 void session_put_client(const struct session *s, struct filling *f) {
-    struct line servers = {0}, kept = {0}, tls = {0};
-    char connected[TIME_SIZE], asked[TIME_SIZE], address[128];
+    struct line servers, kept, tls;
+    char address[128];
+    begin(&servers);
+    begin(&kept);
+    begin(&tls);
     snprintf(address, sizeof address, "%s", s->peer);
     struct figure port = split_address(address);
     const struct startup *startup = client_startup(s);
@@ -238,9 +247,8 @@ void session_put_client(const struct session *s, struct filling *f) {
         figure_text(client_state(s)),
         figure_text(address),
         port,
-        figure_text(write_time(s->connected, connected)),
-        s->phase == PHASE_READY ? figure_text(write_moment(f, s->last_active, asked))
-                                : figure_unknown(),
+        figure_text(write_time(&f->connected, s->connected)),
+        s->phase == PHASE_READY ? figure_text(write_moment(f, s->last_active)) : figure_unknown(),
         figure_number((int64_t)(wait / 1000)),
         figure_number((int64_t)(wait % 1000 * 1000)),
         figure_text(servers.text),
@@ -275,8 +283,10 @@ static const char *server_user(const struct link *link, const struct session *s,
 }
 
 void link_put_server(const struct link *link, const struct session *s, struct filling *f) {
-    struct line kept = {0}, tls = {0};
-    char opened[TIME_SIZE], address[300];
+    struct line kept, tls;
+    char address[300];
+    begin(&kept);
+    begin(&tls);
     bool ready = link->state == LINK_READY;
     snprintf(address, sizeof address, "%s", link->host != NULL ? link->host : "");
     struct figure port = split_address(address);
@@ -289,7 +299,7 @@ void link_put_server(const struct link *link, const struct session *s, struct fi
         figure_text(server_state(link, s)),
         figure_text(link->host != NULL ? address : NULL),
         port,
-        figure_text(write_moment(f, link->opened_at, opened)),
+        figure_text(write_moment(f, link->opened_at)),
         ready ? figure_number(link->pid) : figure_unknown(),
         figure_text(write_tls(ready ? link->stream.ssl : NULL, &tls)),
         figure_number((int64_t)server_statements_count(link->statements)),

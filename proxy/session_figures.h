@@ -21,6 +21,10 @@ struct filling {
     struct figures_table *table;
     uint64_t now; /* uv_now() */
     time_t clock; /* the same, for people */
+    struct written_time {
+        time_t at;
+        char text[32];
+    } connected, asked; /* the last that were written */
     /* Whom connection strings name, so that each is read once. */
     struct named_user {
         const char *conninfo; /* borrowed */

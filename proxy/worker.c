@@ -96,7 +96,22 @@ static void end_if_done(struct worker *worker) {
     uv_stop(&worker->loop);
 }
 
-void worker_session_ended(struct worker *worker) {
+void worker_begin_walk(struct worker *worker, struct session_walk *walk) {
+    *walk = (struct session_walk){.next = worker->walks, .at = worker->sessions};
+    worker->walks = walk;
+}
+
+void worker_end_walk(struct worker *worker, struct session_walk *walk) {
+    struct session_walk **at = &worker->walks;
+    while (*at != walk)
+        at = &(*at)->next;
+    *at = walk->next;
+}
+
+void worker_session_ended(struct worker *worker, struct session *session) {
+    for (struct session_walk *walk = worker->walks; walk != NULL; walk = walk->next)
+        if (walk->at == session)
+            walk->at = session_next(session);
     atomic_fetch_sub(&worker->client_count, 1);
     end_if_done(worker);
 }

@@ -60,6 +60,13 @@ struct dynamic_count {
     uint64_t told_at;     /* loop time, milliseconds */
 };
 
+/* A walk over the sessions of a worker that goes on later: the next session, or NULL. Those that
+ * come meanwhile are not among them, and those that end are left out. */
+struct session_walk {
+    struct session_walk *next;
+    struct session *at;
+};
+
 struct worker {
     uv_loop_t loop;
     unsigned index;
@@ -73,6 +80,7 @@ struct worker {
     uv_timer_t clock;                     /* for limits of clients' idleness */
     struct worker_config *config; /* for new sessions, and for old ones where they can follow */
     struct session *sessions;     /* doubly linked */
+    struct session_walk *walks;   /* over them */
     struct cancel_keys cancel_keys;
     struct violations *violations;
     struct figures figures;
@@ -118,6 +126,10 @@ void workers_drain(struct workers *workers, unsigned seconds);
 /* Waits until every worker has ended; workers_stop() ends them at once. [any thread] */
 void workers_stop(struct workers *workers);
 void workers_join(struct workers *workers);
+
+/* The walk is the caller's, and ends before it goes (or with the worker). */
+void worker_begin_walk(struct worker *worker, struct session_walk *walk);
+void worker_end_walk(struct worker *worker, struct session_walk *walk);
 
 /* Logs and records a violation. */
 void worker_note_violation(struct worker *worker, const struct occurrence *occurrence);

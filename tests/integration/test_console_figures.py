@@ -395,3 +395,29 @@ def test_figures_are_told_while_clients_come_and_go(make_shared):
     wait_until(lambda: not clients(proxy), "all clients to be gone")
     figures = pool(proxy)
     assert (figures["cl_active"], figures["cl_waiting"], figures["sv_active"]) == (0, 0, 0)
+
+
+def test_many_clients_are_listed_once_each_while_others_come_and_go(make_shared):
+    proxy = make_shared(size=3, settings={"workers": 2, "log": {"level": "info"}})
+    with contextlib.ExitStack() as stack:
+        staying = {stack.enter_context(proxy.wire()).pid for _ in range(600)}
+        going = [stack.enter_context(proxy.wire()) for _ in range(250)]
+        stop = threading.Event()
+
+        def come_and_go():
+            for number, connection in enumerate(going):
+                connection.close()
+                if number % 3 == 0:
+                    going.append(stack.enter_context(proxy.wire()))
+                if stop.is_set():
+                    return
+        thread = threading.Thread(target=come_and_go)
+        thread.start()
+        try:
+            while thread.is_alive():
+                told = [row["id"] for row in clients(proxy) if row["id"] is not None]
+                assert len(told) == len(set(told))
+                assert staying <= set(told)
+        finally:
+            stop.set()
+            thread.join()
