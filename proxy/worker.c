@@ -9,6 +9,7 @@
 #include "proxy/session.h"
 
 #include <assert.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -367,8 +368,7 @@ void worker_adopt_client(struct worker *worker, int fd, bool is_unix, const char
     struct worker_message *message = message_new(MESSAGE_CLIENT);
     message->fd = fd;
     message->is_unix = is_unix;
-    size_t length = strnlen(peer, sizeof message->peer - 1);
-    memcpy(message->peer, peer, length);
+    snprintf(message->peer, sizeof message->peer, "%s", peer);
     atomic_fetch_add(&worker->client_count, 1);
     post(worker, message);
 }
