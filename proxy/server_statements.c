@@ -20,6 +20,7 @@ struct shared_statement {
     struct shared_statements *all;
     unsigned references;
     uint64_t id;
+    char name[SERVER_STATEMENT_NAME]; /* by it */
     UT_hash_handle hh;
     size_t length;
     uint8_t key[]; /* the types, then the text */
@@ -32,6 +33,15 @@ struct shared_statements *shared_statements_new(void) {
 void shared_statements_free(struct shared_statements *all) {
     assert(all->table == NULL);
     free(all);
+}
+
+static void name_of(uint64_t id, char name[SERVER_STATEMENT_NAME]) {
+    snprintf(name, SERVER_STATEMENT_NAME, "pginterlock_%" PRIu64, id);
+}
+
+void shared_statement_renew(struct shared_statement *statement) {
+    statement->id = ++statement->all->last_id;
+    name_of(statement->id, statement->name);
 }
 
 struct shared_statement *shared_statement_get(struct shared_statements *all, const char *meaning,
@@ -58,7 +68,7 @@ struct shared_statement *shared_statement_get(struct shared_statements *all, con
     }
     made->all = all;
     made->references = 1;
-    made->id = ++all->last_id;
+    shared_statement_renew(made);
     made->length = length;
     HASH_ADD_KEYPTR(hh, all->table, made->key, length, made);
     return made;
@@ -80,17 +90,8 @@ void shared_statement_unref(struct shared_statement *statement) {
     free(statement);
 }
 
-static void name_of(uint64_t id, char name[SERVER_STATEMENT_NAME]) {
-    snprintf(name, SERVER_STATEMENT_NAME, "pginterlock_%" PRIu64, id);
-}
-
-void shared_statement_name(const struct shared_statement *statement,
-                           char name[SERVER_STATEMENT_NAME]) {
-    name_of(statement->id, name);
-}
-
-void shared_statement_renew(struct shared_statement *statement) {
-    statement->id = ++statement->all->last_id;
+const char *shared_statement_name(const struct shared_statement *statement) {
+    return statement->name;
 }
 
 /* -- what one connection knows ----------------------------------------------------------------- */

@@ -31,9 +31,9 @@ bool shared_statement_means(const struct shared_statement *statement, const char
 struct shared_statement *shared_statement_ref(struct shared_statement *statement);
 void shared_statement_unref(struct shared_statement *statement); /* NULL is fine */
 
-/* The name that it has on every connection that knows it. */
-void shared_statement_name(const struct shared_statement *statement,
-                           char name[SERVER_STATEMENT_NAME]);
+/* The name that it has on every connection that knows it; valid until it is renewed or
+ * unreferenced. */
+const char *shared_statement_name(const struct shared_statement *statement);
 
 /* What connections have prepared of it is of no use any more ("cached plan must not change result
  * type"): it gets another name. */

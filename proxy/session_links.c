@@ -249,13 +249,25 @@ static void use_block(struct session *s, struct link *link) {
     }
 }
 
+/* Whether it was used last and nothing has come since that it would have to get first. */
+static bool is_in_use(const struct session *s, const struct link *link) {
+    return link != NULL && link == s->active && link->state == LINK_READY && s->lost == NULL &&
+           link->log_applied == s->block.count && link->settings_applied == s->settings.last &&
+           link->aligned && !link->differs &&
+           (link->pool == NULL || s->pools[link->physical].aligned == link->parameters);
+}
+
 enum use session_use_link(struct session *s, int database, struct link **out) {
     return session_use_link_for(s, database, NULL, out);
 }
 
 enum use session_use_link_for(struct session *s, int database, const struct query *query,
                               struct link **out) {
-    struct link *link = NULL;
+    struct link *link = s->links[session_physical(s, database)];
+    if (is_in_use(s, link)) {
+        *out = link;
+        return USE_READY;
+    }
     enum use use = use_connection(s, database, &link);
     if (use != USE_READY)
         return use;

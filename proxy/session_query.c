@@ -209,6 +209,10 @@ static bool runs_prepared(const struct statement_facts *facts) {
 void session_route(struct session *s, const struct statement *statement, struct decision *decision,
                    const struct statement **effective) {
     *effective = statement;
+    if (statement->plain) { /* it has no names and words of those that follow */
+        session_decide(s->routing, statement, decision);
+        return;
+    }
     enum statement_kind kind = statement->facts->kind;
     if (kind == KIND_SET && sets_unsafe_encoding(statement->facts)) {
         refuse(decision, "0A000", ENCODING_REFUSED, ENCODING_HINT);

@@ -113,11 +113,8 @@ bool session_knows_statement(const struct link *link, const struct prepared *pre
     return (prepared->prepared_on >> link->physical & 1) != 0;
 }
 
-static const char *name_there(const struct prepared *prepared, char name[SERVER_STATEMENT_NAME]) {
-    if (prepared->shared == NULL)
-        return prepared->name;
-    shared_statement_name(prepared->shared, name);
-    return name;
+static const char *name_there(const struct prepared *prepared) {
+    return prepared->shared == NULL ? prepared->name : shared_statement_name(prepared->shared);
 }
 
 static void send_close(struct link *link, const char *name) {
@@ -172,8 +169,7 @@ void session_prepare_there(struct session *s, struct link *link, struct prepared
                                                                   have been left there */
         send_close(link, prepared->name);
     note_known(link, prepared);
-    char name[SERVER_STATEMENT_NAME];
-    send_parse(link, prepared, name_there(prepared, name));
+    send_parse(link, prepared, name_there(prepared));
 }
 
 /* EXECUTE in SQL of a statement that came by Parse needs it under the client's own name, which then
@@ -222,13 +218,12 @@ static void forward_renamed(struct session *s, struct link *link, size_t length,
 
 static void forward(struct session *s, struct link *link, const struct prepared *prepared,
                     size_t length, const char *name_here) {
-    char name[SERVER_STATEMENT_NAME];
     if (prepared == NULL || prepared->shared == NULL) {
         session_forward_message(s, link, length);
         return;
     }
     size_t from = (size_t)((const uint8_t *)name_here - stream_peek(&s->client));
-    forward_renamed(s, link, length, from, from + strlen(name_here), name_there(prepared, name));
+    forward_renamed(s, link, length, from, from + strlen(name_here), name_there(prepared));
 }
 
 static struct request *push(struct link *link, enum request_kind kind) {

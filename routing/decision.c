@@ -288,6 +288,12 @@ static int effective_pin(const struct session_state *state, const struct stateme
     return statement->hint_database >= 0 && !pinned ? statement->hint_database : session_pin(state);
 }
 
+/* Most statements of most sessions: of the rules only the one about transactions is left. */
+static bool is_plain_here(const struct deciding *d) {
+    return d->statement->plain && d->pin < 0 && d->state->now.own_count == 0 &&
+           d->state->now.temporary_count == 0;
+}
+
 void session_decide(struct session_state *state, const struct statement *statement,
                     struct decision *out) {
     scratch_clear(&state->scratch);
@@ -303,6 +309,11 @@ void session_decide(struct session_state *state, const struct statement *stateme
     d.pin = effective_pin(state, statement);
     d.bound_to = -1;
     d.executes = statement->executes;
+    if (is_plain_here(&d)) {
+        decision_settle(out, DESTINATION_ONE, choose_bound(&d));
+        (void)decision_check_transaction(&d);
+        return;
+    }
     switch (statement->facts->kind) {
     case KIND_BEGIN:
     case KIND_COMMIT:

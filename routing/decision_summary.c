@@ -306,6 +306,17 @@ static void note_names(struct statement *statement) {
     }
 }
 
+/* Whether there is nothing to ask of it that session_decide() would have to find out each time. */
+static bool is_plain(const struct statement *statement) {
+    const struct statement_facts *facts = statement->facts;
+    bool common = facts->kind == KIND_SELECT || facts->kind == KIND_INSERT ||
+                  facts->kind == KIND_UPDATE || facts->kind == KIND_DELETE;
+    return common && facts->inner_kind != KIND_EXECUTE && facts->hint_database == NULL &&
+           (facts->flags & STATEMENT_SET_CONFIG) == 0 && statement->bound &&
+           statement->databases != 0 && statement->unknown < 0 && !statement->bad_join &&
+           statement->bad_foreign_key < 0 && !statement->asks_catalogs;
+}
+
 void statement_summarize(struct statement *statement, const struct settings *settings) {
     const struct statement_facts *facts = statement->facts;
     statement->hint_database =
@@ -319,4 +330,5 @@ void statement_summarize(struct statement *statement, const struct settings *set
     if (statement->bad_join && (facts->flags & STATEMENT_LATER) != 0) {
         sum_statement(statement, settings, true);
     }
+    statement->plain = is_plain(statement);
 }

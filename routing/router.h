@@ -60,6 +60,8 @@ struct statement {
     bool draws;           /* it may draw from a sequence: one that it names, or a column's default */
     bool asks_catalogs;   /* names what only a catalog can resolve: see object_names.h */
     bool drops_on_commit; /* CREATE TEMPORARY TABLE … ON COMMIT DROP */
+    bool plain; /* SELECT, INSERT, UPDATE or DELETE that breaks no rule by itself: but for what the
+                   session has set, made or modified, its tables alone say where it goes */
 };
 
 /* A query text, parsed and classified; immutable and reference counted, within one thread. One

@@ -78,10 +78,13 @@ void *scratch_new(struct scratch *scratch, size_t size) {
 }
 
 void scratch_clear(struct scratch *scratch) {
+    if (scratch->strings == NULL) { /* most decisions need none */
+        return;
+    }
     while (scratch->count > 0) {
         free(scratch->strings[--scratch->count]);
     }
-    free(scratch->strings); /* most decisions need none */
+    free(scratch->strings);
     scratch->strings = NULL;
 }
 
