@@ -165,116 +165,40 @@ static bool check_inheritance(struct live_audit *audit, struct live_database *da
     return true;
 }
 
-/* -- views, rules and policies: any number ----------------------------------------------------- */
+/* -- views, rules, policies and defaults: any number ---------------------------------------------
+ */
+
+#define CLASS_OF(c, n, oid)                                                                        \
+    " JOIN pg_catalog.pg_class " c " ON " c ".oid = " oid " JOIN pg_catalog.pg_namespace " n       \
+    " ON " n ".oid = " c ".relnamespace"
+#define CLASS_NEEDED(d, catalog, oid)                                                              \
+    " JOIN pg_catalog.pg_depend " d " ON " d ".classid = 'pg_catalog." catalog                     \
+    "'::pg_catalog.regclass AND " d ".objid = " oid " AND " d                                      \
+    ".refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass"
+#define DEPENDENT(name, oid)                                                                       \
+    ", n.nspname, c.relname, " ROOT_OF("c") ", " name ", " oid                                     \
+                                            ", tn.nspname, t.relname, " ROOT_OF("t")
+#define OTHER_RELATION " AND t.oid <> c.oid AND t.relkind IN ('r', 'p', 'v', 'm', 'f')"
 
 /* One row for each relation that something depends on, what depends first: its kind, schema,
- * relation and root, its own name, its oid. */
-static const char
-    dependents_sql
-        [] = "SELECT CASE WHEN w.rulename = '_RETURN' THEN 'v' ELSE 'r' END, n.nspname, "
-             "c.relname, " ROOT_OF("c") ", w.rulename, w.oid, tn.nspname, t.relname, " ROOT_OF(
-                 "t") " FROM pg_catalog.pg_rewrite w"
-                      " JOIN pg_catalog.pg_class c ON c.oid = w.ev_class"
-                      " JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
-                      " JOIN pg_catalog.pg_depend d ON d.classid = "
-                      "'pg_catalog.pg_rewrite'::pg_catalog.regclass"
-                      "  AND d.objid = w.oid AND d.refclassid = "
-                      "'pg_catalog.pg_class'::pg_catalog.regclass"
-                      " JOIN pg_catalog.pg_class t ON t.oid = d.refobjid AND t.oid <> c.oid"
-                      "  AND t.relkind IN ('r', 'p', 'v', 'm', 'f')"
-                      " JOIN pg_catalog.pg_namespace tn ON tn.oid = t.relnamespace"
-                      " WHERE" LIVE_USER_SCHEMA("n") "AND" LIVE_NO_EXTENSION("pg_class", "c.oid") "UNION SELECT 'p', n.nspname, c.relname, " ROOT_OF(
-                          "c") ", o.polname, o.oid, tn.nspname, t.relname, " ROOT_OF("t") " FROM "
-                                                                                          "pg_"
-                                                                                          "catalog."
-                                                                                          "pg_"
-                                                                                          "policy o"
-                                                                                          " JOIN "
-                                                                                          "pg_"
-                                                                                          "catalog."
-                                                                                          "pg_"
-                                                                                          "class c "
-                                                                                          "ON "
-                                                                                          "c.oid = "
-                                                                                          "o."
-                                                                                          "polrelid"
-                                                                                          " JOIN "
-                                                                                          "pg_"
-                                                                                          "catalog."
-                                                                                          "pg_"
-                                                                                          "namespac"
-                                                                                          "e n ON "
-                                                                                          "n.oid = "
-                                                                                          "c."
-                                                                                          "relnames"
-                                                                                          "pace"
-                                                                                          " JOIN "
-                                                                                          "pg_"
-                                                                                          "catalog."
-                                                                                          "pg_"
-                                                                                          "depend "
-                                                                                          "d ON "
-                                                                                          "d."
-                                                                                          "classid "
-                                                                                          "= "
-                                                                                          "'pg_"
-                                                                                          "catalog."
-                                                                                          "pg_"
-                                                                                          "policy':"
-                                                                                          ":pg_"
-                                                                                          "catalog."
-                                                                                          "regclass"
-                                                                                          "  AND "
-                                                                                          "d.objid "
-                                                                                          "= o.oid "
-                                                                                          "AND "
-                                                                                          "d."
-                                                                                          "refclass"
-                                                                                          "id = "
-                                                                                          "'pg_"
-                                                                                          "catalog."
-                                                                                          "pg_"
-                                                                                          "class'::"
-                                                                                          "pg_"
-                                                                                          "catalog."
-                                                                                          "regclass"
-                                                                                          " JOIN "
-                                                                                          "pg_"
-                                                                                          "catalog."
-                                                                                          "pg_"
-                                                                                          "class t "
-                                                                                          "ON "
-                                                                                          "t.oid = "
-                                                                                          "d."
-                                                                                          "refobjid"
-                                                                                          " AND "
-                                                                                          "t.oid "
-                                                                                          "<> c.oid"
-                                                                                          "  AND "
-                                                                                          "t."
-                                                                                          "relkind "
-                                                                                          "IN "
-                                                                                          "('r', "
-                                                                                          "'p', "
-                                                                                          "'v', "
-                                                                                          "'m', "
-                                                                                          "'f')"
-                                                                                          " JOIN "
-                                                                                          "pg_"
-                                                                                          "catalog."
-                                                                                          "pg_"
-                                                                                          "namespac"
-                                                                                          "e tn ON "
-                                                                                          "tn.oid "
-                                                                                          "= "
-                                                                                          "t."
-                                                                                          "relnames"
-                                                                                          "pace"
-                                                                                          " ORDER "
-                                                                                          "BY 1, "
-                                                                                          "2, 3, "
-                                                                                          "5, 6, "
-                                                                                          "7, 8";
+ * relation and root, its own name, its oid. A default depends on the tables of its sequences. */
+/* clang-format off */
+static const char dependents_sql[] =
+    "SELECT CASE WHEN w.rulename = '_RETURN' THEN 'v' ELSE 'r' END" DEPENDENT("w.rulename", "w.oid")
+    " FROM pg_catalog.pg_rewrite w" CLASS_OF("c", "n", "w.ev_class")
+    CLASS_NEEDED("d", "pg_rewrite", "w.oid") CLASS_OF("t", "tn", "d.refobjid") OTHER_RELATION
+    " WHERE" LIVE_USER_SCHEMA("n") "AND" LIVE_NO_EXTENSION("pg_class", "c.oid")
+    "UNION SELECT 'p'" DEPENDENT("o.polname", "o.oid")
+    " FROM pg_catalog.pg_policy o" CLASS_OF("c", "n", "o.polrelid")
+    CLASS_NEEDED("d", "pg_policy", "o.oid") CLASS_OF("t", "tn", "d.refobjid") OTHER_RELATION
+    " UNION SELECT 'd'" DEPENDENT("a.attname", "f.oid")
+    " FROM pg_catalog.pg_attrdef f JOIN pg_catalog.pg_attribute a"
+    "  ON a.attrelid = f.adrelid AND a.attnum = f.adnum" CLASS_OF("c", "n", "f.adrelid")
+    CLASS_NEEDED("d", "pg_attrdef", "f.oid") " JOIN pg_catalog.pg_sequence q ON q.seqrelid = d.refobjid"
+    CLASS_NEEDED("u", "pg_class", "q.seqrelid") " AND u.deptype IN ('a', 'i')"
+    CLASS_OF("t", "tn", "u.refobjid")
+    " ORDER BY 1, 2, 3, 5, 6, 7, 8";
+/* clang-format on */
 
 static void find_dependent(struct live_audit *audit, int database, const PGresult *rows, int row,
                            const struct live_crossing *crossing) {
@@ -285,6 +209,12 @@ static void find_dependent(struct live_audit *audit, int database, const PGresul
             audit, LIVE_VIEW, true, database, object,
             alloc_format("this view uses tables of more than one database: %s", crossing->tables),
             "drop it, or split it into one for each database");
+    else if (kind == 'd')
+        live_find(audit, LIVE_SEQUENCE, true, database, object,
+                  alloc_format("the default of its column %s draws from a sequence of another "
+                               "database's table: %s",
+                               PQgetvalue(rows, row, 4), crossing->tables),
+                  "give it a sequence of its own");
     else
         live_find(audit, kind == 'r' ? LIVE_RULE : LIVE_POLICY, true, database, object,
                   alloc_format("the %s %s uses tables of more than one database: %s",

@@ -19,7 +19,7 @@ static const struct {
     [LIVE_POLICY] = {"policy", "policies across the split"},
     [LIVE_TRIGGER] = {"trigger", "triggers across the split"},
     [LIVE_FUNCTION] = {"function", "functions"},
-    [LIVE_SEQUENCE] = {"sequence", "sequences that two databases count by themselves"},
+    [LIVE_SEQUENCE] = {"sequence", "sequences that two databases draw from"},
     [LIVE_LOCK] = {"lock", "locks against writes that are not as they should be"},
     [LIVE_TYPE] = {"type", "types that differ"},
     [LIVE_ROLE] = {"role", "roles that differ"},

@@ -178,6 +178,15 @@ def test_sequences_that_take_turns_or_have_ranges_do_not_collide(audit):
     assert audit("sequence", "plans_id_seq", problem=True)
 
 
+def test_a_default_that_draws_from_another_databases_sequence_is_a_problem(audit):
+    copies(audit)
+    audit.main.sql("ALTER TABLE issues ADD COLUMN number bigint DEFAULT nextval('ci_builds_id_seq'),"
+                   " ADD COLUMN other bigint DEFAULT nextval('notes_id_seq')")
+    (found,) = audit("sequence", "the default")
+    assert found["object"] == "public.issues" and found["severity"] == "problem" and found["database"] == "main"
+    assert "number" in found["message"] and "ci_builds (gitlab_ci)" in found["message"]
+
+
 def test_types_with_other_oids_or_labels_are_told(audit):
     audit.main.sql("CREATE TYPE mood AS ENUM ('good', 'bad'); CREATE TYPE unused AS ENUM ('a');"
                    "CREATE TYPE labels AS ENUM ('a', 'b'); CREATE DOMAIN age AS int;"
