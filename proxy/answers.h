@@ -37,7 +37,6 @@ struct request {
     bool failed;           /* an ErrorResponse came for it */
     bool local;            /* PARSE, CLOSE: the proxy answers it when it is its turn */
     bool asks_binding;     /* QUERY: what keeps the link with its session */
-    bool tells;            /* QUERY of settings: what it changes is reported to the client */
     bool flushed;          /* Flush was sent behind it, so that its answer is not held back */
     bool captures;         /* EXECUTE: its rows are values of settings, see session_settings.c */
     bool captures_local;   /* …that hold for the transaction only */

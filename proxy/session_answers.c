@@ -231,7 +231,7 @@ static bool parameter_is_for_client(const struct session *s, const struct link *
                                     const struct request *request) {
     if (s->phase != PHASE_READY)
         return false; /* it is told all of them when it is let in */
-    if (request == NULL || request->audience != AUDIENCE_PROXY || link->home || request->tells)
+    if (request == NULL || request->audience != AUDIENCE_PROXY || link->home)
         return true;
     const struct fan *fan = &s->script.fan;
     if (fan->active && link->pool != NULL && link->physical == s->home)

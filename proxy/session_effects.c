@@ -6,6 +6,16 @@
 #include <stdlib.h>
 #include <string.h>
 
+static void commit_settings(struct session *s) {
+    bool reset_all = false;
+    for (size_t i = 0; i < s->block.count && !reset_all; i++)
+        reset_all = s->block.entries[i].reset_all;
+    block_log_commit(&s->block, &s->settings);
+    s->restored_settings = s->restored_settings || s->restored_entries > 0;
+    if (reset_all)
+        session_unalign_links(s);
+}
+
 void session_block_finished(struct session *s, bool committed, bool chain) {
     struct block_log next = {0};
     if (chain)
@@ -25,9 +35,10 @@ void session_block_finished(struct session *s, bool committed, bool chain) {
         link->settings_applied = UINT64_MAX;
     }
     if (committed)
-        block_log_commit(&s->block, &s->settings);
+        commit_settings(s);
     else
         block_log_clear(&s->block);
+    s->restored_entries = 0;
     for (int i = 0; i < session_link_count(s); i++)
         if (s->links[i] != NULL && s->links[i]->settings_applied == UINT64_MAX)
             s->links[i]->settings_applied = s->settings.last;

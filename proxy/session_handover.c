@@ -21,41 +21,111 @@ struct setting_set *session_setting_set(struct session *s) {
     return s->set;
 }
 
-/* Parameters of the startup packet are settings of the session from its beginning. What RESET
- * brings back is theirs, too. */
 void session_log_setting(struct session *s, const char *name, const char *value) {
     struct wire_buffer sql = {0};
-    session_write_set(&sql, name, value);
+    session_write_set(&sql, name, value, false);
     setting_log_add(&s->settings, name, (const char *)sql.data, sql.length);
     wire_buffer_close(&sql);
 }
 
-struct startup_log {
+/* -- the startup packet's ---------------------------------------------------------------------- */
+
+/* Parameters of the startup packet are settings of the session from its beginning. What RESET
+ * brings back is theirs, too: the server, which knows nothing of them, is told again. */
+struct startup_visit {
     struct session *session;
     const char *only; /* NULL: all */
+    bool local;
+    bool found;
 };
 
-static void log_startup(void *context, const char *name, const char *value) {
-    const struct startup_log *log = context;
-    if (!session_is_own_setting(name) && (log->only == NULL || strcasecmp(log->only, name) == 0))
-        session_log_setting(log->session, name, value);
+static bool concerns(const struct startup_visit *visit, const char *name) {
+    return !session_is_own_setting(name) &&
+           (visit->only == NULL || strcasecmp(visit->only, name) == 0);
 }
 
-bool session_log_startup(struct session *s, const char *only, struct error *error) {
-    struct startup_log log = {.session = s, .only = only};
-    const struct startup *startup = &s->startup;
-    uint64_t before = s->settings.last;
+static void find_startup(void *context, const char *name, const char *value) {
+    (void)value;
+    struct startup_visit *visit = context;
+    visit->found = visit->found || concerns(visit, name);
+}
+
+static void log_startup(void *context, const char *name, const char *value) {
+    struct startup_visit *visit = context;
+    struct session *s = visit->session;
+    if (!concerns(visit, name))
+        return;
+    visit->found = true;
+    enum block_status status = session_block_status(s->routing);
+    if (status != BLOCK_OPEN && status != BLOCK_IMPLICIT) {
+        session_log_setting(s, name, value);
+        return;
+    }
+    struct wire_buffer sql = {0};
+    session_write_set(&sql, name, value, visit->local);
+    block_log_add(&s->block, ENTRY_SETTING, name, (const char *)sql.data, sql.length);
+    s->block.entries[s->block.count - 1].outlives = !visit->local;
+    wire_buffer_close(&sql);
+}
+
+static bool visit_startup(const struct startup *startup, struct startup_visit *visit,
+                          void (*each)(void *context, const char *name, const char *value),
+                          struct error *error) {
     for (size_t i = 0; i < startup->parameter_count; i++) {
         const struct startup_parameter *parameter = &startup->parameters[i];
-        if (strcmp(parameter->name, "options") == 0) {
-            if (!startup_options_settings(parameter->value, log_startup, &log, error))
-                return false;
-        } else {
-            log_startup(&log, parameter->name, parameter->value);
-        }
+        if (strcmp(parameter->name, "options") != 0)
+            each(visit, parameter->name, parameter->value);
+        else if (!startup_options_settings(parameter->value, each, visit, error))
+            return false;
     }
-    s->restores = s->phase == PHASE_READY && s->settings.last != before;
     return true;
+}
+
+bool session_log_startup(struct session *s, struct error *error) {
+    struct startup_visit visit = {.session = s};
+    return visit_startup(&s->startup, &visit, log_startup, error);
+}
+
+void session_restore_startup(struct session *s, const char *only, bool local) {
+    struct startup_visit visit = {.session = s, .only = only, .local = local};
+    struct error error; /* there was none at the start */
+    if (s->pool_mode == POOL_OFF || !visit_startup(&s->startup, &visit, log_startup, &error) ||
+        !visit.found)
+        return;
+    if (session_block_status(s->routing) == BLOCK_IDLE)
+        s->restored_settings = true;
+    else
+        s->restored_entries = s->block.count;
+}
+
+static bool is_startup_setting(struct session *s, const char *name) {
+    struct startup_visit visit = {.session = s, .only = name};
+    struct error error;
+    return s->pool_mode != POOL_OFF && visit_startup(&s->startup, &visit, find_startup, &error) &&
+           visit.found;
+}
+
+bool session_has_startup_settings(struct session *s) {
+    return is_startup_setting(s, NULL);
+}
+
+bool session_lacks_startup(struct session *s, const struct link *link, const char *name) {
+    const struct fan *fan = &s->script.fan;
+    bool discards =
+        fan->active && fan->statement != NULL && fan->statement->facts->kind == KIND_DISCARD;
+    size_t entries = s->restored_entries < s->block.count ? s->restored_entries : s->block.count;
+    bool lacks = discards || s->restored_settings || link->log_applied < entries;
+    return lacks && is_startup_setting(s, name);
+}
+
+void session_tell_restored(struct session *s, struct link *link) {
+    s->restored_settings = false;
+    struct parameters *now = parameters_ref(link_parameters(link));
+    struct parameter parameter;
+    for (size_t cursor = 0; s->phase == PHASE_READY && parameters_next(now, &cursor, &parameter);)
+        if (is_startup_setting(s, parameter.name))
+            session_tell_parameter(s, link, parameter.name, parameter.value);
+    parameters_unref(s->worker->parameters, now);
 }
 
 /* -- where servers differ ---------------------------------------------------------------------- */
@@ -180,7 +250,7 @@ bool session_send_difference(struct session *s, struct link *link, const struct 
     enum block_status status = session_block_status(s->routing);
     bool alone = status == BLOCK_IDLE || status == BLOCK_IMPLICIT;
     if (query == NULL || s->pool_mode != POOL_TRANSACTION || !alone || s->script.active ||
-        s->restores || link->answers.count > 0 || link->set_unknown)
+        s->restored_settings || link->answers.count > 0 || link->set_unknown)
         return false;
     struct setting_set *wanted = session_setting_set(s);
     if (!setting_set_can_join(link->set) || !setting_set_can_join(wanted) || !is_plain(query) ||

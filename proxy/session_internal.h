@@ -133,8 +133,8 @@ struct session {
     time_t connected;
     struct login *login;     /* in phase LOGIN, then NULL */
     struct console *console; /* in phase CONSOLE, else NULL */
-    struct startup startup; /* what the login learned: user, database, parameters */
-    char *password;         /* …and the plain password where the client gave one; NULL: none */
+    struct startup startup;  /* what the login learned: user, database, parameters */
+    char *password;          /* …and the plain password where the client gave one; NULL: none */
     int entrypoint;
     uint32_t pid, key;
     struct cancel_entry cancel; /* in the worker's table while READY */
@@ -159,7 +159,8 @@ struct session {
     struct pool_waiter waiter;      /* for a link of… */
     int waiting_for;                /* …this physical database */
     bool wait_cancelled;
-    bool restores; /* what the client's RESET brought to the server's default is set again */
+    bool restored_settings; /* what the client's RESET took of the startup packet's is set again… */
+    size_t restored_entries; /* …or stands in the block's log up to here */
     struct setting_set *set; /* of the settings as of… */
     uint64_t set_number;     /* …this change; a reference */
     uint64_t last_active;    /* uv_now() */
@@ -398,9 +399,15 @@ void session_align_pooled(struct session *s, const struct link *link);
 void session_forget_alignment(struct session *s); /* after RESET ALL: it is to be done anew */
 /* Enters a setting that no statement of the client made. */
 void session_log_setting(struct session *s, const char *name, const char *value);
-/* Enters the startup packet's settings, or that of one name: at the start, and again after RESET.
- * False: an option stands there that no statement could set; not after the start. */
-bool session_log_startup(struct session *s, const char *only, struct error *error);
+/* Enters the startup packet's settings. False: an option stands there that no statement could set.
+ */
+bool session_log_startup(struct session *s, struct error *error);
+/* Enters them again, or that of one name, after RESET. */
+void session_restore_startup(struct session *s, const char *only, bool local);
+bool session_has_startup_settings(struct session *s); /* where links come from a pool */
+/* Whether a parameter's value there is not the client's, who has yet to get its own again. */
+bool session_lacks_startup(struct session *s, const struct link *link, const char *name);
+void session_tell_restored(struct session *s, struct link *link); /* the link has them */
 
 /* -- session_statements.c ---------------------------------------------------------------------- */
 /* Which link knows a statement that came by Parse: under its own name, or, where clients share the
@@ -473,7 +480,7 @@ void session_unalign_links(
 void session_ask_setting(struct session *s, struct link *link);
 /* SELECT set_config(…), as SQL that every setting of the string means the same to. */
 /* …or SET name TO value, where that can be and needs no snapshot. */
-void session_write_set(struct wire_buffer *sql, const char *name, const char *value);
+void session_write_set(struct wire_buffer *sql, const char *name, const char *value, bool local);
 void session_write_set_config(struct wire_buffer *sql, const char *name, const char *value,
                               bool local);
 void session_capture_setting(struct session *s, struct link *link, const struct request *request,
@@ -492,6 +499,9 @@ void session_heed_parameter(struct session *s, const char *name, const char *val
 const char *session_parameter(const struct session *s, const char *name);
 /* The first server's value, or another's that is for the client. May end the session. */
 void session_tell_pending(struct session *s, struct link *link, bool kept);
+/* Where the client does not know the value yet. */
+void session_tell_parameter(struct session *s, struct link *link, const char *name,
+                            const char *value);
 void session_on_parameter(struct session *s, struct link *link, const uint8_t *message,
                           size_t length);
 /* No transaction is open: the values of now are those that stay. */

@@ -184,8 +184,10 @@ static void tell_settings_error(struct session *s, const struct link *link) {
 enum use session_use_settings(struct session *s, struct link *link, const struct query *query) {
     if (link->pool != NULL && !link->in_block && session_drained(s))
         session_align_pooled(s, link);
-    if ((link->settings_applied == s->settings.last && link->aligned && !link->differs) ||
-        link->in_block)
+    bool settled = link->settings_applied == s->settings.last && link->aligned && !link->differs;
+    if (settled && s->restored_settings && !link->in_block)
+        session_tell_restored(s, link);
+    if (settled || link->in_block)
         return USE_READY;
     if (link->unsynced) { /* a pipeline is open on it: its own changes are already there */
         return USE_READY;
@@ -204,8 +206,7 @@ enum use session_use_settings(struct session *s, struct link *link, const struct
     link->settings_applied = s->settings.last;
     if (sql.length > 0) {
         link_send_query(link, (const char *)sql.data, sql.length);
-        answers_push(&link->answers, REQUEST_QUERY, AUDIENCE_PROXY)->tells = s->restores;
-        s->restores = false;
+        answers_push(&link->answers, REQUEST_QUERY, AUDIENCE_PROXY);
         s->active = link;
         session_flush_link(link);
     }

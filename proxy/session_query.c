@@ -253,6 +253,13 @@ static bool may_restrict(const struct statement *statement) {
            session_is_own_setting(facts->name);
 }
 
+/* RESET, after which what the startup packet said has to be set again before the next statement. */
+static bool resets(struct session *s, const struct statement *statement) {
+    const struct statement_facts *facts = statement->facts;
+    bool one = facts->kind == KIND_SET && (facts->flags & STATEMENT_DEFAULT) != 0;
+    return (one || facts->kind == KIND_RESET_ALL) && session_has_startup_settings(s);
+}
+
 /* Whether one database runs the whole query, and which. Nothing is changed by asking. `decision`:
  * of the last statement. */
 static bool whole_query_goes_to(struct session *s, const struct query *query,
@@ -264,8 +271,8 @@ static bool whole_query_goes_to(struct session *s, const struct query *query,
         const struct statement *statement = &query->statements[i], *effective;
         if (session_scripts(s, statement) || (query->count > 1 && may_restrict(statement)))
             return false;
-        if (query->count > 1 && statement->asks_catalogs) /* when it is its turn */
-            return false;
+        if (query->count > 1 && (statement->asks_catalogs || resets(s, statement)))
+            return false; /* what it means is known when it is its turn */
         session_route(s, statement, decision, &effective);
         if (decision->violated || decision->destination == DESTINATION_NONE)
             return false;

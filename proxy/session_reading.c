@@ -48,10 +48,10 @@ const char *session_parameter_outside(const struct session *s, const char *name)
     return parameters_find(changed ? s->outside : s->parameters, name);
 }
 
-/* Told where the client does not know the value yet. */
-static void tell(struct session *s, struct link *link, const char *name, const char *value) {
+void session_tell_parameter(struct session *s, struct link *link, const char *name,
+                            const char *value) {
     const char *known = session_parameter(s, name);
-    if (known != NULL && strcmp(known, value) == 0)
+    if ((known != NULL && strcmp(known, value) == 0) || session_lacks_startup(s, link, name))
         return;
     /* A function may have set it, which no other link would get to know. */
     if (strcmp(name, "standard_conforming_strings") == 0)
@@ -71,7 +71,7 @@ void session_on_parameter(struct session *s, struct link *link, const uint8_t *m
     size_t name_length = strnlen(name, body);
     if (name_length + 1 >= body || name[body - 1] != '\0')
         return;
-    tell(s, link, name, name + name_length + 1);
+    session_tell_parameter(s, link, name, name + name_length + 1);
 }
 
 /* -- within a pipeline ------------------------------------------------------------------------- */

@@ -26,9 +26,7 @@ void session_unalign_links(struct session *s) {
             continue;
         link->aligned = link->home || link->pool != NULL;
     }
-    struct error error;
-    if (s->pool_mode != POOL_OFF)
-        (void)session_log_startup(s, NULL, &error);
+    session_restore_startup(s, NULL, false);
 }
 
 /* `sql` means the same wherever and whenever it is repeated. */
@@ -42,6 +40,8 @@ static void note_plain(struct session *s, struct link *link, const char *name, c
         entry->reset_all = reset_all;
         if (current)
             link->log_applied = s->block.count;
+        if (reset_all)
+            session_restore_startup(s, NULL, false);
         return;
     }
     if (local)
@@ -107,12 +107,12 @@ static bool is_plain_name(const char *name) {
                '\0';
 }
 
-void session_write_set(struct wire_buffer *sql, const char *name, const char *value) {
+void session_write_set(struct wire_buffer *sql, const char *name, const char *value, bool local) {
     if (is_list_of_names(name) || !is_plain_name(name)) {
-        session_write_set_config(sql, name, value, false);
+        session_write_set_config(sql, name, value, local);
         return;
     }
-    append(sql, "SET ");
+    append(sql, local ? "SET LOCAL " : "SET ");
     append(sql, name);
     append(sql, " TO ");
     session_append_literal(sql, value);
@@ -188,11 +188,9 @@ void session_note_settings(struct session *s, struct link *link, const struct qu
     case KIND_SET:
         note(s, link, facts->name != NULL ? facts->name : "session characteristics", sql,
              facts->length, &query->lexing, local, false);
-        if (s->pool_mode != POOL_OFF && (facts->flags & STATEMENT_DEFAULT) != 0 && !local &&
-            facts->name != NULL) {
-            struct error error;
-            (void)session_log_startup(s, facts->name, &error);
-        }
+        if ((facts->flags & STATEMENT_DEFAULT) != 0 && facts->name != NULL &&
+            (!local || in_transaction(s)))
+            session_restore_startup(s, facts->name, local);
         return;
     case KIND_RESET_ALL:
         note(s, link, "", sql, facts->length, &query->lexing, false, true);

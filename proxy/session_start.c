@@ -222,7 +222,7 @@ void session_on_login_done(struct login *login, bool ok) {
     session_use_today(s->routing, &s->worker->today);
     session_set_objects(s->routing, s->config->objects);
     struct error error;
-    if (s->pool_mode != POOL_OFF && !session_log_startup(s, NULL, &error)) {
+    if (s->pool_mode != POOL_OFF && !session_log_startup(s, &error)) {
         reply_fatal(s, "42601", error.text, NULL, NULL);
         session_end(s, "an option of the startup packet is wrong");
         return;
