@@ -22,7 +22,7 @@ DATA = ROOT / "tests" / "data"
 DEMO = ROOT / "deploy" / "demo"
 BINDIR = pathlib.Path(os.environ.get("PG_BINDIR", "/usr/lib/postgresql/15/bin"))
 # All tests can be run with connections that clients take turns with: session or transaction.
-POOL_MODE = os.environ.get("POOL_MODE")
+POOL_MODE = os.environ.get("POOL_MODE") or None
 PROGRAM = pathlib.Path(os.environ.get("PGINTERLOCK", ROOT / "build" / "release" / "pginterlock"))
 AS_POSTGRES = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"] if os.geteuid() == 0 else []
 PATIENCE = float(os.environ.get("TEST_PATIENCE", 20))  # seconds that any condition may take
