@@ -22,6 +22,7 @@
  *     session_errors.c    the databases' errors
  *     session_reply.c     what the proxy says itself
  *     session_violations.c  what becomes of a violation in the log and the record
+ *     session_figures.c   what the console tells of a session and its links
  *
  * One link at a time has requests outstanding (the active one); before another is used, all of them
  * are answered. So answers keep the order of requests, and what is known of the transaction is true
