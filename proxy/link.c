@@ -412,6 +412,7 @@ static void link_free(struct link *link) {
     link_forget_state(link);
     answers_close(&link->answers);
     free(link->asked_setting);
+    free(link->asked_after);
     free(link->last_words);
     free(link->last_message);
     free(link->failure);

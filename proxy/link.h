@@ -51,8 +51,8 @@ struct worker;
 struct link {
     struct stream stream; /* in state READY */
     enum link_state state;
-    int physical; /* index of the database */
-    char *name;   /* of the database, for messages */
+    int physical;                     /* index of the database */
+    char *name;                       /* of the database, for messages */
     struct database_figures *figures; /* the worker's of this database */
     struct worker *worker;
     char *host;                    /* "127.0.0.1:5432", for messages; NULL: not connected */
@@ -86,7 +86,9 @@ struct link {
     bool frame_forwarded; /* …to the client, or dropped */
     bool asks_setting; /* set_config() with a value that only the database knows, to be asked for */
     bool asked_local;
-    char *asked_setting;   /* its name, or NULL: not known either */
+    char *asked_setting; /* its name, or NULL: not known either */
+    bool asks_after;     /* … again behind the block, which it may end with */
+    char *asked_after;
     char *last_words;      /* the FATAL message's text before it went away, or NULL */
     uint8_t *last_message; /* …and the ErrorResponse as it came */
     size_t last_message_length;
@@ -99,18 +101,18 @@ struct link {
     enum pooled pool_state;
     struct link *pool_previous, *pool_next;
     const struct pool_waiter *holder; /* of the session that uses it */
-    uint64_t idle_since;            /* uv_now() */
-    unsigned resets_left;           /* answers to DISCARD ALL still to come */
-    struct setting_set *set;        /* a reference: what it was left with; NULL: nothing */
-    bool set_unknown;               /* …nobody knows */
+    uint64_t idle_since;              /* uv_now() */
+    unsigned resets_left;             /* answers to DISCARD ALL still to come */
+    struct setting_set *set;          /* a reference: what it was left with; NULL: nothing */
+    bool set_unknown;                 /* …nobody knows */
     struct server_statements *statements;
     uint64_t unnamed; /* serial number of the statement that its unnamed one is; 0: none */
     bool differs;     /* the session's settings are still to be made of `set` */
     bool joined; /* they were made in the transaction of the statement that is being answered */
     bool unseen; /* code that the classifier didn't see may have changed settings */
-    bool asks_binding;  /* something may bind it to its session: the server is to be asked */
-    bool asked_binding; /* …has been */
-    unsigned bindings;  /* enum binding: what keeps it with its session */
+    bool asks_binding;    /* something may bind it to its session: the server is to be asked */
+    bool asked_binding;   /* …has been */
+    unsigned bindings;    /* enum binding: what keeps it with its session */
     bool makes_temporary; /* …a temporary table may be there, which it has not been asked about */
     struct parameters *reported; /* what the server reported last; NULL: `parameters` */
 };

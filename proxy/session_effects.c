@@ -42,6 +42,9 @@ void session_block_finished(struct session *s, bool committed, bool chain) {
     for (int i = 0; i < session_link_count(s); i++)
         if (s->links[i] != NULL && s->links[i]->settings_applied == UINT64_MAX)
             s->links[i]->settings_applied = s->settings.last;
+    for (int i = 0; i < session_link_count(s); i++)
+        if (s->links[i] != NULL)
+            session_block_left(s, s->links[i], committed);
     if (chain) {
         block_log_close(&s->block);
         s->block = next;

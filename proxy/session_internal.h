@@ -479,6 +479,9 @@ void session_note_settings(struct session *s, struct link *link, const struct qu
 void session_unalign_links(
     struct session *s); /* their servers' defaults are in force again: see link->aligned */
 void session_ask_setting(struct session *s, struct link *link);
+/* The link has left its block: what set_config() made there, which may have been for the block only,
+ * is asked for again. */
+void session_block_left(struct session *s, struct link *link, bool committed);
 /* SELECT set_config(…), as SQL that every setting of the string means the same to. */
 /* …or SET name TO value, where that can be and needs no snapshot. */
 void session_write_set(struct wire_buffer *sql, const char *name, const char *value, bool local);

@@ -179,11 +179,20 @@ void session_ask_reading(struct link *link) {
         ->captures_reading = true;
 }
 
+static void ask_behind_block(struct link *link, const char *name) {
+    bool another = link->asks_after && (link->asked_after == NULL || name == NULL ||
+                                        strcmp(link->asked_after, name) != 0);
+    free(link->asked_after);
+    link->asked_after = another || name == NULL ? NULL : alloc_text(name);
+    link->asks_after = true;
+}
+
 void session_note_settings(struct session *s, struct link *link, const struct query *query,
                            const struct statement *statement) {
     const struct statement_facts *facts = statement->facts;
     const char *sql = query->text + facts->start;
     bool local = (facts->flags & STATEMENT_LOCAL) != 0;
+    bool maybe = (facts->flags & STATEMENT_MAYBE_LOCAL) != 0 && link->in_block;
     switch (facts->kind) {
     case KIND_SET:
         note(s, link, facts->name != NULL ? facts->name : "session characteristics", sql,
@@ -207,6 +216,10 @@ void session_note_settings(struct session *s, struct link *link, const struct qu
     if (!(facts->flags & STATEMENT_SET_CONFIG) ||
         (session_settings(s)->database_count < 2 && s->pool_mode == POOL_OFF))
         return;
+    /* Within the block it counts; behind it the server is asked what has stayed. */
+    if (maybe)
+        ask_behind_block(link, facts->name);
+    local |= maybe;
     if (facts->name != NULL && facts->value != NULL) {
         note_set_config(s, link, facts->name, facts->value, local);
         return;
@@ -227,6 +240,23 @@ void session_ask_setting(struct session *s, struct link *link) {
     link->asks_setting = false;
     if (session_block_status(s->routing) != BLOCK_FAILED)
         ask(link, link->asked_setting, link->asked_local);
+}
+
+void session_block_left(struct session *s, struct link *link, bool committed) {
+    if (!link->asks_after)
+        return;
+    link->asks_after = false;
+    if (committed) {
+        free(link->asked_setting);
+        link->asked_setting = link->asked_after;
+        link->asked_after = NULL;
+        link->asked_local = false;
+        link->asks_setting = true;
+        if (link->answers.count == 0) {
+            s->active = link;
+            session_ask_setting(s, link);
+        }
+    }
 }
 
 /* A DataRow of two text columns. */

@@ -113,6 +113,8 @@ enum statement_flag {
     STATEMENT_LOAD = 1 << 17,          /* LOAD: what it brings stays in the server process */
     STATEMENT_CONSTANTS = 1 << 15,       /* what was found depends on the value of a constant: a name in a string */
     STATEMENT_LASTVAL = 1 << 16,       /* calls lastval(): of the sequence drawn from last */
+    STATEMENT_MAYBE_LOCAL = 1 << 19,   /* set_config() whose last argument is no constant: only the server knows whether
+                                          it ends with the transaction */
     STATEMENT_LATER = 1 << 18,         /* makes a function in PL/pgSQL: its body is not looked at before it runs, and then
                                           each of its statements stands for itself */
     STATEMENT_MODIFIES_DDL = 1 << 14,  /* structure change that counts as a modification of its database */

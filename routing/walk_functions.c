@@ -230,6 +230,13 @@ static bool is_ours(const char *name) {
     return strncasecmp(name, "pginterlock.", 12) == 0;
 }
 
+/* As boolin() reads it. */
+static bool is_true(const char *text) {
+    text += strspn(text, " \t\n\v\f\r");
+    return *text == '1' || strncasecmp(text, "t", 1) == 0 || strncasecmp(text, "y", 1) == 0 ||
+           strncasecmp(text, "on", 2) == 0;
+}
+
 /* set_config(name, value, is_local) */
 static void note_set_config(struct walk *walk, const List *args) {
     struct statement_facts *statement = walk->statement;
@@ -249,9 +256,10 @@ static void note_set_config(struct walk *walk, const List *args) {
     }
     const char *value = constant_text(walk, list_nth(args, 1));
     const char *local = constant_text(walk, list_nth(args, 2));
-    if (local && (local[0] == 't' || local[0] == 'T' || local[0] == 'y' || local[0] == '1' ||
-                  strcmp(local, "on") == 0))
+    if (local && is_true(local))
         statement->flags |= STATEMENT_LOCAL;
+    else if (!local && nodeTag(list_nth(args, 2)) != T_A_Const)
+        statement->flags |= STATEMENT_MAYBE_LOCAL;
     if (name && !statement->name)
         statement->name = arena_copy_text(walk->out->arena, name, strlen(name));
     if (name && value && !statement->value)

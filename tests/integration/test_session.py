@@ -52,6 +52,25 @@ def test_set_config_with_parameters_reaches_both(db):
     assert on_both(db, "work_mem") == ("12MB", "12MB")
 
 
+@pytest.mark.parametrize("text, parameters, stays", [
+    ("SELECT set_config(%s, %s, %s)", ("work_mem", "13MB", True), False),
+    ("SELECT set_config(%s, %s, %s)", ("work_mem", "13MB", False), True),
+    ("SELECT set_config('work_mem', '13MB', %s)", (True,), False),
+    ("SELECT set_config('work_mem', '13MB', %s)", (False,), True),
+    ("SELECT set_config('work_mem', '13MB', 'ON')", None, False),
+    ("SELECT set_config('work_mem', '13MB', local) FROM (VALUES (true)) v (local)", None, False),
+])
+def test_set_config_ends_with_its_block_where_it_is_told_to(db, text, parameters, stays):
+    before = on_both(db, "work_mem")
+    with db.transaction():
+        db.execute(text, parameters)
+        assert on_both(db, "work_mem") == ("13MB", "13MB")
+    assert on_both(db, "work_mem") == (("13MB", "13MB") if stays else before)
+    with db.transaction(force_rollback=True):
+        db.execute(text, parameters)
+    assert on_both(db, "work_mem") == (("13MB", "13MB") if stays else before)
+
+
 def test_settings_with_lists_and_quotes_reach_both(db):
     db.execute("SET search_path TO \"$user\", public, 'odd''name'")
     main, ci = on_both(db, "search_path")

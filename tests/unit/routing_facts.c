@@ -184,6 +184,10 @@ static void set_config_names_its_setting(void **state) {
     assert_int_equal(flags_of("SELECT set_config('a.b', 'c', true)"),
                      STATEMENT_SET_CONFIG | STATEMENT_LOCAL | STATEMENT_CONSTANTS);
     assert_int_equal(flags_of("SELECT set_config($1, 'c', false)"), STATEMENT_SET_CONFIG | STATEMENT_CONSTANTS);
+    assert_int_equal(flags_of("SELECT set_config('a.b', 'c', ' ON')"),
+                     STATEMENT_SET_CONFIG | STATEMENT_LOCAL | STATEMENT_CONSTANTS);
+    assert_int_equal(flags_of("SELECT set_config('a.b', 'c', $1)"),
+                     STATEMENT_SET_CONFIG | STATEMENT_MAYBE_LOCAL | STATEMENT_CONSTANTS);
 }
 
 static void catalog_queries_give_their_literals(void **state) {
