@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import socket
 import threading
 import time
@@ -14,6 +15,7 @@ import wire
 from console import ADMIN, client, clients, pool, show, stats, wait_client
 from harness import one, wait_until
 from pooling import hold, own_mode, waiting
+from test_auth import certificates  # noqa: F401  pylint: disable=unused-import
 
 pytestmark = own_mode
 
@@ -43,6 +45,20 @@ def test_a_client_is_told_with_who_and_where_it_is(make_shared):
         assert row["id"] == db.info.backend_pid
         assert (row["tls"], row["worker"], row["wait"], row["wait_us"]) == ("", 0, 0, 0)
     wait_until(lambda: not clients(proxy), "the client to be gone")
+
+
+def test_tls_is_told_with_its_version_and_cipher(make_shared, certificates):
+    proxy = make_shared(settings={"tls": {"mode": "prefer", "cert": str(certificates.server),
+                                          "key": str(certificates.server_key)}})
+    with proxy.connect(application_name="a", sslmode="require"):
+        assert re.fullmatch(r"TLSv1\.3/TLS_[A-Z0-9_]+", client(proxy, "a")["tls"])
+
+
+def test_a_client_on_a_unix_socket_has_no_port(make_shared):
+    proxy = make_shared()
+    with proxy.connect(application_name="a", host=str(proxy.folder)):
+        row = client(proxy, "a")
+        assert (row["addr"], row["port"]) == ("unix", None)
 
 
 def test_times_are_those_of_the_clock(make_shared):
@@ -166,6 +182,20 @@ def test_a_copy_keeps_its_connection(make_shared):
         db.send(wire.copy_fail("enough"))
         db.read_until("Z")
         assert kept(proxy, "a") == ""
+
+
+def test_a_parsed_statement_that_sql_executes_keeps_its_connection(make_shared):
+    proxy = make_shared(size=2)
+    with proxy.wire(parameters={"application_name": "a"}) as db:
+        db.send(wire.parse("s", "SELECT 1"), wire.sync())
+        db.read_until("Z")
+        assert client(proxy, "a")["prepared_statements"] == 1
+        assert kept(proxy, "a") == ""
+        db.query("EXECUTE s")
+        wait_client(proxy, "a", kept_by="main: EXECUTE of a prepared statement")
+        db.query("DISCARD ALL")
+        db.query("SELECT 1")  # brings its application_name back
+        wait_client(proxy, "a", kept_by="", prepared_statements=0)
 
 
 def test_an_open_pipeline_keeps_its_connection(make_shared):
