@@ -322,6 +322,8 @@ static enum progress bind_prepared(struct session *s, const struct bind_message 
     session_prepare_named(s, link, prepared->query->statements, prepared->query->count);
     session_prepare_there(s, link, prepared);
     portal_enter(&s->portals, bind->portal, prepared, database);
+    if (bind->portal[0] != '\0' && statement != NULL)
+        session_note_portal(s->routing, bind->portal, statement, database);
     session_forward_bind(s, link, prepared, bind, length);
     return PROGRESS_DONE;
 }

@@ -150,6 +150,18 @@ void session_remember_cursor(struct session_state *state, const struct statement
     cursor_push(state, named_of(statement, database));
 }
 
+void session_note_portal(struct session_state *state, const char *name,
+                         const struct statement *statement, int database) {
+    if (state->status != BLOCK_OPEN && state->status != BLOCK_IMPLICIT) {
+        return;
+    }
+    struct named_statement portal = {.name = alloc_text(name),
+                                     .database = database,
+                                     .query = query_ref(statement->query),
+                                     .statement = statement};
+    cursor_push(state, portal);
+}
+
 void session_pop_cursor(struct session_state *state) {
     struct named_statement *last = &state->cursors[--state->now.cursor_count];
     names_set(&state->cursor_names, last->name, last->before);

@@ -161,6 +161,11 @@ void session_set_at_startup(struct session_state *state, const char *name, const
 int session_prepared_database(const struct session_state *state, const char *name);
 int session_cursor_database(const struct session_state *state, const char *name);
 
+/* Bind has made a portal in a transaction: to SQL's FETCH, MOVE and CLOSE it is a cursor, which ends
+ * with the transaction. */
+void session_note_portal(struct session_state *state, const char *name,
+                         const struct statement *statement, int database);
+
 /* Where a statement without tables would run now (protocol-level function calls and the like). */
 int session_default_database(const struct session_state *state);
 

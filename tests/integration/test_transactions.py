@@ -357,6 +357,19 @@ def test_a_simple_query_ends_the_pipeline_before_it(proxy, unique, text, count):
         assert not wire.errors(connection.query(READ_CI)) and not wire.errors(connection.query(READ_MAIN))
 
 
+def test_sql_fetches_from_a_portal_where_it_is_and_modifies_as_its_statement_does(proxy, unique):
+    with wire.connect("127.0.0.1", proxy.port, user="app", database="app") as connection:
+        insert = f"INSERT INTO issues (title) VALUES ('{unique}') RETURNING title"
+        connection.query("BEGIN")
+        connection.exchange(wire.parse("", READ_CI), wire.bind("far"), wire.parse("w", insert), wire.bind("near", "w"), wire.sync())
+        assert len(wire.rows(connection.query("FETCH ALL FROM far"))) == 1
+        assert len(wire.rows(connection.query("FETCH ALL FROM near"))) == 1
+        (error,) = wire.errors(connection.query("DELETE FROM ci_builds WHERE false"))
+        assert error["C"] == "XD002"
+        connection.query("ROLLBACK")
+    assert issues(proxy, unique) == 0
+
+
 def test_a_pipeline_over_both_databases_commits(db, proxy, unique):
     with db.pipeline():
         db.execute("INSERT INTO issues (title) VALUES (%s)", (unique,))
