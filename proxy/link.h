@@ -109,6 +109,7 @@ struct link {
     uint64_t unnamed; /* serial number of the statement that its unnamed one is; 0: none */
     bool differs;     /* the session's settings are still to be made of `set` */
     bool joined; /* they were made in the transaction of the statement that is being answered */
+    bool drew;   /* the session has done more than read on it: it may have drawn from a sequence */
     bool unseen; /* code that the classifier didn't see may have changed settings */
     bool asks_binding;    /* something may bind it to its session: the server is to be asked */
     bool asked_binding;   /* …has been */

@@ -137,7 +137,9 @@ void session_statement_done(struct session *s, struct link *link, struct request
     }
     const struct statement *statement = &request->query->statements[request->next++];
     unsigned flags = statement->facts->flags;
-    link->only_reads = link->only_reads && only_reads(statement);
+    bool reads = only_reads(statement);
+    link->only_reads = link->only_reads && reads;
+    link->drew = link->drew || !reads;
     if (request->apply)
         flags |= apply_effects(s, request, statement);
     session_note_structure(s, statement);

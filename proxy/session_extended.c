@@ -136,7 +136,7 @@ static enum progress execute_on(struct session *s, const struct portal *portal, 
     if (statement != NULL) {
         if (session_resolve_names(s, statement) == PROGRESS_WAIT)
             return PROGRESS_WAIT;
-        session_route(s, statement, &decision, &effective);
+        session_route_now(s, statement, &decision, &effective);
         if (decision.violated) {
             if (session_wait_drained(s) == PROGRESS_WAIT)
                 return PROGRESS_WAIT;

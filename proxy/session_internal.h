@@ -245,6 +245,9 @@ bool statement_leaves_failed_block(
  * *effective is the statement whose tables count. */
 void session_route(struct session *s, const struct statement *statement, struct decision *decision,
                    const struct statement **effective);
+/* …one that is about to run. */
+void session_route_now(struct session *s, const struct statement *statement,
+                       struct decision *decision, const struct statement **effective);
 /* Text of a message into s->query, once. False: the client has got the error. `shape`: a query of
  * the text's shape will do, since the message is passed on as it is. */
 bool session_take_query(struct session *s, const char *text, size_t length, bool shape);

@@ -227,7 +227,7 @@ static void leave(struct session *s, struct link *link, enum pool_giving how) {
         link->set = setting_set_ref(session_setting_set(s));
         link->set_unknown = !applied || link->unseen;
     }
-    link->unseen = false;
+    link->unseen = link->drew = false;
     if (s->active == link)
         s->active = NULL;
     if (s->connecting == link)

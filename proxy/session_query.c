@@ -245,6 +245,38 @@ void session_route(struct session *s, const struct statement *statement, struct 
     route_prepared(s, statement, prepared, decision, effective);
 }
 
+/* Whether something that was sent there may draw from a sequence yet. */
+static bool is_at_work(struct link *link) {
+    for (size_t i = 0; i < link->answers.count; i++) {
+        const struct request *request = answers_at(&link->answers, i);
+        if (request->audience != AUDIENCE_PROXY &&
+            (request->kind == REQUEST_EXECUTE || request->kind == REQUEST_QUERY))
+            return true;
+    }
+    return false;
+}
+
+/* Whether it asks for what a connection drew from a sequence, while it has one, or will get one, on
+ * which others drew last. */
+static bool asks_what_others_drew(const struct session *s, const struct statement *statement,
+                                  const struct decision *decision) {
+    unsigned asks = statement->facts->flags & (STATEMENT_CURRVAL | STATEMENT_NEXTVAL);
+    if (asks != STATEMENT_CURRVAL || s->pool_mode != POOL_TRANSACTION || decision->violated ||
+        decision->destination == DESTINATION_NONE || !statement->executes)
+        return false;
+    struct link *link = s->links[session_physical(s, decision->database)];
+    return link == NULL || (!link->drew && !is_at_work(link));
+}
+
+void session_route_now(struct session *s, const struct statement *statement,
+                       struct decision *decision, const struct statement **effective) {
+    session_route(s, statement, decision, effective);
+    if (asks_what_others_drew(s, statement, decision))
+        refuse(decision, "55000", "currval and lastval are not yet defined in this transaction",
+               "Clients share connections by transaction: what was drawn from a sequence before is "
+               "known no more. Use RETURNING, or nextval() in the same transaction.");
+}
+
 /* What a set_config() of ours does counts for the statements behind it; where its name is computed
  * it can be none of ours. */
 static bool may_restrict(const struct statement *statement) {
@@ -273,7 +305,7 @@ static bool whole_query_goes_to(struct session *s, const struct query *query,
             return false;
         if (query->count > 1 && (statement->asks_catalogs || resets(s, statement)))
             return false; /* what it means is known when it is its turn */
-        session_route(s, statement, decision, &effective);
+        session_route_now(s, statement, decision, &effective);
         if (decision->violated || decision->destination == DESTINATION_NONE)
             return false;
         if (query->count > 1 && (effective != statement || decision->observation_count > 0))

@@ -141,7 +141,7 @@ static enum progress run_statement(struct session *s) {
     }
     if (session_resolve_names(s, statement) == PROGRESS_WAIT)
         return PROGRESS_WAIT;
-    session_route(s, statement, &decision, &effective);
+    session_route_now(s, statement, &decision, &effective);
     if (decision.violated) {
         reply_violation(s, s->script.query, statement, &decision);
         s->script.failed = true;

@@ -312,7 +312,7 @@ static bool is_plain(const struct statement *statement) {
     bool common = facts->kind == KIND_SELECT || facts->kind == KIND_INSERT ||
                   facts->kind == KIND_UPDATE || facts->kind == KIND_DELETE;
     return common && facts->inner_kind != KIND_EXECUTE && facts->hint_database == NULL &&
-           (facts->flags & STATEMENT_SET_CONFIG) == 0 && statement->bound &&
+           (facts->flags & (STATEMENT_SET_CONFIG | STATEMENT_CURRVAL)) == 0 && statement->bound &&
            statement->databases != 0 && statement->unknown < 0 && !statement->bad_join &&
            statement->bad_foreign_key < 0 && !statement->asks_catalogs;
 }

@@ -340,7 +340,11 @@ void walk_function(struct walk *walk, const FuncCall *call, const struct scope *
     if (own && strcmp(name, "set_config") == 0)
         note_set_config(walk, call->args);
     if (own && strcmp(name, "lastval") == 0)
-        walk->statement->flags |= STATEMENT_LASTVAL;
+        walk->statement->flags |= STATEMENT_LASTVAL | STATEMENT_CURRVAL;
+    if (own && strcmp(name, "currval") == 0)
+        walk->statement->flags |= STATEMENT_CURRVAL;
+    if (own && strcmp(name, "nextval") == 0)
+        walk->statement->flags |= STATEMENT_NEXTVAL;
     if (!own || !walk_is_builtin_function(name))
         note_effects(walk, name, call->args);
     if (call->over)

@@ -374,3 +374,40 @@ def test_what_binds_on_one_database_leaves_the_other_free(make_pool):
         bound.terminate()
         done(next_one.read_until("Z"))
         wait_until(lambda: len(proxy.pids(proxy.ci)) == 1, "one connection to ci")
+
+
+# -- sequences -----------------------------------------------------------------------------------
+
+DRAW = "INSERT INTO issues (title) VALUES ('drawn')"
+
+
+@pytest.mark.parametrize("ask", ["SELECT lastval()", "SELECT currval('issues_id_seq')",
+                                 "INSERT INTO issues (title) VALUES (currval('issues_id_seq')::text)"])
+def test_by_transaction_what_another_client_drew_is_nobodys(make_pool, ask):
+    proxy = make_pool("transaction", size=1)
+    extended = wire.parse("", ask) + wire.bind() + wire.execute() + wire.sync()
+    with proxy.wire() as client, proxy.wire() as other:
+        done(client.query(DRAW))
+        done(other.query(DRAW))
+        assert code(client.query(ask)) == "55000"
+        assert code(client.exchange(extended)) == "55000"
+        for message in (wire.query(ask), extended):
+            client.query("BEGIN")
+            done(client.query(DRAW))
+            done(client.exchange(message))
+            client.query("ROLLBACK")
+        done(client.query(f"{DRAW}; {ask}"))
+        done(client.exchange(wire.parse("", DRAW) + wire.bind() + wire.execute() + extended))
+
+
+def test_by_transaction_a_statement_may_be_prepared_before_it_may_run(make_pool):
+    proxy = make_pool("transaction", size=1)
+    run = wire.bind("", "last") + wire.execute() + wire.sync()
+    with proxy.wire() as client:
+        done(client.exchange(wire.parse("last", "SELECT lastval()") + wire.sync()))
+        assert code(client.exchange(run)) == "55000"
+        client.query("BEGIN")
+        drawn = rows(done(client.query(f"{DRAW} RETURNING id")))
+        assert rows(done(client.exchange(run))) == drawn
+        client.query("COMMIT")
+        assert rows(done(client.query("SELECT nextval('issues_id_seq') = lastval()"))) == [("t",)]
