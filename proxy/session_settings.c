@@ -220,8 +220,7 @@ void session_note_settings(struct session *s, struct link *link, const struct qu
     if (maybe)
         ask_behind_block(link, facts->name);
     local |= maybe;
-    /* Of a table without a fitting row nothing is set. */
-    if (facts->name != NULL && facts->value != NULL && facts->table_count == 0) {
+    if (facts->name != NULL && facts->value != NULL) {
         note_set_config(s, link, facts->name, facts->value, local);
         return;
     }

@@ -71,14 +71,6 @@ def test_set_config_ends_with_its_block_where_it_is_told_to(db, text, parameters
     assert on_both(db, "work_mem") == (("13MB", "13MB") if stays else before)
 
 
-def test_set_config_that_no_row_calls_sets_nothing(db):
-    before = on_both(db, "work_mem")
-    db.execute("SELECT set_config('work_mem', '14MB', false) FROM projects WHERE false")
-    assert on_both(db, "work_mem") == before
-    db.execute("SELECT set_config('work_mem', '14MB', false) FROM projects LIMIT 1")
-    assert on_both(db, "work_mem") == ("14MB", "14MB")
-
-
 def test_settings_with_lists_and_quotes_reach_both(db):
     db.execute("SET search_path TO \"$user\", public, 'odd''name'")
     main, ci = on_both(db, "search_path")
