@@ -254,7 +254,7 @@ static void use_block(struct session *s, struct link *link) {
 static bool is_in_use(const struct session *s, const struct link *link) {
     return link != NULL && link == s->active && link->state == LINK_READY && s->lost == NULL &&
            link->log_applied == s->block.count && link->settings_applied == s->settings.last &&
-           link->aligned && !link->differs &&
+           link->aligned && !link->differs && !s->restored_settings &&
            (link->pool == NULL || s->pools[link->physical].aligned == link->parameters);
 }
 
