@@ -117,7 +117,7 @@ enum statement_flag {
                                           it ends with the transaction */
     STATEMENT_LATER = 1 << 18,         /* makes a function in PL/pgSQL: its body is not looked at before it runs, and then
                                           each of its statements stands for itself */
-    STATEMENT_CURRVAL = 1 << 19,       /* calls currval() or lastval(): what this connection drew… */
+    STATEMENT_CURRVAL = 1 << 21,       /* calls currval() or lastval(): what this connection drew… */
     STATEMENT_NEXTVAL = 1 << 20,       /* …and nextval(), by which it may just have drawn it */
     STATEMENT_MODIFIES_DDL = 1 << 14,  /* structure change that counts as a modification of its database */
 };
