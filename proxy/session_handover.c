@@ -120,10 +120,12 @@ bool session_lacks_startup(struct session *s, const struct link *link, const cha
 
 void session_tell_restored(struct session *s, struct link *link) {
     s->restored_settings = false;
+    bool role = is_startup_setting(s, "role") || is_startup_setting(s, "session_authorization");
     struct parameters *now = parameters_ref(link_parameters(link));
     struct parameter parameter;
     for (size_t cursor = 0; s->phase == PHASE_READY && parameters_next(now, &cursor, &parameter);)
-        if (is_startup_setting(s, parameter.name))
+        if (is_startup_setting(s, parameter.name) ||
+            (role && strcmp(parameter.name, "is_superuser") == 0))
             session_tell_parameter(s, link, parameter.name, parameter.value);
     parameters_unref(s->worker->parameters, now);
 }
