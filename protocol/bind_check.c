@@ -118,3 +118,34 @@ enum bind_check_result bind_check_feed(struct bind_check *check, const uint8_t *
         return BIND_CHECK_MALFORMED;
     return check->left > 0 ? BIND_CHECK_MORE : BIND_CHECK_DONE;
 }
+
+/* A count of two-byte codes and the codes. */
+static bool pass_codes(const uint8_t **at, const uint8_t *end) {
+    if (end - *at < 2)
+        return false;
+    size_t length = 2 + 2 * (size_t)wire_get_u16(*at);
+    if ((size_t)(end - *at) < length)
+        return false;
+    *at += length;
+    return true;
+}
+
+bool bind_check_counts(const uint8_t *data, size_t length) {
+    const uint8_t *at = data, *end = data + length;
+    if (!pass_codes(&at, end) || end - at < 2)
+        return false;
+    unsigned values = wire_get_u16(at);
+    at += 2;
+    for (; values > 0; values--) {
+        if (end - at < 4)
+            return false;
+        uint32_t size = wire_get_u32(at);
+        at += 4;
+        if (size == UINT32_MAX) /* -1: NULL */
+            continue;
+        if (size > (size_t)(end - at))
+            return false;
+        at += size;
+    }
+    return pass_codes(&at, end) && at == end;
+}

@@ -10,6 +10,7 @@
 
 #include "config/error.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -43,5 +44,9 @@ void bind_check_init(struct bind_check *check, size_t length);
  * A body of 0 bytes is malformed; feed it once all the same. */
 enum bind_check_result bind_check_feed(struct bind_check *check, const uint8_t *data, size_t length,
                                        struct error *error) __attribute__((warn_unused_result));
+
+/* The same of what follows the two names, where all of it is there, in one go: nearly every Bind is
+ * short. False: it is malformed; bind_check_feed() says how. */
+bool bind_check_counts(const uint8_t *data, size_t length);
 
 #endif

@@ -76,8 +76,10 @@ bool message_read_bind_names(const uint8_t *body, size_t available, bool complet
     struct cursor cursor = cursor_over(body, available);
     *need_more = false;
     if (cursor_take_string(&cursor, &out->portal, error) &&
-        cursor_take_string(&cursor, &out->statement, error))
+        cursor_take_string(&cursor, &out->statement, error)) {
+        out->counts = cursor.at;
         return true;
+    }
     *need_more = !complete;
     return false;
 }

@@ -34,6 +34,7 @@ struct parse_message {
 /* Only the names: the start of the body suffices. */
 struct bind_message {
     const char *portal, *statement;
+    const uint8_t *counts; /* what follows them */
 };
 /* Describe, Close. */
 struct named_message {

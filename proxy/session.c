@@ -226,7 +226,8 @@ void session_process(struct session *s) {
                 break;
             if (s->config != s->worker->config)
                 follow_reload(s);
-            session_let_others(s);
+            if (s->pool_mode == POOL_TRANSACTION)
+                session_let_others(s);
             progress = session_handle_message(s);
             s->handled += progress == PROGRESS_DONE ? 1 : 0;
         }

@@ -308,9 +308,7 @@ static enum progress run(struct session *s) {
     return PROGRESS_DONE;
 }
 
-enum progress session_resolve_names(struct session *s, const struct statement *statement) {
-    if (!statement->asks_catalogs)
-        return PROGRESS_DONE;
+enum progress session_ask_catalogs(struct session *s, const struct statement *statement) {
     /* One that a message began which was given up meanwhile is brought to its end first. */
     while (s->catalog.active || begin(s, statement))
         if (run(s) == PROGRESS_WAIT)

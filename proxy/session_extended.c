@@ -132,7 +132,10 @@ static enum progress execute_local(struct session *s, struct portal *portal, siz
 static enum progress execute_on(struct session *s, const struct portal *portal, size_t length) {
     const struct statement *statement = prepared_statement(portal->prepared),
                            *effective = statement;
-    struct decision decision = {.destination = DESTINATION_ONE, .database = portal->database};
+    struct decision decision; /* large, and only what is asked for below need be set */
+    decision.violated = false;
+    decision.destination = DESTINATION_ONE;
+    decision.database = portal->database;
     if (statement != NULL) {
         if (session_resolve_names(s, statement) == PROGRESS_WAIT)
             return PROGRESS_WAIT;

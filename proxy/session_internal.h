@@ -375,7 +375,8 @@ struct parameters *session_find_welcome(struct session *s);
 void session_keep_welcome(struct session *s, struct link *link);
 /* Gives back every link that the session doesn't need beyond its transactions. */
 void session_release_links(struct session *s);
-/* Between two messages that came together: somebody else may have waited longer. */
+/* Between two messages that came together, where links are shared by transaction: somebody else may
+ * have waited longer. */
 void session_let_others(struct session *s);
 /* The next link comes from the pools of the settings of then. No link is left. */
 void session_leave_pools(struct session *s);
@@ -422,8 +423,14 @@ void session_share_statement(struct session *s, struct prepared *prepared);
 /* Parse again, on another link than at first; nothing where the link knows it. */
 void session_prepare_there(struct session *s, struct link *link, struct prepared *prepared);
 /* Before statements that run such a one by EXECUTE in SQL. */
-void session_prepare_named(struct session *s, struct link *link, const struct statement *statements,
-                           size_t count);
+void session_prepare_executed(struct session *s, struct link *link,
+                              const struct statement *statements, size_t count);
+static inline void session_prepare_named(struct session *s, struct link *link,
+                                         const struct statement *statements, size_t count) {
+    if (s->pool_mode == POOL_TRANSACTION && prepared_any(&s->prepared) &&
+        (count != 1 || !statements->plain))
+        session_prepare_executed(s, link, statements, count);
+}
 /* Whether the link has any under the client's own names for it. */
 bool session_names_there(const struct session *s, const struct link *link);
 /* Pass the client's message on, with the statement's name on the link in it. */
@@ -432,7 +439,7 @@ void session_forward_parse(struct session *s, struct link *link, struct prepared
 void session_forward_bind(struct session *s, struct link *link, struct prepared *prepared,
                           const struct bind_message *bind, size_t length);
 void session_forward_describe(struct session *s, struct link *link, struct prepared *prepared,
-                              size_t length);
+                              const char *name, size_t length);
 /* A name that is neither the client's own nor an open one. */
 bool session_name_is_reserved(const struct session *s, const char *name);
 
@@ -451,7 +458,11 @@ void session_parse_failed(struct session *s, struct link *link, const struct req
 /* What the statement names is known as far as catalogs can tell, before session_route(). Waits
  * while they are asked; session_take_catalog_failure() says afterwards whether that took the
  * statement with it. */
-enum progress session_resolve_names(struct session *s, const struct statement *statement);
+enum progress session_ask_catalogs(struct session *s, const struct statement *statement);
+static inline enum progress session_resolve_names(struct session *s,
+                                                  const struct statement *statement) {
+    return statement->asks_catalogs ? session_ask_catalogs(s, statement) : PROGRESS_DONE;
+}
 bool session_take_catalog_failure(struct session *s); /* once; scripts are told directly */
 /* Whether such an error of the question leaves the statement alone. */
 bool session_catalog_may_fail(const struct link *link, const char *sqlstate);

@@ -258,17 +258,10 @@ static bool is_in_use(const struct session *s, const struct link *link) {
            (link->pool == NULL || s->pools[link->physical].aligned == link->parameters);
 }
 
-enum use session_use_link(struct session *s, int database, struct link **out) {
-    return session_use_link_for(s, database, NULL, out);
-}
-
-enum use session_use_link_for(struct session *s, int database, const struct query *query,
-                              struct link **out) {
-    struct link *link = s->links[session_physical(s, database)];
-    if (is_in_use(s, link)) {
-        *out = link;
-        return USE_READY;
-    }
+/* Apart, as all that is seldom done with a message: so the usual way needs no stack frame. */
+static __attribute__((noinline)) enum use make_ready(struct session *s, int database,
+                                                     const struct query *query, struct link **out) {
+    struct link *link = NULL;
     enum use use = use_connection(s, database, &link);
     if (use != USE_READY)
         return use;
@@ -281,6 +274,19 @@ enum use session_use_link_for(struct session *s, int database, const struct quer
         return use;
     s->active = link;
     use_block(s, link);
+    *out = link;
+    return USE_READY;
+}
+
+enum use session_use_link(struct session *s, int database, struct link **out) {
+    return session_use_link_for(s, database, NULL, out);
+}
+
+enum use session_use_link_for(struct session *s, int database, const struct query *query,
+                              struct link **out) {
+    struct link *link = s->links[session_physical(s, database)];
+    if (!is_in_use(s, link))
+        return make_ready(s, database, query, out);
     *out = link;
     return USE_READY;
 }

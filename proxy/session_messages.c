@@ -59,8 +59,14 @@ static enum progress protocol_violation(struct session *s, const char *message) 
     return PROGRESS_WAIT;
 }
 
+static __attribute__((noinline)) enum progress unknown_type(struct session *s, char type) {
+    char message[64];
+    snprintf(message, sizeof message, "invalid frontend message type %d", (unsigned char)type);
+    return protocol_violation(s, message);
+}
+
 /* The rest of a message whose beginning was handled. */
-static enum progress continue_body(struct session *s) {
+static __attribute__((noinline)) enum progress continue_body(struct session *s) {
     size_t available = stream_available(&s->client);
     if (available == 0)
         return PROGRESS_WAIT;
@@ -154,6 +160,8 @@ static enum progress on_bind(struct session *s, const uint8_t *body, size_t avai
     struct bind_message bind;
     struct error error;
     if (message_read_bind_names(body, seen, seen == whole, &need_more, &bind, &error)) {
+        if (seen == whole && bind_check_counts(bind.counts, (size_t)(body + whole - bind.counts)))
+            return session_on_bind(s, &bind, length);
         struct bind_check check;
         bind_check_init(&check, whole);
         if (bind_check_feed(&check, body, seen, &error) == BIND_CHECK_MALFORMED)
@@ -196,11 +204,8 @@ static enum progress on_whole_message(struct session *s, char type, const uint8_
             return PROGRESS_WAIT;
         session_end(s, "client disconnected");
         return PROGRESS_WAIT;
-    default: {
-        char message[64];
-        snprintf(message, sizeof message, "invalid frontend message type %d", (unsigned char)type);
-        return protocol_violation(s, message);
-    }
+    default:
+        return unknown_type(s, type);
     }
 }
 
@@ -216,12 +221,8 @@ enum progress session_handle_message(struct session *s) {
     case FRAME_OK:
         break;
     }
-    if (frame_frontend_class(frame.type) == FRONTEND_UNKNOWN) {
-        char message[64];
-        snprintf(message, sizeof message, "invalid frontend message type %d",
-                 (unsigned char)frame.type);
-        return protocol_violation(s, message);
-    }
+    if (frame_frontend_class(frame.type) == FRONTEND_UNKNOWN)
+        return unknown_type(s, frame.type);
     if (!frame_frontend_fits(&frame))
         return protocol_violation(s, "invalid message length");
     size_t available = stream_available(&s->client);

@@ -281,7 +281,7 @@ void session_release_links(struct session *s) {
 }
 
 void session_let_others(struct session *s) {
-    if (s->pool_mode != POOL_TRANSACTION || s->handled == s->joined)
+    if (s->handled == s->joined)
         return; /* what it got a link for is still to be handled */
     bool wanted = false;
     for (size_t i = 0; i < session_settings(s)->database_count && !wanted; i++)

@@ -403,7 +403,7 @@ enum progress session_on_describe(struct session *s, const uint8_t *body, size_t
     bool statement = named.kind == 'S' && prepared != NULL;
     if (statement)
         session_prepare_there(s, link, prepared);
-    session_forward_describe(s, link, statement ? prepared : NULL, length);
+    session_forward_describe(s, link, statement ? prepared : NULL, named.name, length);
     return PROGRESS_DONE;
 }
 

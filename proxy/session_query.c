@@ -206,13 +206,10 @@ static bool runs_prepared(const struct statement_facts *facts) {
                                    facts->inner_kind == KIND_EXECUTE);
 }
 
-void session_route(struct session *s, const struct statement *statement, struct decision *decision,
-                   const struct statement **effective) {
-    *effective = statement;
-    if (statement->plain) { /* it has no names and words of those that follow */
-        session_decide(s->routing, statement, decision);
-        return;
-    }
+static __attribute__((noinline)) void route_by_words(struct session *s,
+                                                     const struct statement *statement,
+                                                     struct decision *decision,
+                                                     const struct statement **effective) {
     enum statement_kind kind = statement->facts->kind;
     if (kind == KIND_SET && sets_unsafe_encoding(statement->facts)) {
         refuse(decision, "0A000", ENCODING_REFUSED, ENCODING_HINT);
@@ -243,6 +240,15 @@ void session_route(struct session *s, const struct statement *statement, struct 
         return;
     }
     route_prepared(s, statement, prepared, decision, effective);
+}
+
+void session_route(struct session *s, const struct statement *statement, struct decision *decision,
+                   const struct statement **effective) {
+    *effective = statement;
+    if (statement->plain) /* it has no names and words of those that others have */
+        session_decide(s->routing, statement, decision);
+    else
+        route_by_words(s, statement, decision, effective);
 }
 
 /* Whether something that was sent there may draw from a sequence yet. */

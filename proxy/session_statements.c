@@ -174,10 +174,8 @@ void session_prepare_there(struct session *s, struct link *link, struct prepared
 
 /* EXECUTE in SQL of a statement that came by Parse needs it under the client's own name, which then
  * keeps the link with the session. */
-void session_prepare_named(struct session *s, struct link *link, const struct statement *statements,
-                           size_t count) {
-    if (s->pool_mode != POOL_TRANSACTION || !prepared_any(&s->prepared))
-        return;
+void session_prepare_executed(struct session *s, struct link *link,
+                              const struct statement *statements, size_t count) {
     for (size_t i = 0; i < count; i++) {
         const struct statement_facts *facts = statements[i].facts;
         bool runs = facts->kind == KIND_EXECUTE || facts->inner_kind == KIND_EXECUTE;
@@ -203,8 +201,9 @@ bool session_names_there(const struct session *s, const struct link *link) {
 
 /* The message at the front of the client's stream (`length` bytes, not all of which need be there),
  * with other bytes in place of those from `from` to `to`. */
-static void forward_renamed(struct session *s, struct link *link, size_t length, size_t from,
-                            size_t to, const char *name) {
+static __attribute__((noinline)) void forward_renamed(struct session *s, struct link *link,
+                                                      size_t length, size_t from, size_t to,
+                                                      const char *name) {
     const uint8_t *message = stream_peek(&s->client);
     uint8_t header[FRAME_HEADER] = {message[0]};
     assert(from >= FRAME_HEADER && to <= stream_available(&s->client));
@@ -254,8 +253,7 @@ void session_forward_bind(struct session *s, struct link *link, struct prepared 
 }
 
 void session_forward_describe(struct session *s, struct link *link, struct prepared *prepared,
-                              size_t length) {
+                              const char *name, size_t length) {
     push(link, REQUEST_DESCRIBE);
-    const char *name = (const char *)stream_peek(&s->client) + FRAME_HEADER + 1;
     forward(s, link, prepared, length, name);
 }

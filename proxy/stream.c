@@ -252,7 +252,8 @@ void stream_flush(struct stream *stream) {
     if (!may_write(stream) || stream->writable_wanted || stream->tls_wants_read)
         return;
     write_queued(stream);
-    update_polling(stream);
+    if (stream->writable_wanted || stream->write_failed || stream->ssl != NULL)
+        update_polling(stream);
 }
 
 /* Room at the end of `in` for at least one byte; false where the owner has to consume first. */
@@ -464,6 +465,8 @@ const char *stream_error(const struct stream *stream) {
 }
 
 void stream_set_reading(struct stream *stream, bool reading) {
+    if (stream->reading == reading)
+        return;
     stream->reading = reading;
     update_polling(stream);
 }

@@ -15,6 +15,7 @@ enum {
         64 *
         1024, /* a longer text is hardly ever sent twice, and hashing it costs more than is won */
     SHAPED_LENGTH_MAX = 1024 * 1024,
+    AGAIN_PART = 16,        /* of the cache's bytes */
     FACTS_ROOM = 16 * 1024, /* kept for the next text; what a text needs more is given back */
     SCRATCH_ROOM = 64 * 1024,
 };
@@ -22,6 +23,7 @@ enum {
 struct router {
     const struct settings *settings;
     struct cache *cache;
+    struct cache *again; /* queries that have a shape, by texts that come again and again */
     struct arena *facts, *scratch; /* what is being read */
     char *shape;                   /* where shapes are written */
     size_t shape_room;
@@ -33,7 +35,8 @@ struct router *router_new(const struct settings *settings, size_t cache_bytes) {
     assert(got == (ssize_t)sizeof secret);
     struct router *router = alloc_new(sizeof *router);
     router->settings = settings;
-    router->cache = cache_new(cache_bytes, secret);
+    router->again = cache_new(cache_bytes / AGAIN_PART, secret);
+    router->cache = cache_new(cache_bytes - cache_bytes / AGAIN_PART, secret);
     router->facts = arena_new(FACTS_ROOM);
     router->scratch = arena_new(SCRATCH_ROOM);
     return router;
@@ -41,6 +44,7 @@ struct router *router_new(const struct settings *settings, size_t cache_bytes) {
 
 void router_free(struct router *router) {
     if (router != NULL) {
+        cache_free(router->again);
         cache_free(router->cache);
         arena_free(router->facts);
         arena_free(router->scratch);
@@ -136,6 +140,8 @@ bool router_query_shape(struct router *router, const char *text, size_t length,
     if (length <= CACHED_LENGTH_MAX) {
         key = cache_key_of(router->cache, text, length, flags);
         found = cache_find(router->cache, &key);
+        if (found == NULL)
+            found = cache_find(router->again, &key);
     }
     if (found == NULL) {
         struct reading reading = begin_reading(router, text, length, lexing);
@@ -151,6 +157,8 @@ bool router_query_shape(struct router *router, const char *text, size_t length,
             *out = read_query(router, &reading, &key, &shape_key, error);
             return true;
         }
+        if (key.text != NULL && cache_wants(router->again, &key))
+            cache_put(router->again, &key, found, found->bytes);
     }
     *out = query_ref(found);
     return true;

@@ -1,5 +1,5 @@
-/* A Bind's body in one piece, byte by byte and cut as the input says: always the same verdict,
- * which is that of a reader who has all of it. */
+/* A Bind's body in one piece and cut into pieces of several sizes: always the same verdict, which is
+ * that of a reader who has all of it; and that of the check in one go. */
 #include "protocol/bind_check.h"
 
 #include "protocol/frame.h"
@@ -62,8 +62,15 @@ static bool check_in_pieces(const uint8_t *data, size_t size, size_t piece) {
     return result == BIND_CHECK_DONE;
 }
 
+static bool check_in_one_go(const uint8_t *data, size_t size) {
+    const uint8_t *at = data;
+    size_t left = size;
+    return pass_name(&at, &left) && pass_name(&at, &left) && bind_check_counts(at, left);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     bool expected = read_simply(data, size);
+    assert(check_in_one_go(data, size) == expected);
     assert(check_in_pieces(data, size, size) == expected);
     for (size_t piece = 1; piece < 8; piece++)
         assert(check_in_pieces(data, size, piece) == expected);

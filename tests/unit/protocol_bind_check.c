@@ -40,7 +40,26 @@ static enum bind_check_result feed_pieces(const uint8_t *body, size_t length, si
     return result;
 }
 
-/* However the body is cut, the outcome is the same. */
+/* What the names are followed by, in a copy of exactly that size; true where it is well formed. */
+static bool counts_fit(const uint8_t *body, size_t length) {
+    size_t at = 0;
+    for (int names = 0; names < 2; names++) {
+        const uint8_t *nul = at < length ? memchr(body + at, 0, length - at) : NULL;
+        if (nul == NULL)
+            return false;
+        at = (size_t)(nul - body) + 1;
+    }
+    size_t left = length - at;
+    uint8_t *copy = malloc(left > 0 ? left : 1);
+    assert_non_null(copy);
+    if (left > 0)
+        memcpy(copy, body + at, left);
+    bool fit = bind_check_counts(copy, left);
+    free(copy);
+    return fit;
+}
+
+/* However the body is cut, and in one go, the outcome is the same. */
 static void expect(const uint8_t *body, size_t length, enum bind_check_result expected,
                    const char *message) {
     for (size_t first = 0; first <= length; first++)
@@ -49,6 +68,7 @@ static void expect(const uint8_t *body, size_t length, enum bind_check_result ex
             assert_int_equal(feed_pieces(body, length, first, piece, &error), expected);
             assert_string_equal(error.text, message);
         }
+    assert_int_equal(counts_fit(body, length), expected == BIND_CHECK_DONE);
 }
 
 static void expect_malformed(const uint8_t *body, size_t length, const char *message) {
@@ -92,6 +112,7 @@ static void test_every_shorter_body_is_malformed(void **state) {
     for (size_t length = 0; length < sizeof TWO_VALUES - 1; length++) {
         struct error error = {{0}};
         assert_int_equal(feed_pieces(body, length, length, 1, &error), BIND_CHECK_MALFORMED);
+        assert_false(counts_fit(body, length));
         assert_string_equal(error.text, length < 4 ? "invalid string in message" : INSUFFICIENT);
     }
 }

@@ -134,6 +134,33 @@ static void one_decision_serves_texts_that_differ_in_constants(void **unused) {
     fixture_close(&f);
 }
 
+/* The server is sent the text of a part, so who asks for the text itself must not get the shape's
+ * query, which has none. */
+static void a_text_that_comes_again_and_again_is_served_by_its_shape_only_to_who_asks_for_that(
+    void **unused) {
+    (void)unused;
+    struct fixture f;
+    fixture_open(&f, RULES_ENFORCED, "app");
+    struct router *router = router_new(f.settings, 1 << 20);
+    static const char sql[] = "SELECT 1 FROM ci_builds WHERE id = 1";
+    struct lexing lexing = {.standard_conforming_strings = true};
+    struct error error = {{0}};
+    query_unref(look_up(router, sql));
+    struct query *kept = look_up(router, sql);
+    for (int i = 0; i < 3; i++) {
+        struct query *again = look_up(router, sql);
+        assert_ptr_equal(again, kept);
+        query_unref(again);
+    }
+    struct query *own = NULL;
+    assert_true(router_query(router, sql, strlen(sql), &lexing, true, &own, &error));
+    assert_string_equal(own->text, sql);
+    query_unref(own);
+    query_unref(kept);
+    router_free(router);
+    fixture_close(&f);
+}
+
 static void a_query_that_serves_many_texts_has_none_itself(void **unused) {
     (void)unused;
     struct fixture f;
@@ -231,6 +258,8 @@ int main(void) {
         cmocka_unit_test(a_name_that_a_constant_changes_has_no_shape),
         cmocka_unit_test(a_text_with_a_mark_of_its_own_has_no_shape),
         cmocka_unit_test(one_decision_serves_texts_that_differ_in_constants),
+        cmocka_unit_test(
+            a_text_that_comes_again_and_again_is_served_by_its_shape_only_to_who_asks_for_that),
         cmocka_unit_test(a_query_that_serves_many_texts_has_none_itself),
         cmocka_unit_test(bytes_that_are_no_text_are_refused_whatever_the_shape),
         cmocka_unit_test(constants_that_name_tables_are_never_served_by_another),
