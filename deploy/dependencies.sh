@@ -9,7 +9,7 @@ build="build-essential cmake ninja-build pkg-config clang-14 libclang-rt-14-dev
        libpq-dev libuv1-dev libssl-dev libpg-query-dev libyaml-dev libjansson-dev libsystemd-dev
        libxxhash-dev uthash-dev postgresql-server-dev-15 libcmocka-dev"
 server="postgresql-15 postgresql-client-15 util-linux"
-test="$server openssl procps python3 python3-pytest python3-psycopg ruby ruby-activerecord ruby-pg valgrind"
+test="$server openssl procps python3 python3-pytest python3-psycopg python3-asyncpg ruby ruby-activerecord ruby-pg valgrind"
 bench="$server pgbouncer postgresql-contrib openssl procps python3 python3-psycopg valgrind"
 
 packages=""

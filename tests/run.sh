@@ -142,27 +142,27 @@ install_node_pg() {
     fi
 }
 
-run_pytest() { # PRESET FILE...: with that build of the program, into $temp/pytest-PRESET.*
-    local preset=$1
-    shift
+run_pytest() { # PRESET NAME FILE...: with that build of the program, into $temp/pytest-NAME.*
+    local preset=$1 name=$2
+    shift 2
     TMPDIR=$temp PGINTERLOCK=$PWD/build/$preset/pginterlock PYTHONDONTWRITEBYTECODE=1 \
         ASAN_OPTIONS=detect_leaks=1:detect_stack_use_after_return=0 UBSAN_OPTIONS=print_stacktrace=1 \
-        "$python" -m pytest -q -p no:cacheprovider --tb=short --junitxml "$temp/pytest-$preset.xml" "$@" \
-        >"$temp/pytest-$preset.log" 2>&1
+        "$python" -m pytest -q -p no:cacheprovider --tb=short --junitxml "$temp/pytest-$name.xml" "$@" \
+        >"$temp/pytest-$name.log" 2>&1
 }
 
 count_pytest() {
-    local preset=$1 totals
-    say "integration tests, $preset"
-    grep -vE '^\.+( +\[ *[0-9]+%\])?$' "$temp/pytest-$preset.log"
-    if ! totals=$("$python" - "$temp/pytest-$preset.xml" <<'PYTHON'
+    local name=$1 totals
+    say "integration tests, $name"
+    grep -vE '^\.+( +\[ *[0-9]+%\])?$' "$temp/pytest-$name.log"
+    if ! totals=$("$python" - "$temp/pytest-$name.xml" <<'PYTHON'
 import sys, xml.etree.ElementTree as tree
 suite = tree.parse(sys.argv[1]).getroot().find("testsuite")
 bad = int(suite.get("failures")) + int(suite.get("errors"))
 print(int(suite.get("tests")) - bad - int(suite.get("skipped")), bad)
 PYTHON
     ); then
-        count "pytest, $preset" 1
+        count "pytest, $name" 1
         return
     fi
     passed=$((passed + ${totals% *})) failed=$((failed + ${totals#* }))
@@ -174,12 +174,18 @@ run_integration() {
     [ $all = no ] || names=(tests/integration)
     # What a sanitizer can see in a running proxy; the two runs share nothing and mostly wait, so they run at once.
     local sanitized=(tests/integration/test_{routing,transactions,wire,startup,protocol_violations,session,auth,failures,live_cases,violations,facts_oracle,node_types}.py)
+    # What depends on whose connection a client's is, with connections that clients take turns with.
+    local pooled=(tests/integration/test_{routing,transactions,wire,session,differential,clients,activerecord,node_pg,object_names_sessions,outer_transaction,allowed_schemas,one_database,whole_way}.py)
     [ $all = yes ] || sanitized=("${names[@]}")
-    run_pytest asan "${sanitized[@]}" &
-    run_pytest release "${names[@]}"
+    {
+        run_pytest asan asan "${sanitized[@]}"
+        [ $all = no ] || POOL_MODE=transaction run_pytest release transaction "${pooled[@]}"
+    } &
+    run_pytest release release "${names[@]}"
     wait $!
     count_pytest release
     count_pytest asan
+    [ $all = no ] || count_pytest transaction
 }
 
 build release

@@ -109,6 +109,19 @@ def proxy(shared_proxy):
     return shared_proxy
 
 
+@pytest.fixture(scope="session")
+def small_pool(request):
+    """A proxy whose clients share two connections to each database by transaction: they change hands all the time."""
+    if request.config.getoption("--direct"):
+        yield request.getfixturevalue("shared_proxy")
+        return
+    proxy = Interlock(request.getfixturevalue("main_cluster"), request.getfixturevalue("ci_cluster"), workers=1,
+                      pool={"mode": "transaction", "size": 2, "query_wait_timeout": 60})
+    proxy.start()
+    yield proxy
+    proxy.close()
+
+
 @pytest.fixture
 def make_proxy(main_cluster, ci_cluster):
     """Starts a proxy of the test's own: make_proxy(rules={...})."""
