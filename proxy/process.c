@@ -286,6 +286,9 @@ static bool start_serving(struct process *process, struct error *error) {
 }
 
 static void close_process(struct process *process) {
+    sigset_t all; /* the handlers go with the loop: another SIGTERM would end us by itself */
+    sigfillset(&all);
+    pthread_sigmask(SIG_BLOCK, &all, NULL);
     if (process->listeners != NULL)
         listeners_close(process->listeners);
     uv_walk(&process->loop, close_handle, NULL);

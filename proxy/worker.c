@@ -9,6 +9,7 @@
 #include "proxy/session.h"
 
 #include <assert.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -267,6 +268,9 @@ static void close_handle(uv_handle_t *handle, void *argument) {
 
 static void *run(void *argument) {
     struct worker *worker = argument;
+    sigset_t all; /* signals are for the main thread; libuv's threads are started from here */
+    sigfillset(&all);
+    pthread_sigmask(SIG_BLOCK, &all, NULL);
     while (!worker->stopping)
         uv_run(&worker->loop, UV_RUN_DEFAULT);
     /* Let closing handles call back; whatever is left then is closed too. */

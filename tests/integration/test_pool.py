@@ -43,10 +43,10 @@ def test_forty_clients_never_make_more_connections_than_the_size(make_pool):
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_a_thousand_clients_share_twenty_connections(make_pool, workers):
+def test_many_clients_share_twenty_connections(make_pool, workers):
     proxy = make_pool(size=20, settings={"workers": workers})
     with contextlib.ExitStack() as stack:
-        clients = [stack.enter_context(proxy.wire()) for _ in range(1000)]
+        clients = [stack.enter_context(proxy.wire()) for _ in range(800)]  # psycopg can't use descriptors over 1023
         for turn in range(3):
             for number, client in enumerate(clients):
                 client.send(wire.query(f"SELECT {number} + {turn}"))
