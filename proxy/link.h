@@ -68,7 +68,7 @@ struct link {
     void (*on_event)(struct link *link); /* READY: bytes, room, end */
     void *owner;
 
-    /* What the session keeps here of the database's side; see session_internal.h. */
+    /* What the session keeps here of the database's side; see session_struct.h. */
     struct answers answers; /* outstanding, oldest first */
     bool in_block;          /* BEGIN was sent and succeeded as far as known */
     bool failed;            /* …and the server said that the block failed */

@@ -1,0 +1,178 @@
+/* What a session is: its state, and that of what it is at. The files of a session share it, nobody
+ * else; session_internal.h tells which there are. */
+#ifndef PGINTERLOCK_SESSION_STRUCT_H
+#define PGINTERLOCK_SESSION_STRUCT_H
+
+#include "protocol/bind_check.h"
+#include "protocol/message.h"
+#include "protocol/startup.h"
+#include "proxy/cancel_keys.h"
+#include "proxy/console.h"
+#include "proxy/link.h"
+#include "proxy/login.h"
+#include "proxy/parameters.h"
+#include "proxy/pool.h"
+#include "proxy/prepared.h"
+#include "proxy/replay.h"
+#include "proxy/session.h"
+#include "proxy/setting_set.h"
+#include "proxy/startup_options.h"
+#include "proxy/stream.h"
+#include "proxy/worker.h"
+#include "routing/object_names.h"
+#include "routing/session_state.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* LOGIN → LINKING → READY → CLOSING; LOGIN → CONSOLE → CLOSING; any → CLOSING */
+enum session_phase { PHASE_LOGIN, PHASE_LINKING, PHASE_READY, PHASE_CONSOLE, PHASE_CLOSING };
+
+enum progress { PROGRESS_DONE, PROGRESS_WAIT };
+
+enum use {
+    USE_READY,
+    USE_WAIT,
+    USE_FAILED,   /* the client has got the error */
+    USE_ANSWERED, /* the message has gone where its answer comes from */
+};
+
+/* Where the rest of a client's message goes whose beginning was seen. */
+enum body_fate { BODY_NONE, BODY_FORWARD, BODY_DROP };
+
+/* A command that goes to several links in turn, or to the only one. */
+struct fan {
+    bool active;
+    bool sync;    /* it is Sync, not `sql` */
+    bool several; /* not exactly one link: answers are gathered, and the proxy gives the tag itself
+                   */
+    bool commits; /* COMMIT, or the end of an implicit transaction: after a failure the rest is
+                     rolled back */
+    bool failed;  /* the client has got an error */
+    const char *sql; /* borrowed from the script's query, or a constant */
+    size_t sql_length;
+    database_set left;     /* physical databases still to be asked */
+    database_set modified; /* those of them that were modified */
+    database_set succeeded;
+    const struct statement
+        *statement; /* whose effect it has when done; NULL: end of an implicit transaction */
+};
+
+/* A simple query that is run statement by statement, or one statement of the extended protocol that
+ * the proxy runs, or the end of a pipeline over several links. */
+struct script {
+    bool active;
+    bool extended; /* no ReadyForQuery at its end */
+    bool failed;
+    bool implicit; /* the statements run in an implicit transaction */
+    bool begun;    /* BEGIN went to links that a pipeline had used before it; they may refuse */
+    bool describe; /* SHOW: send a RowDescription */
+    struct query *query;
+    size_t next; /* statement */
+    struct fan fan;
+};
+
+struct catalog_row {
+    size_t name;                 /* index into `wanted` */
+    struct object_answer answer; /* with strings of its own */
+};
+
+/* A question to the catalogs, and what of it outlives it. */
+struct catalog {
+    bool active;
+    bool failed; /* the client has got the error: the message that is being handled is done with */
+    bool structure_changed;             /* by the open transaction */
+    database_set asked, left, answered; /* physical */
+    struct object_name *wanted;         /* with strings of its own */
+    size_t wanted_count;
+    struct catalog_row *rows;
+    size_t row_count;
+};
+
+struct session {
+    struct stream client;
+    struct worker *worker;
+    struct worker_config *config;
+    struct session *next, **previous_next;
+    enum session_phase phase;
+    bool is_unix;
+    bool draining;
+    bool admitted; /* counted as a client of the process */
+    char *peer;
+    time_t connected;
+    struct login *login;     /* in phase LOGIN, then NULL */
+    struct console *console; /* in phase CONSOLE, else NULL */
+    struct startup startup;  /* what the login learned: user, database, parameters */
+    char *password;          /* …and the plain password where the client gave one; NULL: none */
+    int entrypoint;
+    uint32_t pid, key;
+    struct cancel_entry cancel; /* in the worker's table while READY */
+    struct session_state *routing;
+    struct link *links[DATABASES_MAX]; /* by physical database; NULL: none */
+    char **lost;    /* by physical database: a link was lost while nobody asked it: why, to be told
+                       once; NULL: none was */
+    int block_lost; /* …and it was in the open transaction: its physical database, or -1 */
+    char *settings_error; /* a setting could not be repeated on a link: why… */
+    char settings_sqlstate[6];
+    struct link *active;     /* the link that was last sent something */
+    struct link *connecting; /* waited for */
+    int home;                /* physical database that the session begins with */
+
+    /* Where links come from pools. */
+    enum pool_mode pool_mode;
+    struct session_pool {
+        struct pool *pool;          /* a reference; NULL until it is asked */
+        struct parameters *aligned; /* a reference: what its servers say at the start, which is
+                                       accounted for */
+    } * pools;                      /* by physical database; NULL until the first is asked */
+    struct pool_waiter waiter;      /* for a link of… */
+    int waiting_for;                /* …this physical database */
+    bool wait_cancelled;
+    bool restored_settings; /* what the client's RESET took of the startup packet's is set again… */
+    size_t restored_entries; /* …or stands in the block's log up to here */
+    struct setting_set *set; /* of the settings as of… */
+    uint64_t set_number;     /* …this change; a reference */
+    uint64_t last_active;    /* uv_now() */
+    uint64_t handled;        /* messages of the client, ever */
+    uint64_t joined;         /* …when it got its last link from a pool */
+
+    struct prepared_table prepared;
+    struct portals portals;
+    struct setting_log settings;
+    struct block_log block;
+
+    struct query *query; /* of the message that is being handled, across waits */
+    struct script script;
+    struct catalog catalog;
+    bool skip_until_sync; /* after an error in the extended protocol */
+    bool implicit_failed; /* in a pipeline's implicit transaction: undo it at Sync */
+    bool barrier;    /* the last Execute's effect is known only when it is answered: wait before the
+                        next */
+    bool noted_late; /* this pipeline has, or had, such an Execute */
+    struct link *copy_in; /* takes CopyData now */
+    enum body_fate body_fate;
+    struct link *body_link;
+    size_t body_left;
+    bool body_is_bind; /* the rest is a Bind's, and held against bind_check */
+    struct bind_check bind_check;
+
+    struct wire_buffer out; /* messages of our own, on their way to the client's stream */
+    char *message;          /* of a refusal, until the next */
+    struct lexing lexing;   /* how the server reads the client's text */
+    bool utf8;
+    struct parameters *parameters; /* what the client was told */
+    struct parameters *outside;    /* …before what the open block changed; NULL: the same */
+    bool reading_uncertain; /* something ran, and is not answered by ReadyForQuery, that may have
+                               changed that */
+    bool reading_asked;     /* …and the server was asked */
+    bool processing, again;
+};
+
+enum {
+    CLIENT_UNSENT_HIGH = 256 * 1024,
+    LINK_UNSENT_HIGH = 256 * 1024,
+    CLIENT_WAITING_HIGH = 1024 * 1024
+};
+
+#endif
