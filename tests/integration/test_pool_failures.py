@@ -7,7 +7,6 @@ import shutil
 import signal
 import subprocess
 import threading
-import time
 
 import psycopg
 import pytest
@@ -98,7 +97,7 @@ def test_cancels_in_a_storm_hit_only_who_asked(make_pool, workers):
     threads += [threading.Thread(target=stormy, args=(n,)) for n in range(3)]
     for thread in threads:
         thread.start()
-    time.sleep(3)  # the storm's length
+    wait_until(lambda: len(cancelled) >= 3000 or failures, "the storm", 60)
     stop.set()
     for thread in threads:
         thread.join(30)
@@ -382,7 +381,7 @@ def test_connections_to_the_databases_may_be_encrypted(make_pool, own_clusters):
 def test_a_pool_under_load_of_every_kind_stays_whole(make_pool):
     """Clients of both databases that come, go, fail, set things and hang up, on two workers."""
     proxy = make_pool(size=3, settings={"workers": 2})
-    stop, failures = threading.Event(), []
+    stop, failures, turns = threading.Event(), [], []
 
     def work(seed):
         rng = random.Random(seed)
@@ -408,12 +407,13 @@ def test_a_pool_under_load_of_every_kind_stays_whole(make_pool):
                             db.execute("SELECT count(*) FROM users")
                         else:
                             db.cursor().stream("SELECT generate_series(1, 100)").close()
+                turns.append(seed)
         except Exception as problem:  # pylint: disable=broad-except
             failures.append(problem)
     threads = [threading.Thread(target=work, args=(n,)) for n in range(10)]
     for thread in threads:
         thread.start()
-    time.sleep(4)  # the load's length
+    wait_until(lambda: len(turns) >= 800 or failures, "the load", 60)
     stop.set()
     for thread in threads:
         thread.join(30)

@@ -114,8 +114,8 @@ def test_by_session_a_client_that_goes_in_the_middle_leaves_nothing(make_pool, h
 @pytest.mark.parametrize("mode", ["session", "transaction"])
 def test_a_client_killed_in_a_transaction_is_rolled_back(make_pool, unique, mode):
     proxy = make_pool(mode, size=1)
-    script = (f"import psycopg, time; db = psycopg.connect('host=127.0.0.1 port={proxy.port} user=app dbname=app');"
-              f"db.execute(\"INSERT INTO users (username) VALUES ('{unique}')\"); print('in', flush=True); time.sleep(60)")
+    script = (f"import psycopg, signal; db = psycopg.connect('host=127.0.0.1 port={proxy.port} user=app dbname=app');"
+              f"db.execute(\"INSERT INTO users (username) VALUES ('{unique}')\"); print('in', flush=True); signal.pause()")
     killed = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE)
     assert killed.stdout.readline() == b"in\n"
     os.kill(killed.pid, signal.SIGKILL)
