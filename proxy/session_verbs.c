@@ -130,6 +130,14 @@ static void run_savepoint_end(struct session *s, const struct statement *stateme
     fan_start(s, links_past(s, (size_t)index), sql, length, false, statement);
 }
 
+/* Whether a link of the block has yet to get a setting that was made in it. */
+static bool lacks_settings(const struct session *s, database_set links) {
+    for (int i = 0; i < session_link_count(s); i++)
+        if ((links & database_bit(i)) != 0 && s->links[i]->log_applied < s->block.count)
+            return true;
+    return false;
+}
+
 static void run_end(struct session *s, const struct statement *statement) {
     bool failed = session_block_status(s->routing) == BLOCK_FAILED;
     size_t length;
@@ -141,13 +149,16 @@ static void run_end(struct session *s, const struct statement *statement) {
         length = strlen(sql);
     }
     database_set links = session_links_in_block(s);
-    if ((links & (links - 1)) != 0) {
+    bool chain = (statement->facts->flags & STATEMENT_CHAIN) != 0;
+    bool unchained = (links & (links - 1)) != 0 || (chain && commits && lacks_settings(s, links));
+    if (unchained) {
         /* Without AND CHAIN: a link that has not had every setting of this block gets it before it
          * joins the next. */
         sql = commits ? "COMMIT" : "ROLLBACK";
         length = strlen(sql);
     }
     fan_start(s, links, sql, length, commits, statement);
+    s->script.fan.several = s->script.fan.several || unchained;
 }
 
 database_set session_links_unsynced(const struct session *s) {
