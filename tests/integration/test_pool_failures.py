@@ -272,6 +272,12 @@ def test_a_reload_changes_the_mode_for_who_comes(make_pool, before, after):
         assert value(old, "SHOW work_mem") == "7MB"
 
 
+def ends_well(proxy):
+    """By itself: another SIGTERM would cut its end short."""
+    wait_until(lambda: proxy.process.poll() is not None, "the proxy to end")
+    proxy.stop()
+
+
 def test_sigterm_lets_who_waits_have_a_turn(make_pool):
     proxy = make_pool(size=1)
     with proxy.wire() as holder, proxy.wire() as waits, proxy.wire() as idle:
@@ -283,7 +289,7 @@ def test_sigterm_lets_who_waits_have_a_turn(make_pool):
         done(waits.read_until("Z"))
         for client in (holder, waits):
             assert fatal(client) == "57P01"
-    proxy.stop()
+    ends_well(proxy)
     assert not proxy.pids()
 
 
@@ -295,7 +301,7 @@ def test_sigterm_ends_who_waits_in_vain(make_pool):
         proxy.signal(signal.SIGTERM)
         for client in (waits, holder):
             assert fatal(client) == "57P01"
-    proxy.stop()
+    ends_well(proxy)
 
 
 # -- in bulk -------------------------------------------------------------------------------------
