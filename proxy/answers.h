@@ -40,6 +40,7 @@ struct request {
     bool flushed;          /* Flush was sent behind it, so that its answer is not held back */
     bool captures;         /* EXECUTE: its rows are values of settings, see session_settings.c */
     bool captures_local;   /* …that hold for the transaction only */
+    bool captures_lasting; /* …that a committed block has left */
     bool captures_reading; /* …or tell how the server reads texts, see session_reading.c */
     bool asks_catalog;     /* part of a question to the catalogs, see session_catalog.c */
     struct query *query;   /* reference or NULL: what it runs, from statement `next` on */

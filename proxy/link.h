@@ -86,6 +86,7 @@ struct link {
     bool frame_forwarded; /* …to the client, or dropped */
     bool asks_setting; /* set_config() with a value that only the database knows, to be asked for */
     bool asked_local;
+    bool asked_lasting;  /* what the block that was committed has left */
     char *asked_setting; /* its name, or NULL: not known either */
     bool asks_after;     /* … again behind the block, which it may end with */
     char *asked_after;

@@ -20,13 +20,19 @@ static void change_remove(struct setting_log *log, size_t index) {
     log->count--;
 }
 
-void setting_log_add(struct setting_log *log, const char *name, const char *sql,
-                     size_t sql_length) {
+static void forget(struct setting_log *log, const char *name) {
     for (size_t i = 0; i < log->count; i++)
         if (strcasecmp(log->changes[i].name, name) == 0) {
             change_remove(log, i);
             break;
         }
+}
+
+void setting_log_add(struct setting_log *log, const char *name, const char *sql,
+                     size_t sql_length) {
+    forget(log, name);
+    if (strcasecmp(name, "session_authorization") == 0)
+        forget(log, "role"); /* as the server does */
     if (log->count == log->capacity) {
         log->capacity = log->capacity > 0 ? log->capacity * 2 : 4;
         log->changes = alloc_resize(log->changes, log->capacity * sizeof log->changes[0]);
@@ -41,14 +47,13 @@ static void clear_changes(struct setting_log *log) {
     log->count = 0;
 }
 
-/* Who the session is, which RESET ALL leaves alone. */
-static bool is_identity(const char *name) {
+bool setting_is_identity(const char *name) {
     return strcasecmp(name, "role") == 0 || strcasecmp(name, "session_authorization") == 0;
 }
 
 void setting_log_reset_all(struct setting_log *log, const char *sql, size_t sql_length) {
     for (size_t i = log->count; i-- > 0;)
-        if (!is_identity(log->changes[i].name))
+        if (!setting_is_identity(log->changes[i].name))
             change_remove(log, i);
     setting_log_add(log, "", sql, sql_length);
 }

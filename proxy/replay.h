@@ -22,6 +22,9 @@ struct setting_log {
     uint64_t last; /* number of the newest change */
 };
 
+/* Who the session is, which RESET ALL leaves alone. */
+bool setting_is_identity(const char *name);
+/* Another session_authorization takes the role with it. */
 void setting_log_add(struct setting_log *log, const char *name, const char *sql, size_t sql_length);
 void setting_log_reset_all(struct setting_log *log, const char *sql,
                            size_t sql_length);    /* forgets the others */

@@ -204,6 +204,8 @@ static void discard_done(struct session *s, const struct statement_facts *facts)
     if (all) {
         setting_log_forget(&s->settings);
         session_unalign_links(s);
+        session_restore_startup(s, "session_authorization", false);
+        session_restore_startup(s, "role", false);
     }
     bool statements = all || (facts->kind == KIND_DEALLOCATE && facts->name == NULL);
     for (int i = 0; i < session_link_count(s); i++)

@@ -35,11 +35,13 @@ void session_log_setting(struct session *s, const char *name, const char *value)
 struct startup_visit {
     struct session *session;
     const char *only; /* NULL: all */
-    bool local;
+    bool local, resets_all;
     bool found;
 };
 
 static bool concerns(const struct startup_visit *visit, const char *name) {
+    if (visit->resets_all && setting_is_identity(name))
+        return false;
     return !session_is_own_setting(name) &&
            (visit->only == NULL || strcasecmp(visit->only, name) == 0);
 }
@@ -87,7 +89,8 @@ bool session_log_startup(struct session *s, struct error *error) {
 }
 
 void session_restore_startup(struct session *s, const char *only, bool local) {
-    struct startup_visit visit = {.session = s, .only = only, .local = local};
+    struct startup_visit visit = {
+        .session = s, .only = only, .resets_all = only == NULL, .local = local};
     struct error error; /* there was none at the start */
     if (s->pool_mode == POOL_OFF || !visit_startup(&s->startup, &visit, log_startup, &error) ||
         !visit.found)

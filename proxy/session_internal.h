@@ -237,7 +237,7 @@ void session_log_setting(struct session *s, const char *name, const char *value)
 /* Enters the startup packet's settings. False: an option stands there that no statement could set.
  */
 bool session_log_startup(struct session *s, struct error *error);
-/* Enters them again, or that of one name, after RESET. */
+/* Enters them again after RESET ALL, or that of one name after its RESET. */
 void session_restore_startup(struct session *s, const char *only, bool local);
 bool session_has_startup_settings(struct session *s); /* where links come from a pool */
 /* Whether a parameter's value there is not the client's, who has yet to get its own again. */

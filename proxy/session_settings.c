@@ -126,6 +126,18 @@ static void note_set_config(struct session *s, struct link *link, const char *na
     wire_buffer_close(&sql);
 }
 
+/* What a committed block has left, though AND CHAIN may have begun another. */
+static void note_lasting(struct session *s, struct link *link, const char *name,
+                         const char *value) {
+    bool current = link->settings_applied == s->settings.last;
+    struct wire_buffer sql = {0};
+    session_write_set_config(&sql, name, value, false);
+    setting_log_add(&s->settings, name, (const char *)sql.data, sql.length);
+    if (current)
+        link->settings_applied = s->settings.last;
+    wire_buffer_close(&sql);
+}
+
 void session_note_value(struct session *s, struct link *link, const char *name, const char *value) {
     note_set_config(s, link, name, value, false);
 }
@@ -158,7 +170,7 @@ static struct request *ask_sql(struct link *link, const char *sql) {
 }
 
 /* For the value that a set_config() gave. */
-static void ask(struct link *link, const char *name, bool local) {
+static void ask(struct link *link, const char *name, bool local, bool lasting) {
     struct wire_buffer sql = {0};
     append(&sql, "SELECT n, pg_catalog.current_setting(n, true) FROM ");
     if (name != NULL) {
@@ -166,10 +178,14 @@ static void ask(struct link *link, const char *name, bool local) {
         session_append_literal(&sql, name);
         append(&sql, "::text)) v(n)");
     } else {
-        append(&sql, "(SELECT name FROM pg_catalog.pg_settings WHERE source = 'session') v(n)");
+        append(&sql, "(SELECT name FROM pg_catalog.pg_settings WHERE source = 'session' AND name "
+                     "NOT IN ('transaction_isolation', 'transaction_read_only', "
+                     "'transaction_deferrable')) v(n)");
     }
     wire_append(&sql, "", 1);
-    ask_sql(link, (const char *)sql.data)->captures_local = local;
+    struct request *request = ask_sql(link, (const char *)sql.data);
+    request->captures_local = local;
+    request->captures_lasting = lasting;
     wire_buffer_close(&sql);
 }
 
@@ -187,12 +203,42 @@ static void ask_behind_block(struct link *link, const char *name) {
     link->asks_after = true;
 }
 
+/* What set_config() set: one constant, or what the server is to be asked for. Where it may have set
+ * something for the transaction only, it counts within the block, and behind that the server is
+ * asked what has stayed. */
+static void note_set_configs(struct session *s, struct link *link,
+                             const struct statement_facts *facts) {
+    bool several = (facts->flags & STATEMENT_SETS_SEVERAL) != 0;
+    const char *name = several ? NULL : facts->name;
+    bool maybe = (facts->flags & STATEMENT_MAYBE_LOCAL) != 0;
+    bool local = (facts->flags & STATEMENT_LOCAL) != 0 && !maybe;
+    if (link->in_block && (maybe || (name == NULL && !local))) {
+        ask_behind_block(link, name);
+        local = true;
+    }
+    if (name != NULL && facts->value != NULL) {
+        note_set_config(s, link, name, facts->value, local);
+        return;
+    }
+    /* An extension's parameter is none that the server tells of. */
+    if (several && facts->name != NULL && facts->value != NULL)
+        note_set_config(s, link, facts->name, facts->value, (facts->flags & STATEMENT_LOCAL) != 0);
+    /* When the statement has been answered in full; for all where several are not known. */
+    bool another = link->asks_setting &&
+                   (link->asked_setting == NULL || name == NULL ||
+                    strcmp(link->asked_setting, name) != 0 || link->asked_local != local);
+    free(link->asked_setting);
+    link->asked_setting = another ? NULL : alloc_text(name);
+    link->asked_local = local && (!link->asks_setting || link->asked_local);
+    link->asked_lasting = false;
+    link->asks_setting = true;
+}
+
 void session_note_settings(struct session *s, struct link *link, const struct query *query,
                            const struct statement *statement) {
     const struct statement_facts *facts = statement->facts;
     const char *sql = query->text + facts->start;
     bool local = (facts->flags & STATEMENT_LOCAL) != 0;
-    bool maybe = (facts->flags & STATEMENT_MAYBE_LOCAL) != 0 && link->in_block;
     switch (facts->kind) {
     case KIND_SET:
         note(s, link, facts->name != NULL ? facts->name : "session characteristics", sql,
@@ -200,6 +246,9 @@ void session_note_settings(struct session *s, struct link *link, const struct qu
         if ((facts->flags & STATEMENT_DEFAULT) != 0 && facts->name != NULL &&
             (!local || in_transaction(s)))
             session_restore_startup(s, facts->name, local);
+        if ((facts->flags & STATEMENT_DEFAULT) != 0 && facts->name != NULL && !local &&
+            strcasecmp(facts->name, "session_authorization") == 0)
+            session_restore_startup(s, "role", false);
         return;
     case KIND_RESET_ALL:
         note(s, link, "", sql, facts->length, &query->lexing, false, true);
@@ -216,22 +265,7 @@ void session_note_settings(struct session *s, struct link *link, const struct qu
     if (!(facts->flags & STATEMENT_SET_CONFIG) ||
         (session_settings(s)->database_count < 2 && s->pool_mode == POOL_OFF))
         return;
-    /* Within the block it counts; behind it the server is asked what has stayed. */
-    if (maybe)
-        ask_behind_block(link, facts->name);
-    local |= maybe;
-    if (facts->name != NULL && facts->value != NULL) {
-        note_set_config(s, link, facts->name, facts->value, local);
-        return;
-    }
-    /* When the statement has been answered in full; for all where several are not known. */
-    bool another = link->asks_setting &&
-                   (link->asked_setting == NULL || facts->name == NULL ||
-                    strcmp(link->asked_setting, facts->name) != 0 || link->asked_local != local);
-    free(link->asked_setting);
-    link->asked_setting = another ? NULL : alloc_text(facts->name);
-    link->asked_local = local && (!link->asks_setting || link->asked_local);
-    link->asks_setting = true;
+    note_set_configs(s, link, facts);
 }
 
 void session_ask_setting(struct session *s, struct link *link) {
@@ -239,7 +273,7 @@ void session_ask_setting(struct session *s, struct link *link) {
         return;
     link->asks_setting = false;
     if (session_block_status(s->routing) != BLOCK_FAILED)
-        ask(link, link->asked_setting, link->asked_local);
+        ask(link, link->asked_setting, link->asked_local, link->asked_lasting);
 }
 
 void session_block_left(struct session *s, struct link *link, bool committed) {
@@ -251,6 +285,7 @@ void session_block_left(struct session *s, struct link *link, bool committed) {
         link->asked_setting = link->asked_after;
         link->asked_after = NULL;
         link->asked_local = false;
+        link->asked_lasting = true;
         link->asks_setting = true;
         if (link->answers.count == 0) {
             s->active = link;
@@ -278,6 +313,8 @@ void session_capture_setting(struct session *s, struct link *link, const struct 
     }
     if (columns[0] != NULL && columns[1] != NULL && request->captures_reading)
         session_learn_reading(s, link, columns[0], columns[1]);
+    else if (columns[0] != NULL && columns[1] != NULL && request->captures_lasting)
+        note_lasting(s, link, columns[0], columns[1]);
     else if (columns[0] != NULL && columns[1] != NULL)
         note_set_config(s, link, columns[0], columns[1], request->captures_local);
     free(columns[0]);

@@ -119,6 +119,8 @@ enum statement_flag {
                                           each of its statements stands for itself */
     STATEMENT_CURRVAL = 1 << 21,       /* calls currval() or lastval(): what this connection drew… */
     STATEMENT_NEXTVAL = 1 << 20,       /* …and nextval(), by which it may just have drawn it */
+    STATEMENT_SETS_SEVERAL = 1 << 22,      /* set_config() more than once: name, value and STATEMENT_LOCAL are the first's;
+                                          STATEMENT_MAYBE_LOCAL: not all end with the transaction */
     STATEMENT_MODIFIES_DDL = 1 << 14,  /* structure change that counts as a modification of its database */
 };
 

@@ -245,17 +245,22 @@ static void note_set_config(struct walk *walk, const List *args) {
     if (list_length(args) != 3)
         return;
     const char *name = constant_text(walk, linitial(args));
+    const char *local = constant_text(walk, list_nth(args, 2));
     if (second) { /* of several one is known, which must be none of ours */
         bool first_ours = statement->name && is_ours(statement->name);
         bool ours = name && is_ours(name);
         if (ours)
             statement->name = arena_copy_text(walk->out->arena, name, strlen(name));
-        if (ours || first_ours)
+        bool unsure = (statement->flags & STATEMENT_MAYBE_LOCAL) &&
+                      !(statement->flags & STATEMENT_SETS_SEVERAL);
+        if (ours || first_ours || unsure)
             statement->value = NULL;
+        statement->flags |= STATEMENT_SETS_SEVERAL;
+        if (!local || !is_true(local))
+            statement->flags |= STATEMENT_MAYBE_LOCAL;
         return;
     }
     const char *value = constant_text(walk, list_nth(args, 1));
-    const char *local = constant_text(walk, list_nth(args, 2));
     if (local && is_true(local))
         statement->flags |= STATEMENT_LOCAL;
     else if (!local && nodeTag(list_nth(args, 2)) != T_A_Const)

@@ -21,7 +21,7 @@ FIRST = int(os.environ.get("RANDOM_SEED", 1))
 CLIENTS, STEPS = 3, 30
 
 VALUES = {
-    "work_mem": ["5MB", "6MB", "'7 MB'"],
+    "work_mem": ["'5MB'", "'6MB'", "'7 MB'"],
     "datestyle": ["German", "'SQL, DMY'", "'ISO, MDY'"],
     "timezone": ["'Asia/Tokyo'", "UTC", "'Europe/Paris'"],
     "intervalstyle": ["iso_8601", "postgres"],
@@ -48,9 +48,12 @@ def change(rng, inside):
     name = rng.choice(list(VALUES))
     value = rng.choice(VALUES[name])
     text = value.replace("'", "''") if value[:1] not in "'E" else value[value.index("'") + 1:-1]
-    # Of what code sets only what set_config() is seen to set outside a block, but of no extension: a limit in README.
-    seen = not inside and name != "my.own"
-    code = [f"DO $$ BEGIN PERFORM set_config('{name}', '{text}', false); END $$"] if seen else []
+    # Of what code sets only what set_config() is seen to set, but of no extension: a limit in README.
+    local, other_local = rng.choice(["true", "false"]), rng.choice(["true", "false"])
+    code = [f"DO $$ BEGIN PERFORM set_config('{name}', '{text}', {local}); END $$",
+            f"SELECT set_config('lock_timeout', '7s', {other_local}), set_config('{name}', '{text}', {local})"]
+    if name == "my.own":
+        code = []
     return rng.choice([
         f"SET {name} = {value}", f"SET {name} TO {value}", f"SET SESSION {name} = {value}", f"SET LOCAL {name} = {value}",
         f"RESET {name}", f"SET {name} TO DEFAULT", f"SELECT set_config('{name}', '{text}', false)",

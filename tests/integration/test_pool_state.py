@@ -234,6 +234,49 @@ def test_a_function_that_sets_its_own_settings_leaves_none(make_pool):
         assert value(client, "SHOW work_mem") == before
 
 
+TWO = "SELECT set_config('work_mem', '6MB', {}), set_config('intervalstyle', 'iso_8601', {})"
+DO = "DO $$ BEGIN PERFORM set_config('work_mem', '6MB', {}); END $$"
+CODE = {
+    "DO": [DO.format("false")],
+    "DO, locally": [DO.format("true")],
+    "DO after SET LOCAL of the same": ["SET LOCAL work_mem = '5MB'", DO.format("false")],
+    "DO, locally, after SET LOCAL of the same": ["SET LOCAL work_mem = '5MB'", DO.format("true")],
+    "DO before SET LOCAL of the same": [DO.format("false"), "SET LOCAL work_mem = '5MB'"],
+    "DO after SET LOCAL of another": ["SET LOCAL datestyle = 'German'", DO.format("false")],
+    "DO behind a savepoint that is undone": ["SAVEPOINT a", DO.format("false"), "ROLLBACK TO a"],
+    "two in one statement": [TWO.format("false", "false")],
+    "two in one statement, locally": [TWO.format("true", "true")],
+    "two in one statement, the first locally": [TWO.format("true", "false")],
+    "two in one statement, the second locally": [TWO.format("false", "true")],
+}
+ENDS = {"COMMIT": ["COMMIT"], "ROLLBACK": ["ROLLBACK"], "COMMIT AND CHAIN": ["COMMIT AND CHAIN", "ROLLBACK"]}
+
+
+def seen(client, statements, table):
+    """What a client sees of its settings after each statement."""
+    found = []
+    for sql in statements:
+        done(client.query(sql))
+        found.append((sql, rows(done(client.query(
+            f"SELECT current_setting('work_mem'), current_setting('intervalstyle'), current_setting('datestyle'), "
+            f"current_setting('transaction_read_only') FROM (SELECT count(*) FROM {table}) x")))))
+    return found
+
+
+@pytest.mark.parametrize("end", ENDS.values(), ids=ENDS)
+@pytest.mark.parametrize("code", CODE.values(), ids=CODE)
+@pytest.mark.parametrize("mode", ["session", "transaction"])
+def test_what_code_sets_in_a_block_lasts_as_the_server_says(make_pool, main_cluster, mode, code, end):
+    proxy = make_pool(mode, size=1)
+    statements = ["BEGIN READ ONLY", *code, *end, "SELECT 1"]
+    with wire.connect("127.0.0.1", main_cluster.port, user="app", database="app") as direct:
+        expected = seen(direct, statements, "users")
+    for table in ("users", "ci_builds"):
+        with proxy.wire() as client:
+            assert seen(client, statements, table) == expected
+            assert seen(client, ["SELECT 1"], "ci_builds") == expected[-1:]
+
+
 def test_a_setting_that_a_function_makes_is_not_lost_and_does_not_leak(make_pool):
     proxy = make_pool(size=1)
     proxy.main.sql("CREATE OR REPLACE FUNCTION public._test_sets() RETURNS text LANGUAGE plpgsql"

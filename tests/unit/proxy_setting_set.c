@@ -116,6 +116,13 @@ static void the_order_is_that_in_which_they_were_made(void **state) {
                       ALL "SET ROLE ci;SET my.own TO 'x';");
 }
 
+static void who_a_session_is_takes_the_role_with_it(void **state) {
+    (void)state;
+    assert_null(set_of(ROLE, "session_authorization", "RESET SESSION AUTHORIZATION", NULL));
+    assert_difference(NULL, false, set_of("session_authorization", "SET x", ROLE, NULL),
+                      ALL "SET x;SET ROLE ci;");
+}
+
 static bool can_join(const char *name, const char *sql) {
     struct setting_set *set = set_of(A, name, sql, B, NULL);
     bool can = setting_set_can_join(set);
@@ -149,6 +156,7 @@ int main(void) {
         cmocka_unit_test(all_is_set_anew_where_nobody_knows_what_is_set),
         cmocka_unit_test(all_is_set_anew_where_one_touches_others),
         cmocka_unit_test(the_order_is_that_in_which_they_were_made),
+        cmocka_unit_test(who_a_session_is_takes_the_role_with_it),
         cmocka_unit_test(what_begins_no_snapshot_can_join_a_transaction),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

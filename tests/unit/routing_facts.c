@@ -190,6 +190,20 @@ static void set_config_names_its_setting(void **state) {
                      STATEMENT_SET_CONFIG | STATEMENT_MAYBE_LOCAL | STATEMENT_CONSTANTS);
 }
 
+static void of_several_set_configs_the_first_is_told(void **state) {
+    static const unsigned several =
+        STATEMENT_SET_CONFIG | STATEMENT_SETS_SEVERAL | STATEMENT_CONSTANTS;
+    (void)state;
+    expect_facts("SELECT set_config('a', 'b', true), set_config('c', 'd', true)", "select a = b");
+    assert_int_equal(flags_of("SELECT set_config('a', 'b', true), set_config('c', 'd', true)"),
+                     several | STATEMENT_LOCAL);
+    assert_int_equal(flags_of("SELECT set_config('a', 'b', true), set_config('c', 'd', false)"),
+                     several | STATEMENT_LOCAL | STATEMENT_MAYBE_LOCAL);
+    assert_int_equal(flags_of("SELECT set_config('a', 'b', false), set_config('c', 'd', $1)"),
+                     several | STATEMENT_MAYBE_LOCAL);
+    expect_facts("SELECT set_config('a', 'b', $1), set_config('c', 'd', true)", "select a");
+}
+
 static void catalog_queries_give_their_literals(void **state) {
     (void)state;
     expect_facts("SELECT 1 FROM pg_catalog.pg_class c WHERE c.relname OPERATOR(pg_catalog.~) "
@@ -307,6 +321,7 @@ int main(void) {
         cmocka_unit_test(row_types_are_marked_as_types),
         cmocka_unit_test(functions_that_are_not_read_only_builtins_are_called),
         cmocka_unit_test(set_config_names_its_setting),
+        cmocka_unit_test(of_several_set_configs_the_first_is_told),
         cmocka_unit_test(catalog_queries_give_their_literals),
         cmocka_unit_test(positions_are_byte_offsets_of_the_first_place),
         cmocka_unit_test(statements_are_slices_of_the_text),
