@@ -354,11 +354,19 @@ void message_put_execute(struct wire_buffer *buffer, const char *portal) {
     message_end(buffer, mark);
 }
 
-void message_put_close(struct wire_buffer *buffer, char kind, const char *name) {
-    size_t mark = message_begin(buffer, 'C');
+static void put_named(struct wire_buffer *buffer, char type, char kind, const char *name) {
+    size_t mark = message_begin(buffer, type);
     message_put_u8(buffer, (uint8_t)kind);
     message_put_string(buffer, name);
     message_end(buffer, mark);
+}
+
+void message_put_close(struct wire_buffer *buffer, char kind, const char *name) {
+    put_named(buffer, 'C', kind, name);
+}
+
+void message_put_describe(struct wire_buffer *buffer, char kind, const char *name) {
+    put_named(buffer, 'D', kind, name);
 }
 
 void message_put_sync(struct wire_buffer *buffer) {

@@ -99,6 +99,7 @@ void message_put_parse(struct wire_buffer *buffer, const char *name, const char 
 void message_put_bind(struct wire_buffer *buffer, const char *portal, const char *statement);
 void message_put_execute(struct wire_buffer *buffer, const char *portal);
 void message_put_close(struct wire_buffer *buffer, char kind, const char *name);
+void message_put_describe(struct wire_buffer *buffer, char kind, const char *name);
 void message_put_sync(struct wire_buffer *buffer);
 
 #endif

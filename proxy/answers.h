@@ -53,7 +53,7 @@ struct request {
     schema_set modified_schemas;
     size_t part_offset; /* characters that precede the text sent within the client's text: added to
                            positions */
-    struct prepared *prepared; /* PARSE, CLOSE of a statement, BIND: reference or NULL */
+    struct prepared *prepared; /* PARSE, CLOSE, DESCRIBE of a statement, BIND: reference or NULL */
 };
 
 struct answers {

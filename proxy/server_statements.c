@@ -19,6 +19,10 @@ struct shared_statements {
 struct shared_statement {
     struct shared_statements *all;
     unsigned references;
+    bool listed;
+    bool retired;
+    uint64_t result;
+    uint64_t structure;
     uint64_t id;
     char name[SERVER_STATEMENT_NAME]; /* by it */
     UT_hash_handle hh;
@@ -39,14 +43,16 @@ static void name_of(uint64_t id, char name[SERVER_STATEMENT_NAME]) {
     snprintf(name, SERVER_STATEMENT_NAME, "pginterlock_%" PRIu64, id);
 }
 
-void shared_statement_renew(struct shared_statement *statement) {
-    statement->id = ++statement->all->last_id;
-    name_of(statement->id, statement->name);
+static void unlist(struct shared_statement *statement) {
+    if (statement->listed)
+        HASH_DEL(statement->all->table, statement);
+    statement->listed = false;
 }
 
 struct shared_statement *shared_statement_get(struct shared_statements *all, const char *meaning,
                                               const char *text, size_t text_length,
-                                              const uint8_t *types, size_t types_length) {
+                                              const uint8_t *types, size_t types_length,
+                                              uint64_t structure) {
     /* The meaning ends with its NUL and the count of types stands in front of them, so that no part
      * can be taken for another. */
     uint32_t count = (uint32_t)(types_length / 4);
@@ -62,13 +68,18 @@ struct shared_statement *shared_statement_get(struct shared_statements *all, con
         memcpy(at, types, types_length);
     memcpy(at + types_length, text, text_length);
     HASH_FIND(hh, all->table, made->key, length, found);
-    if (found != NULL) {
+    if (found != NULL && found->structure == structure) {
         free(made);
         return shared_statement_ref(found);
     }
+    if (found != NULL)
+        unlist(found);
     made->all = all;
     made->references = 1;
-    shared_statement_renew(made);
+    made->listed = true;
+    made->structure = structure;
+    made->id = ++all->last_id;
+    name_of(made->id, made->name);
     made->length = length;
     HASH_ADD_KEYPTR(hh, all->table, made->key, length, made);
     return made;
@@ -86,8 +97,26 @@ struct shared_statement *shared_statement_ref(struct shared_statement *statement
 void shared_statement_unref(struct shared_statement *statement) {
     if (statement == NULL || --statement->references > 0)
         return;
-    HASH_DEL(statement->all->table, statement);
+    unlist(statement);
     free(statement);
+}
+
+void shared_statement_retire(struct shared_statement *statement) {
+    unlist(statement);
+    statement->retired = true;
+}
+
+bool shared_statement_is_retired(const struct shared_statement *statement) {
+    return statement->retired;
+}
+
+uint64_t shared_statement_result(const struct shared_statement *statement) {
+    return statement->result;
+}
+
+void shared_statement_set_result(struct shared_statement *statement, uint64_t sum) {
+    assert(statement->result == 0);
+    statement->result = sum;
 }
 
 const char *shared_statement_name(const struct shared_statement *statement) {

@@ -22,22 +22,29 @@ struct shared_statements *shared_statements_new(void);
 void shared_statements_free(struct shared_statements *all); /* all references are gone */
 
 /* The statement with this text and these types (as Parse has them: OIDs of four bytes each), where
- * `meaning` is all else by which a server reads it; a reference for the caller. */
+ * `meaning` is all else by which a server reads it; a reference for the caller. `structure`: the
+ * number of changes to tables so far; one that was made before another change is left to who has
+ * it. */
 struct shared_statement *shared_statement_get(struct shared_statements *all, const char *meaning,
                                               const char *text, size_t text_length,
-                                              const uint8_t *types, size_t types_length);
+                                              const uint8_t *types, size_t types_length,
+                                              uint64_t structure);
 /* Whether it was got for that. */
 bool shared_statement_means(const struct shared_statement *statement, const char *meaning);
 struct shared_statement *shared_statement_ref(struct shared_statement *statement);
 void shared_statement_unref(struct shared_statement *statement); /* NULL is fine */
 
-/* The name that it has on every connection that knows it; valid until it is renewed or
- * unreferenced. */
+/* The name that it has on every connection that knows it; valid until it is unreferenced. */
 const char *shared_statement_name(const struct shared_statement *statement);
 
-/* What connections have prepared of it is of no use any more ("cached plan must not change result
- * type"): it gets another name. */
-void shared_statement_renew(struct shared_statement *statement);
+/* Its result has other types by now than its clients were told ("cached plan must not change result
+ * type"): nobody gets it any more, and whoever has it must be told. */
+void shared_statement_retire(struct shared_statement *statement);
+bool shared_statement_is_retired(const struct shared_statement *statement);
+
+/* What its result consists of, as a sum; 0: not known. Set once. */
+uint64_t shared_statement_result(const struct shared_statement *statement);
+void shared_statement_set_result(struct shared_statement *statement, uint64_t sum);
 
 /* -- what one connection knows ----------------------------------------------------------------- */
 

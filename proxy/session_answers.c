@@ -194,6 +194,11 @@ static void request_ended(struct session *s, struct link *link) {
     answer_local(s, link);
 }
 
+/* What is answered tells something about a statement. */
+static bool describes_statement(const struct request *request) {
+    return request->kind == REQUEST_DESCRIBE && request->prepared != NULL;
+}
+
 static bool on_answer(struct session *s, struct link *link, const uint8_t *message, size_t length) {
     char type = (char)message[0];
     struct request *request = answers_front(&link->answers);
@@ -213,6 +218,9 @@ static bool on_answer(struct session *s, struct link *link, const uint8_t *messa
         session_catalog_answered(s, link);
     if (request->asks_binding && type == 'D')
         session_take_bindings(link, message + FRAME_HEADER, length - FRAME_HEADER);
+    if (describes_statement(request))
+        session_take_description(s, link, request, type, message + FRAME_HEADER,
+                                 length - FRAME_HEADER);
     if (type == 'G' && request->audience != AUDIENCE_PROXY)
         begin_copy_in(s, link, request);
     if (ends_statement(type))
@@ -288,7 +296,7 @@ static void stream_body(struct session *s, struct link *link) {
 static bool is_passed_on(const struct request *request, const uint8_t *data, size_t available,
                          struct frame *frame) {
     return request != NULL && request->audience != AUDIENCE_PROXY && !request->captures &&
-           frame_read(data, available, frame) == FRAME_OK && frame->length <= available &&
+           !describes_statement(request) && frame_read(data, available, frame) == FRAME_OK && frame->length <= available &&
            frame->type != 'G' && answer_to(request, frame->type) != ANSWER_WRONG;
 }
 

@@ -346,6 +346,7 @@ void session_note_structure(struct session *s, const struct statement *statement
     if (facts->kind != KIND_DDL || (facts->flags & STATEMENT_TEMPORARY) != 0)
         return;
     object_names_forget(s->config->objects);
+    session_structure_changed(s);
     enum block_status status = session_block_status(s->routing);
     s->catalog.structure_changed = status == BLOCK_OPEN || status == BLOCK_IMPLICIT;
 }
@@ -354,5 +355,6 @@ void session_structure_settled(struct session *s, bool over) {
     if (!s->catalog.structure_changed)
         return;
     object_names_forget(s->config->objects);
+    session_structure_changed(s);
     s->catalog.structure_changed = !over;
 }

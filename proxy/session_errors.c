@@ -47,14 +47,15 @@ void session_parse_failed(struct session *s, struct link *link, const struct req
 }
 
 /* A statement that several clients share is of no use any more on any connection: what it selects
- * has other types by now. The client has got the error, as on a direct connection, and need not
- * prepare it under another name. */
-static void renew_stale_plan(const struct request *request, const struct diagnostic *diagnostic) {
+ * has other types by now. The client has got the error, as on a direct connection, and so will the
+ * others that prepared it. */
+static void note_stale_plan(struct session *s, const struct request *request,
+                            const struct diagnostic *diagnostic) {
     bool stale = diagnostic->sqlstate != NULL && strcmp(diagnostic->sqlstate, "0A000") == 0 &&
                  diagnostic->routine != NULL &&
                  strcmp(diagnostic->routine, "RevalidateCachedQuery") == 0;
     if (stale && request->prepared != NULL && request->prepared->shared != NULL)
-        shared_statement_renew(request->prepared->shared);
+        session_statement_stale(s, request->prepared);
 }
 
 /* What skipped requests did to the names of statements is undone, the last one first: one name may
@@ -130,7 +131,7 @@ void session_on_error(struct session *s, struct link *link, const uint8_t *messa
     if (request->asks_catalog)
         session_catalog_failed(s, link->unsynced);
     request->failed = true;
-    renew_stale_plan(request, &diagnostic);
+    note_stale_plan(s, request, &diagnostic);
     if (s->copy_in == link)
         s->copy_in = NULL;
     bool extended = request->kind != REQUEST_QUERY && request->kind != REQUEST_SYNC &&

@@ -6,6 +6,7 @@
  *     session_query.c     simple queries
  *     session_prepare.c   Parse, Bind, Describe, Close
  *     session_statements.c  which link knows which statement, and under which name
+ *     session_results.c   whether a statement is what its client was told
  *     session_extended.c  Execute, Flush, Sync, and what all of the extended protocol shares
  *     session_script.c    what takes several steps: statements one by one
  *     session_verbs.c     BEGIN, COMMIT, SAVEPOINT …, DISCARD: what the proxy runs itself
@@ -250,8 +251,12 @@ void session_tell_restored(struct session *s, struct link *link); /* the link ha
 bool session_knows_statement(const struct link *link, const struct prepared *prepared);
 /* The client's Parse made it: decides under which name links are to know it. */
 void session_share_statement(struct session *s, struct prepared *prepared);
+/* …and again: as long as it means the same on the database, it stays what it is. */
+void session_share_on(struct session *s, struct prepared *prepared, int physical);
+/* It has been retired. */
+void session_share_anew(struct session *s, struct prepared *prepared);
 /* Parse again, on another link than at first; nothing where the link knows it. */
-void session_prepare_there(struct session *s, struct link *link, struct prepared *prepared);
+void session_prepare_there(struct link *link, struct prepared *prepared);
 /* Before statements that run such a one by EXECUTE in SQL. */
 void session_prepare_executed(struct session *s, struct link *link,
                               const struct statement *statements, size_t count);
@@ -272,6 +277,20 @@ void session_forward_describe(struct session *s, struct link *link, struct prepa
                               const char *name, size_t length);
 /* A name that is neither the client's own nor an open one. */
 bool session_name_is_reserved(const struct session *s, const char *name);
+
+/* -- session_results.c ------------------------------------------------------------------------- */
+/* Before Bind or Describe: has the statement prepared on the link, as what the client was told, for
+ * which the server may have to be asked. */
+enum use session_hold_statement(struct session *s, struct link *link, struct prepared *prepared,
+                                bool binds);
+/* A part of the answer to Describe of a statement. */
+void session_take_description(struct session *s, struct link *link, const struct request *request,
+                              char type, const uint8_t *body, size_t length);
+/* Its result is not what it was. */
+void session_statement_stale(struct session *s, struct prepared *prepared);
+/* How often tables were seen to change; once more. */
+uint64_t session_structure(const struct session *s);
+void session_structure_changed(struct session *s);
 
 /* -- session_answers.c ------------------------------------------------------------------------- */
 /* Answers a Parse or Close that no server need see, behind all that was asked before. */
@@ -385,6 +404,8 @@ void reply_fatal(struct session *s, const char *sqlstate, const char *message, c
 /* What the decision rejects, with its words; it is logged and recorded. */
 void reply_violation(struct session *s, const struct query *query,
                      const struct statement *statement, const struct decision *decision);
+/* As PostgreSQL says it, so that drivers know it. */
+void reply_stale_plan(struct session *s);
 void reply_aborted(struct session *s); /* 25P02 */
 /* The text of a refusal, until the next one is made. */
 const char *session_message(struct session *s, const char *format, ...)

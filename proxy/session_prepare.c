@@ -320,7 +320,9 @@ static enum progress bind_prepared(struct session *s, const struct bind_message 
     if (use == USE_FAILED)
         return extended_refused(s, length);
     session_prepare_named(s, link, prepared->query->statements, prepared->query->count);
-    session_prepare_there(s, link, prepared);
+    use = session_hold_statement(s, link, prepared, true);
+    if (use != USE_READY)
+        return use == USE_WAIT ? PROGRESS_WAIT : extended_refused(s, length);
     portal_enter(&s->portals, bind->portal, prepared, database);
     if (bind->portal[0] != '\0' && statement != NULL)
         session_note_portal(s->routing, bind->portal, statement, database);
@@ -402,7 +404,9 @@ enum progress session_on_describe(struct session *s, const uint8_t *body, size_t
         return extended_refused(s, length);
     bool statement = named.kind == 'S' && prepared != NULL;
     if (statement)
-        session_prepare_there(s, link, prepared);
+        use = session_hold_statement(s, link, prepared, false);
+    if (use != USE_READY)
+        return use == USE_WAIT ? PROGRESS_WAIT : extended_refused(s, length);
     session_forward_describe(s, link, statement ? prepared : NULL, named.name, length);
     return PROGRESS_DONE;
 }

@@ -110,6 +110,15 @@ void reply_notice(struct session *s, const char *severity, const char *sqlstate,
     put(s, 'N', &diagnostic);
 }
 
+void reply_stale_plan(struct session *s) {
+    struct diagnostic diagnostic = {.severity = "ERROR",
+                                    .sqlstate = "0A000",
+                                    .message = "cached plan must not change result type",
+                                    .routine = "RevalidateCachedQuery"};
+    put(s, 'E', &diagnostic);
+    session_failed(s->routing);
+}
+
 void reply_aborted(struct session *s) {
     struct diagnostic diagnostic = {
         .severity = "ERROR",

@@ -56,9 +56,11 @@ static bool has_temporary_tables(const struct session *s) {
     return false;
 }
 
-/* By what else than its text a server reads a statement now: the session's settings and those of
- * its open block. One that may mean a temporary table is nobody else's. */
-static void write_meaning(struct session *s, struct wire_buffer *meaning) {
+/* By what else than its text a server reads a statement now: its database, the user, the session's
+ * settings and those of its open block. One that may mean a temporary table is nobody else's. */
+static void write_meaning(struct session *s, int physical, struct wire_buffer *meaning) {
+    message_put_u8(meaning, (uint8_t)(physical + 1));
+    append_command(meaning, s->startup.user);
     for (size_t i = 0; i < s->settings.count; i++)
         if (!is_harmless(s->settings.changes[i].name))
             append_command(meaning, s->settings.changes[i].sql);
@@ -76,23 +78,30 @@ static void write_meaning(struct session *s, struct wire_buffer *meaning) {
     wire_append(meaning, "", 1);
 }
 
-/* Of a statement that is shared already: as long as it means the same. */
-static void share(struct session *s, struct prepared *prepared) {
+void session_share_on(struct session *s, struct prepared *prepared, int physical) {
     struct wire_buffer meaning = {0};
-    write_meaning(s, &meaning);
+    write_meaning(s, physical, &meaning);
     if (prepared->shared != NULL &&
         shared_statement_means(prepared->shared, (const char *)meaning.data)) {
         wire_buffer_close(&meaning);
         return;
     }
     shared_statement_unref(prepared->shared);
+    prepared->shared_on = physical;
     /* One text read in two ways is two statements. */
     char *text = text_with_escape_strings(prepared->query->text, prepared->query->length,
                                           &prepared->query->lexing);
-    prepared->shared = shared_statement_get(s->worker->statements, (const char *)meaning.data, text,
-                                            strlen(text), prepared->types, prepared->types_length);
+    prepared->shared =
+        shared_statement_get(s->worker->statements, (const char *)meaning.data, text, strlen(text),
+                             prepared->types, prepared->types_length, session_structure(s));
     free(text);
     wire_buffer_close(&meaning);
+}
+
+void session_share_anew(struct session *s, struct prepared *prepared) {
+    shared_statement_unref(prepared->shared);
+    prepared->shared = NULL;
+    session_share_on(s, prepared, prepared->shared_on);
 }
 
 void session_share_statement(struct session *s, struct prepared *prepared) {
@@ -100,7 +109,7 @@ void session_share_statement(struct session *s, struct prepared *prepared) {
         return;
     prepared->serial = ++s->worker->last_statement;
     if (prepared->name[0] != '\0')
-        share(s, prepared);
+        session_share_on(s, prepared, session_physical(s, prepared->database));
 }
 
 /* -- which link knows it ----------------------------------------------------------------------- */
@@ -157,14 +166,9 @@ static void send_parse(struct link *link, struct prepared *prepared, const char 
     link->unsynced = true;
 }
 
-void session_prepare_there(struct session *s, struct link *link, struct prepared *prepared) {
+void session_prepare_there(struct link *link, struct prepared *prepared) {
     if (session_knows_statement(link, prepared))
         return;
-    if (prepared->shared != NULL) {
-        share(s, prepared); /* under the settings of now, which it is parsed by */
-        if (session_knows_statement(link, prepared))
-            return;
-    }
     if (prepared->shared == NULL && prepared->name[0] != '\0') /* an earlier one of the name may
                                                                   have been left there */
         send_close(link, prepared->name);
@@ -254,6 +258,8 @@ void session_forward_bind(struct session *s, struct link *link, struct prepared 
 
 void session_forward_describe(struct session *s, struct link *link, struct prepared *prepared,
                               const char *name, size_t length) {
-    push(link, REQUEST_DESCRIBE);
+    struct request *request = push(link, REQUEST_DESCRIBE);
+    if (prepared != NULL)
+        request->prepared = prepared_ref(prepared);
     forward(s, link, prepared, length, name);
 }

@@ -133,6 +133,7 @@ struct session {
     size_t restored_entries; /* …or stands in the block's log up to here */
     struct setting_set *set; /* of the settings as of… */
     uint64_t set_number;     /* …this change; a reference */
+    bool result_asked; /* a server, what a statement's result is; maybe answered by now */
     uint64_t last_active;    /* uv_now() */
     uint64_t handled;        /* messages of the client, ever */
     uint64_t joined;         /* …when it got its last link from a pool */

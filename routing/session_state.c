@@ -237,6 +237,11 @@ static bool execute_draws(const struct session_state *state, const struct statem
     return named != NULL && named->statement->draws;
 }
 
+void session_follow_types(struct session_state *state, int database) {
+    if (database >= 0)
+        state->last_catalog = database;
+}
+
 /* A statement that ran on one database: which matters for where the next ones go. */
 static void note_run(struct session_state *state, const struct statement *statement,
                      const struct decision *decision) {

@@ -102,6 +102,10 @@ void session_decide(struct session_state *state, const struct statement *stateme
 void session_executed(struct session_state *state, const struct statement *statement,
                       const struct decision *decision);
 
+/* The client was told of types that the database has for itself: what it asks the catalogs by their
+ * oids next is meant for that one. */
+void session_follow_types(struct session_state *state, int database);
+
 /* A statement failed: BLOCK_OPEN becomes BLOCK_FAILED; in an implicit transaction its effects will
  * be undone. */
 void session_failed(struct session_state *state);

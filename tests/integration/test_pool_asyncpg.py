@@ -112,6 +112,22 @@ def table(small_pool):
     small_pool.ci.sql(f"DROP TABLE {TABLE}")
 
 
+def test_a_column_that_was_added_heals_cached_statements(run, table):
+    async def scenario(connect):
+        all_clients = await clients(connect, 4)
+        query = f"SELECT * FROM {table} WHERE id = $1"
+        for client in all_clients:
+            assert tuple(await client.fetchrow(query, 1)) == (1,)
+        await all_clients[0].execute(f"ALTER TABLE {table} ADD COLUMN name text DEFAULT 'new'")
+        for client in all_clients:
+            for _ in range(3):
+                assert tuple(await client.fetchrow(query, 1)) == (1, "new")
+        await all_clients[0].execute(f"ALTER TABLE {table} DROP COLUMN name; ALTER TABLE {table} ADD COLUMN number int DEFAULT 7")
+        for client in all_clients:
+            assert tuple(await client.fetchrow(query, 1)) == (1, 7)
+    run(scenario)
+
+
 def test_within_a_transaction_the_error_is_asyncpgs_and_the_next_one_heals(run, table):
     async def scenario(connect):
         one, other = await clients(connect, 2)
@@ -126,7 +142,38 @@ def test_within_a_transaction_the_error_is_asyncpgs_and_the_next_one_heals(run, 
     run(scenario)
 
 
+def test_who_prepares_after_the_change_gets_no_error_for_what_others_prepared_before(run, table):
+    async def scenario(connect):
+        query = f"SELECT * FROM {table} WHERE id = $1"
+        before, after = await clients(connect, 3), await clients(connect, 3)
+        await asyncio.gather(*(client.fetchrow(query, 1) for client in before))
+        await before[0].execute(f"ALTER TABLE {table} ADD COLUMN name text DEFAULT 'new'")
+        for client in after:
+            async with client.transaction():
+                assert tuple(await client.fetchrow(query, 1)) == (1, "new")
+        for client in before:
+            assert tuple(await client.fetchrow(query, 1)) == (1, "new")
+    run(scenario)
+
+
 # --- types ---
+
+def test_types_are_looked_up_where_they_live(run, small_pool):
+    small_pool.ci.sql("CREATE TYPE ci_mood AS ENUM ('sad', 'ok'); CREATE TYPE ci_pair AS (a int, b ci_mood)")
+
+    async def work(client):
+        row = await client.fetchrow("SELECT '{sad,ok}'::ci_mood[] AS moods, ROW(1, 'ok')::ci_pair AS pair,"
+                                    " ARRAY[1, 2] AS r, int4range(1, 5) AS range, '{\"a\": 1}'::jsonb AS j FROM ci_builds WHERE id = 1")
+        assert row["moods"] == ["sad", "ok"] and tuple(row["pair"]) == (1, "ok")
+        assert row["r"] == [1, 2] and row["range"] == asyncpg.Range(1, 5) and row["j"] == '{"a": 1}'
+
+    async def scenario(connect):
+        await asyncio.gather(*(work(client) for client in await clients(connect)))
+    try:
+        run(scenario)
+    finally:
+        small_pool.ci.sql("DROP TYPE ci_pair; DROP TYPE ci_mood")
+
 
 def test_codecs_that_a_client_sets_are_its_own(run):
     async def scenario(connect):
