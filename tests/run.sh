@@ -171,21 +171,24 @@ PYTHON
 run_integration() {
     local names=("${files[@]}")
     install_node_pg
-    [ $all = no ] || names=(tests/integration)
-    # What a sanitizer can see in a running proxy; the two runs share nothing and mostly wait, so they run at once.
+    [ $all = no ] || names=(tests/integration --ignore-glob='*/test_pool*')
+    # What a sanitizer can see in a running proxy; runs share nothing and mostly wait, so two go at once.
     local sanitized=(tests/integration/test_{routing,transactions,wire,startup,protocol_violations,session,auth,failures,live_cases,violations,facts_oracle,node_types}.py)
     # What depends on whose connection a client's is, with connections that clients take turns with.
     local pooled=(tests/integration/test_{routing,transactions,wire,session,differential,clients,activerecord,node_pg,object_names_sessions,outer_transaction,allowed_schemas,one_database,whole_way}.py)
     [ $all = yes ] || sanitized=("${names[@]}")
     {
         run_pytest asan asan "${sanitized[@]}"
-        [ $all = no ] || POOL_MODE=transaction run_pytest release transaction "${pooled[@]}"
+        if [ $all = yes ]; then
+            POOL_MODE=transaction run_pytest release transaction "${pooled[@]}"
+            run_pytest release pools tests/integration/test_pool*.py
+        fi
     } &
     run_pytest release release "${names[@]}"
     wait $!
     count_pytest release
     count_pytest asan
-    [ $all = no ] || count_pytest transaction
+    [ $all = no ] || { count_pytest transaction && count_pytest pools; }
 }
 
 build release
