@@ -296,8 +296,9 @@ static void stream_body(struct session *s, struct link *link) {
 static bool is_passed_on(const struct request *request, const uint8_t *data, size_t available,
                          struct frame *frame) {
     return request != NULL && request->audience != AUDIENCE_PROXY && !request->captures &&
-           !describes_statement(request) && frame_read(data, available, frame) == FRAME_OK && frame->length <= available &&
-           frame->type != 'G' && answer_to(request, frame->type) != ANSWER_WRONG;
+           !describes_statement(request) && frame_read(data, available, frame) == FRAME_OK &&
+           frame->length <= available && frame->type != 'G' &&
+           answer_to(request, frame->type) != ANSWER_WRONG;
 }
 
 /* Whole answers at the front go in one piece, up to the first that ends a statement or makes the
