@@ -149,6 +149,7 @@ def test_strings_are_read_as_the_startup_packet_says(gate, pair, parameters):
         strings_are_read_right(connection, pair, OFF)
 
 
+@pytest.mark.own_connection  # what ALTER ROLE sets is for connections that are made after it
 @pytest.mark.parametrize("where, mode", [(["main", "ci"], OFF), (["main"], OFF), (["ci"], ON)])
 def test_strings_are_read_as_the_role_has_it_wherever_it_is_set(gate, pair, where, mode):
     with role_setting([pair.clusters[name] for name in where], "SET standard_conforming_strings = off"):
@@ -258,6 +259,7 @@ def test_a_session_does_not_start_with_such_an_encoding(gate, encoding, paramete
     assert seen.value.sqlstate == "0A000"
 
 
+@pytest.mark.own_connection  # as above
 def test_nor_where_the_role_has_it(gate, pair):
     with role_setting([pair.main], "SET client_encoding = 'SJIS'"), pytest.raises(wire.ServerError) as seen:
         with bytes_to(gate):
