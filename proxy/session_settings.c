@@ -29,15 +29,25 @@ void session_unalign_links(struct session *s) {
     session_restore_startup(s, NULL, false);
 }
 
+/* Whatever way they are set, they end with the transaction. */
+static bool is_of_transaction(const char *name) {
+    return strcasecmp(name, "transaction_isolation") == 0 ||
+           strcasecmp(name, "transaction_read_only") == 0 ||
+           strcasecmp(name, "transaction_deferrable") == 0;
+}
+
 /* `sql` means the same wherever and whenever it is repeated. */
 static void note_plain(struct session *s, struct link *link, const char *name, const char *sql,
                        size_t length, bool local, bool reset_all) {
+    bool of_transaction = is_of_transaction(name);
+    local = local || of_transaction;
     if (in_transaction(s)) {
         bool current = link->log_applied == s->block.count;
         block_log_add(&s->block, ENTRY_SETTING, name, sql, length);
         struct block_entry *entry = &s->block.entries[s->block.count - 1];
         entry->outlives = !local;
         entry->reset_all = reset_all;
+        entry->chains = of_transaction;
         if (current)
             link->log_applied = s->block.count;
         if (reset_all)
@@ -203,6 +213,18 @@ static void ask_behind_block(struct link *link, const char *name) {
     link->asks_after = true;
 }
 
+/* When the statement has been answered in full; for all where several are not known. */
+static void ask_later(struct link *link, const char *name, bool local) {
+    bool another = link->asks_setting &&
+                   (link->asked_setting == NULL || name == NULL ||
+                    strcmp(link->asked_setting, name) != 0 || link->asked_local != local);
+    free(link->asked_setting);
+    link->asked_setting = another ? NULL : alloc_text(name);
+    link->asked_local = local && (!link->asks_setting || link->asked_local);
+    link->asked_lasting = false;
+    link->asks_setting = true;
+}
+
 /* What set_config() set: one constant, or what the server is to be asked for. Where it may have set
  * something for the transaction only, it counts within the block, and behind that the server is
  * asked what has stayed. */
@@ -223,32 +245,59 @@ static void note_set_configs(struct session *s, struct link *link,
     /* An extension's parameter is none that the server tells of. */
     if (several && facts->name != NULL && facts->value != NULL)
         note_set_config(s, link, facts->name, facts->value, (facts->flags & STATEMENT_LOCAL) != 0);
-    /* When the statement has been answered in full; for all where several are not known. */
-    bool another = link->asks_setting &&
-                   (link->asked_setting == NULL || name == NULL ||
-                    strcmp(link->asked_setting, name) != 0 || link->asked_local != local);
-    free(link->asked_setting);
-    link->asked_setting = another ? NULL : alloc_text(name);
-    link->asked_local = local && (!link->asks_setting || link->asked_local);
-    link->asked_lasting = false;
-    link->asks_setting = true;
+    ask_later(link, name, local);
+}
+
+/* SET gives it the style, the order or both. */
+static bool is_set_by_parts(const struct statement_facts *facts) {
+    return facts->name != NULL && facts->value != NULL && strcasecmp(facts->name, "datestyle") == 0;
+}
+
+/* Each default of its own: the others stay, and any of them can be reset alone. */
+static void note_characteristics(struct session *s, struct link *link,
+                                 const char *characteristics) {
+    char *copy = alloc_text(characteristics), *left = copy;
+    for (char *each; (each = strsep(&left, ",")) != NULL;) {
+        each += strspn(each, " ");
+        char *value = each + strcspn(each, " ");
+        *value++ = '\0';
+        char *name = alloc_format("default_%s", each);
+        struct wire_buffer sql = {0};
+        session_write_set(&sql, name, value, false);
+        note_plain(s, link, name, (const char *)sql.data, sql.length, false, false);
+        wire_buffer_close(&sql);
+        free(name);
+    }
+    free(copy);
+}
+
+static void note_set(struct session *s, struct link *link, const struct query *query,
+                     const struct statement_facts *facts) {
+    bool local = (facts->flags & STATEMENT_LOCAL) != 0;
+    if (is_set_by_parts(facts)) {
+        if (link->in_block && !local)
+            ask_behind_block(link, facts->name);
+        ask_later(link, facts->name, local || link->in_block);
+    } else if (strcmp(facts->name, "session characteristics") == 0) {
+        note_characteristics(s, link, facts->value);
+    } else {
+        note(s, link, facts->name, query->text + facts->start, facts->length, &query->lexing, local,
+             false);
+    }
+    if ((facts->flags & STATEMENT_DEFAULT) == 0 || (local && !in_transaction(s)))
+        return;
+    session_restore_startup(s, facts->name, local);
+    if (!local && strcasecmp(facts->name, "session_authorization") == 0)
+        session_restore_startup(s, "role", false);
 }
 
 void session_note_settings(struct session *s, struct link *link, const struct query *query,
                            const struct statement *statement) {
     const struct statement_facts *facts = statement->facts;
     const char *sql = query->text + facts->start;
-    bool local = (facts->flags & STATEMENT_LOCAL) != 0;
     switch (facts->kind) {
     case KIND_SET:
-        note(s, link, facts->name != NULL ? facts->name : "session characteristics", sql,
-             facts->length, &query->lexing, local, false);
-        if ((facts->flags & STATEMENT_DEFAULT) != 0 && facts->name != NULL &&
-            (!local || in_transaction(s)))
-            session_restore_startup(s, facts->name, local);
-        if ((facts->flags & STATEMENT_DEFAULT) != 0 && facts->name != NULL && !local &&
-            strcasecmp(facts->name, "session_authorization") == 0)
-            session_restore_startup(s, "role", false);
+        note_set(s, link, query, facts);
         return;
     case KIND_RESET_ALL:
         note(s, link, "", sql, facts->length, &query->lexing, false, true);

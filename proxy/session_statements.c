@@ -31,7 +31,6 @@ static bool is_harmless(const char *name) {
                                         "idle_in_transaction_session_timeout",
                                         "idle_session_timeout",
                                         "lock_timeout",
-                                        "session characteristics",
                                         "standard_conforming_strings", /* written as E'…' */
                                         "statement_timeout",
                                         "synchronous_commit"};

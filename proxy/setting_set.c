@@ -81,11 +81,8 @@ static const struct setting *find(const struct setting_set *set, const char *nam
 
 /* A parameter that RESET name brings back, alone and without any effect on others. */
 static bool is_plain(const char *name) {
-    static const char *const others[] = {"role", "session_authorization",
-                                         "session characteristics"};
-    for (size_t i = 0; i < sizeof others / sizeof others[0]; i++)
-        if (strcasecmp(name, others[i]) == 0)
-            return false;
+    if (setting_is_identity(name))
+        return false;
     return name[strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.")] ==
            '\0';
 }
@@ -98,9 +95,9 @@ static bool all_plain(const struct setting_set *set) {
 }
 
 bool setting_set_can_join(const struct setting_set *set) {
-    static const char *const beginnings[] = {
-        "session characteristics", "default_transaction_isolation", "default_transaction_read_only",
-        "default_transaction_deferrable", "statement_timeout"};
+    static const char *const beginnings[] = {"default_transaction_isolation",
+                                             "default_transaction_read_only",
+                                             "default_transaction_deferrable", "statement_timeout"};
     for (size_t i = 0; i < set_count(set); i++) {
         if (strncasecmp(set->settings[i].sql, "SET", 3) != 0)
             return false;

@@ -136,7 +136,8 @@ struct statement_facts {
     size_t foreign_key_count;
 
     const char *name;  /* savepoint, prepared statement, cursor, channel, setting, gid; NULL: none or ALL */
-    const char *value; /* of a setting, where constant (a list is joined with ", "); NULL: DEFAULT or not constant */
+    const char *value; /* of a setting, where constant (a list is joined with ", "); NULL: DEFAULT or not constant.
+                          SESSION CHARACTERISTICS: `transaction_isolation serializable, transaction_read_only 1` */
 
     const char *hint_database;  /* from a comment `database: x`, or NULL */
 

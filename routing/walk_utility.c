@@ -69,6 +69,23 @@ static const char *setting_value(struct walk *walk, const List *args) {
     return value;
 }
 
+/* Each characteristic that is named, with its value. */
+static const char *characteristics(struct walk *walk, const List *modes) {
+    char number[32];
+    size_t room = 1, used = 0;
+    for (int i = 0; i < list_length(modes); i++) {
+        const DefElem *mode = list_nth(modes, i);
+        room += strlen(mode->defname) + strlen(setting_text(mode->arg, number)) + strlen(",  ");
+    }
+    char *text = arena_alloc(walk->out->arena, room);
+    for (int i = 0; i < list_length(modes); i++) {
+        const DefElem *mode = list_nth(modes, i);
+        used += (size_t)snprintf(text + used, room - used, "%s%s %s", i > 0 ? ", " : "",
+                                 mode->defname, setting_text(mode->arg, number));
+    }
+    return text;
+}
+
 static const char *setting_name(struct walk *walk, const char *name) {
     if (!name)
         return NULL;
@@ -100,6 +117,8 @@ static void visit_set(struct walk *walk, const VariableSetStmt *set) {
     case VAR_SET_MULTI:
         if (out->name && strcmp(out->name, "session characteristics") != 0)
             out->kind = KIND_SET_TRANSACTION;
+        else
+            out->value = characteristics(walk, set->args);
         break;
     case VAR_SET_CURRENT:
         break;

@@ -22,7 +22,7 @@ CLIENTS, STEPS = 3, 30
 
 VALUES = {
     "work_mem": ["'5MB'", "'6MB'", "'7 MB'"],
-    "datestyle": ["German", "'SQL, DMY'", "'ISO, MDY'"],
+    "datestyle": ["German", "'SQL, DMY'", "'ISO, MDY'", "YMD", "SQL"],
     "timezone": ["'Asia/Tokyo'", "UTC", "'Europe/Paris'"],
     "intervalstyle": ["iso_8601", "postgres"],
     "search_path": ["public", "pg_catalog, public", "'nowhere'", "\"Odd, name\", public"],
@@ -38,7 +38,7 @@ VALUES = {
     "client_encoding": ["LATIN1", "UTF8"],
 }
 LOOK = "SELECT current_user, session_user, " + ", ".join(f"coalesce(current_setting('{name}', true), '')"
-                                                          for name in VALUES)
+                                                          for name in [*VALUES, "default_transaction_read_only"])
 STARTUPS = [{}, {"DateStyle": "German", "TimeZone": "Asia/Seoul"}, {"options": "-c work_mem=9MB -c intervalstyle=iso_8601"},
             {"application_name": "at the start", "search_path": "public"}, {"client_encoding": "LATIN1"},
             {"role": "app"}, {"options": "-c default_transaction_isolation=serializable"}, {"my.own": "start"}]
@@ -64,6 +64,8 @@ def whole(rng, _):
     return rng.choice(["RESET ALL", "DISCARD ALL", "SET ROLE app", "SET ROLE NONE", "RESET ROLE", "SET ROLE postgres",
                        "SET SESSION AUTHORIZATION app", "SET SESSION AUTHORIZATION DEFAULT", "RESET SESSION AUTHORIZATION",
                        "SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY", "RESET default_transaction_read_only",
+                       "SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL SERIALIZABLE, READ WRITE",
+                       "SET SESSION CHARACTERISTICS AS TRANSACTION DEFERRABLE",
                        "SET TIME ZONE -5", "SET TIME ZONE LOCAL", "SET NAMES 'UTF8'", "SET LOCAL ROLE app"])
 
 

@@ -95,8 +95,7 @@ static void all_is_set_anew_where_nobody_knows_what_is_set(void **state) {
 }
 
 static void all_is_set_anew_where_one_touches_others(void **state) {
-    static const char *const names[] = {"role", "ROLE", "session_authorization",
-                                        "session characteristics", "Odd, name"};
+    static const char *const names[] = {"role", "ROLE", "session_authorization", "Odd, name"};
     (void)state;
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         assert_difference(set_of(A, names[i], "SET x", NULL), false, set_of(A, NULL),
@@ -136,8 +135,6 @@ static void what_begins_no_snapshot_can_join_a_transaction(void **state) {
     assert_true(can_join("search_path", "set search_path = public"));
     assert_true(can_join("role", "SET ROLE ci"));
     assert_false(can_join("work_mem", "SELECT set_config('work_mem', '5MB', false)"));
-    assert_false(can_join("session characteristics",
-                          "SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY"));
     assert_false(
         can_join("Default_Transaction_Isolation", "SET default_transaction_isolation = x"));
     assert_false(

@@ -27,9 +27,12 @@ static void settings_give_name_and_value(void **state) {
     expect_facts(
         "SET a TO DEFAULT; RESET b; RESET ALL; SHOW c; SHOW ALL; SHOW pginterlock.database",
         "set a | set b | reset all | show c | show all | show pginterlock.database");
-    expect_facts("SET TRANSACTION READ ONLY; SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY; "
-                 "SET CONSTRAINTS ALL DEFERRED",
-                 "set transaction transaction | set session characteristics | set constraints");
+    expect_facts("SET TRANSACTION READ ONLY; SET CONSTRAINTS ALL DEFERRED",
+                 "set transaction transaction | set constraints");
+    expect_facts("SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY, ISOLATION LEVEL REPEATABLE "
+                 "READ; SET SESSION CHARACTERISTICS AS TRANSACTION NOT DEFERRABLE",
+                 "set session characteristics = transaction_read_only 1, transaction_isolation "
+                 "repeatable read | set session characteristics = transaction_deferrable 0");
     assert_int_equal(flags_of("SET LOCAL a = 1"), STATEMENT_LOCAL);
     assert_int_equal(flags_of("RESET a"), STATEMENT_DEFAULT);
 }
