@@ -70,16 +70,16 @@ static void log_startup(void *context, const char *name, const char *value) {
     wire_buffer_close(&sql);
 }
 
+/* As the server does: what `options` holds first, so that a parameter of its own name wins. */
 static bool visit_startup(const struct startup *startup, struct startup_visit *visit,
                           void (*each)(void *context, const char *name, const char *value),
                           struct error *error) {
-    for (size_t i = 0; i < startup->parameter_count; i++) {
-        const struct startup_parameter *parameter = &startup->parameters[i];
-        if (strcmp(parameter->name, "options") != 0)
-            each(visit, parameter->name, parameter->value);
-        else if (!startup_options_settings(parameter->value, each, visit, error))
-            return false;
-    }
+    const char *options = startup_find(startup, "options");
+    if (options != NULL && !startup_options_settings(options, each, visit, error))
+        return false;
+    for (size_t i = 0; i < startup->parameter_count; i++)
+        if (strcmp(startup->parameters[i].name, "options") != 0)
+            each(visit, startup->parameters[i].name, startup->parameters[i].value);
     return true;
 }
 

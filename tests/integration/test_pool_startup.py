@@ -74,3 +74,17 @@ def test_the_next_client_of_the_connection_has_its_own_defaults(make_pool):
             assert wire.rows(other.query("SHOW work_mem")) == [[b"4MB"]]
         client.query("DISCARD ALL")
         assert wire.rows(client.query("SHOW application_name")) == [[b"x"]]
+
+
+@pytest.mark.parametrize("mode", ["session", "transaction"])
+def test_a_parameter_of_its_own_name_wins_over_options(make_pool, main_cluster, mode):
+    """Whatever stands first: the server reads `options` before all others."""
+    proxy = make_pool(mode, size=1)
+    options = {"options": "-c work_mem=5MB -c client_encoding=SQL_ASCII -c work_mem=7MB", "lock_timeout": "9s"}
+    for parameters in ({"work_mem": "6MB", "client_encoding": "UTF8", **options}, {**options, "work_mem": "6MB"}):
+        with wire.connect("127.0.0.1", main_cluster.port, user="app", database="app", parameters=parameters) as direct, \
+                proxy.wire(parameters=parameters) as client:
+            for name in ("work_mem", "client_encoding", "lock_timeout"):
+                assert wire.rows(client.query(f"SHOW {name}")) == wire.rows(direct.query(f"SHOW {name}")), name
+            assert client.parameters["client_encoding"] == direct.parameters["client_encoding"]
+            client.terminate()
