@@ -70,6 +70,22 @@ void pool_grant(struct pool_waiter *waiter, struct link *link) {
     pools->granted_tail = &waiter->next;
 }
 
+void pool_recall_logins(struct pool *pool) {
+    for (struct pool_waiter *waiter = pool->first, *next; waiter != NULL; waiter = next) {
+        next = waiter->next;
+        if (!waiter->logs_in)
+            continue;
+        waiter->recalled = true;
+        pool_grant(waiter, NULL);
+    }
+}
+
+bool pool_is_exhausted(const struct pool_waiter *waiter) {
+    const struct pool *pool = waiter->pool;
+    return pool != NULL && !waiter->granted &&
+           pool->waiting_count > pool->opening_count + pool->resetting_count;
+}
+
 static void ungrant(struct pool_waiter *waiter) {
     struct pools *pools = waiter->pool->pools;
     struct pool_waiter **at = &pools->granted;
@@ -91,7 +107,7 @@ void pool_withdraw(struct pool_waiter *waiter) {
         queue_remove(pool, waiter);
     waiter->pool = NULL;
     waiter->next = NULL;
-    waiter->granted = false;
+    waiter->granted = waiter->recalled = false;
     waiter->link = NULL;
     if (link != NULL)
         pool_give(link, link->state == LINK_READY ? POOL_KEEP : POOL_CLOSE);

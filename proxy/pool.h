@@ -39,16 +39,21 @@ struct pool_waiter {
     struct pool_waiter *previous, *next;
     bool granted;      /* not yet handed over: */
     struct link *link; /* …this */
+    bool logs_in;      /* wants only what its client is to be told: see pool_keep_welcome() */
+    bool recalled;     /* `done` with NULL, for that is known now */
     uint64_t since;    /* uv_now() */
     unsigned timeout;  /* seconds; 0: none */
-    /* `link` is READY, FAILED (its `failure` says why), or NULL: the wait took too long. The link
-     * is the session's from then on; it ends with pool_give(). */
+    /* `link` is READY, FAILED (its `failure` says why), or NULL: it was recalled, or the wait took
+     * too long. The link is the session's from then on; it ends with pool_give(). */
     void (*done)(struct pool_waiter *waiter, struct link *link);
 };
 
 /* Whether it waits in vain: all that could be given back is held by others who wait, in the end,
  * for what its own session holds. */
 bool pool_is_deadlocked(const struct pool_waiter *waiter);
+
+/* Whether it gets one only when somebody else gives one back: none is free or being made for it. */
+bool pool_is_exhausted(const struct pool_waiter *waiter);
 
 /* A connection at once; or NULL, and the waiter is in the queue. */
 struct link *pool_take(struct pool *pool, struct pool_waiter *waiter, unsigned timeout)
@@ -67,6 +72,7 @@ void pool_give(struct link *link, enum pool_giving how);
 /* What clients with these settings were told when they were let in (borrowed), or NULL. Forgotten
  * when a server says otherwise. */
 struct parameters *pool_find_welcome(struct pool *pool, const struct setting_set *settings);
+/* Recalls those in the queue who log in: they may do without a connection now. */
 void pool_keep_welcome(struct pool *pool, struct setting_set *settings,
                        struct parameters *reported);
 

@@ -107,6 +107,7 @@ void pool_tick(struct pool *pool);
 /* Hands idle connections to who waits and opens more for the rest. */
 void pool_serve(struct pool *pool);
 void pool_grant(struct pool_waiter *waiter, struct link *link);
+void pool_recall_logins(struct pool *pool);
 /* Gives what went wrong to all who wait. */
 void pool_fail(struct pool *pool, const struct link_failure *failure);
 void pool_free_unused(struct pools *pools);

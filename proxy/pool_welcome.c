@@ -26,6 +26,7 @@ void pool_keep_welcome(struct pool *pool, struct setting_set *settings,
         pool->welcome_count++;
     *place = (struct welcome){setting_set_ref(settings), parameters_ref(reported)};
     pool->welcome_next = (pool->welcome_next + 1) % WELCOMES_MAX;
+    pool_recall_logins(pool);
 }
 
 void pool_forget_welcomes(struct pool *pool) {

@@ -43,6 +43,11 @@ static void join(struct session *s, struct link *link) {
 static void on_granted(struct pool_waiter *waiter, struct link *link) {
     struct session *s =
         (struct session *)(void *)((char *)waiter - offsetof(struct session, waiter));
+    if (waiter->recalled) {
+        waiter->recalled = false;
+        session_process(s);
+        return;
+    }
     if (link == NULL) {
         reply_fatal(s, "57014", "query_wait_timeout: no connection to the database became free",
                     NULL, "Raise pool.size, or make transactions shorter.");
@@ -95,6 +100,7 @@ enum use session_take_link(struct session *s, int physical) {
     if (several && session_wait_drained(s) == PROGRESS_WAIT) /* an error has its turn */
         return USE_WAIT;
     s->waiter.done = on_granted;
+    s->waiter.logs_in = s->phase == PHASE_LINKING;
     s->waiting_for = physical;
     unsigned timeout = session_pool_settings(s)->query_wait_timeout;
     struct link *link = pool_take(pool_of(s, physical), &s->waiter, timeout);
@@ -105,13 +111,12 @@ enum use session_take_link(struct session *s, int physical) {
 }
 
 struct parameters *session_find_welcome(struct session *s) {
-    if (s->pool_mode != POOL_TRANSACTION)
-        return NULL;
-    return pool_find_welcome(pool_of(s, s->home), session_setting_set(s));
+    return s->pool_mode != POOL_OFF ? pool_find_welcome(pool_of(s, s->home), session_setting_set(s))
+                                    : NULL;
 }
 
 void session_keep_welcome(struct session *s, struct link *link) {
-    if (s->pool_mode == POOL_TRANSACTION)
+    if (s->pool_mode != POOL_OFF)
         pool_keep_welcome(link->pool, session_setting_set(s), link_parameters(link));
 }
 

@@ -71,7 +71,8 @@ static void become_ready(struct session *s, struct link *link, struct parameters
         session_end(s, "unsafe client_encoding");
         return;
     }
-    s->pid = s->pool_mode == POOL_TRANSACTION ? made_up_pid(s) : link->pid;
+    bool own = link != NULL && s->pool_mode != POOL_TRANSACTION;
+    s->pid = own ? link->pid : made_up_pid(s);
     if (!make_key(s)) {
         reply_fatal(s, "XX000", "could not generate random cancel key", NULL, NULL);
         session_end(s, "no random bytes");
@@ -146,18 +147,29 @@ static void refuse_startup(struct session *s) {
     session_end(s, "a setting of the startup packet is wrong");
 }
 
+/* True: it goes on without a link, or waits for one. By session a client gets its link now, whose
+ * process id it is told; but where others have all that there may be it is let in as well: its
+ * statement can wait better than its login, behind which a program may have other clients. */
+static bool begin_without_link(struct session *s) {
+    if (s->pool_mode == POOL_OFF) {
+        session_connect(s, s->home);
+        return true;
+    }
+    struct parameters *known = session_find_welcome(s);
+    if (known == NULL || s->pool_mode == POOL_SESSION) {
+        if (session_take_link(s, s->home) == USE_READY)
+            return false;
+        if (known == NULL || !pool_is_exhausted(&s->waiter))
+            return true;
+        pool_withdraw(&s->waiter);
+    }
+    become_ready(s, NULL, known);
+    return true;
+}
+
 /* The link to begin with; called again whenever something happened. */
 void session_link_home(struct session *s) {
-    if (s->links[s->home] == NULL && s->pool_mode == POOL_OFF) {
-        session_connect(s, s->home);
-        return;
-    }
-    struct parameters *known = s->links[s->home] == NULL ? session_find_welcome(s) : NULL;
-    if (known != NULL) {
-        become_ready(s, NULL, known);
-        return;
-    }
-    if (s->links[s->home] == NULL && session_take_link(s, s->home) != USE_READY)
+    if (s->links[s->home] == NULL && begin_without_link(s))
         return;
     struct link *link = s->links[s->home];
     if (link->state == LINK_FAILED) {

@@ -1,6 +1,8 @@
 """Clients that take turns with connections: how many there are, who gets the next one, and what time brings."""
 
+import concurrent.futures
 import contextlib
+import select
 import threading
 import time
 
@@ -9,7 +11,7 @@ import pytest
 
 import wire
 from harness import one, wait_until
-from pooling import code, fatal, hold, own_mode, pid_of, rows, waiting
+from pooling import code, done, fatal, hold, own_mode, pid_of, rows, waiting
 
 pytestmark = own_mode
 
@@ -81,6 +83,36 @@ def test_by_session_a_client_keeps_its_connection_until_it_goes(make_pool):
         one_client.terminate()
         with proxy.wire() as third:
             assert pid_of(third) == first
+
+
+def test_by_session_who_finds_all_connections_taken_is_let_in_and_waits_with_a_statement(make_pool):
+    proxy = make_pool("session", size=1)
+    with proxy.wire() as holder, proxy.wire() as next_one:
+        pid = pid_of(holder)
+        waiting(next_one, sql="SELECT pg_backend_pid()")
+        holder.terminate()
+        assert rows(done(next_one.read_until("Z"))) == [(str(pid),)]
+        with proxy.wire() as last:
+            waiting(last)
+
+
+def test_by_session_all_are_let_in_who_come_at_once_when_nothing_is_known_yet(make_pool):
+    proxy = make_pool("session", size=2)
+    with contextlib.ExitStack() as stack:
+        with concurrent.futures.ThreadPoolExecutor(12) as threads:
+            clients = [stack.enter_context(each.result()) for each in [threads.submit(proxy.wire) for _ in range(12)]]
+        for client in clients:
+            client.send(wire.query("SELECT 1"))
+        served = set()
+        while len(served) < len(clients):
+            sockets = {client.socket: client for client in clients if client not in served}
+            ready = select.select(sockets, [], [], 10)[0]
+            assert ready, "nobody is served any more"
+            for client in map(sockets.get, ready):
+                done(client.read_until("Z"))
+                client.terminate()
+                served.add(client)
+        assert len(proxy.pids()) <= 2
 
 
 def test_users_have_pools_of_their_own(make_pool):
