@@ -348,6 +348,23 @@ static bool refuse_in_failed_block(struct session *s, const struct query *query,
     return true;
 }
 
+/* Drivers ask with an empty text whether their database is still there: where there is only one that
+ * can be meant, and a connection to it, it is the server that answers. */
+static bool ask_server(struct session *s, const struct query *query, size_t length) {
+    struct link *link = s->links[s->home];
+    enum block_status status = session_block_status(s->routing);
+    int pinned = session_settings(s)->entrypoints[s->entrypoint].database;
+    if (query->count > 0 || pinned < 0 || link == NULL || link->state != LINK_READY ||
+        session_links_unsynced(s) != 0 ||
+        (status != BLOCK_IDLE && (status != BLOCK_OPEN || !link->in_block)))
+        return false;
+    query_unref(session_give_query(s));
+    s->active = link;
+    answers_push(&link->answers, REQUEST_QUERY, AUDIENCE_CLIENT);
+    session_forward_message(s, link, length);
+    return true;
+}
+
 /* Whether the server that runs a simple query ends with it the pipeline that is open, too. */
 static bool ends_pipeline_itself(const struct session *s, int database) {
     database_set there = database_bit(session_physical(s, database));
@@ -414,6 +431,8 @@ enum progress session_on_query(struct session *s, const uint8_t *body, size_t bo
     }
     if (session_block_status(s->routing) == BLOCK_FAILED &&
         refuse_in_failed_block(s, query, length))
+        return PROGRESS_DONE;
+    if (ask_server(s, query, length))
         return PROGRESS_DONE;
     struct decision decision;
     int database = -1;

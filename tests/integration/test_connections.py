@@ -157,3 +157,42 @@ def test_as_many_files_are_allowed_as_the_system_lets(own_proxy):
     limits = pathlib.Path(f"/proc/{proxy.process.pid}/limits").read_text()
     soft, hard = next(line for line in limits.splitlines() if line.startswith("Max open files")).split()[3:5]
     assert soft == hard
+
+
+# -- is it still there? --------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def stopped(pid):
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+@pytest.mark.own_connection
+@pytest.mark.parametrize("before", [[], ["BEGIN", "SELECT 1"]])
+def test_an_empty_query_on_a_pinned_connection_is_its_servers_to_answer(proxy, before):
+    with wire.connect("127.0.0.1", proxy.port, user="app", database="app_main") as client:
+        pid = int(wire.rows(client.query("SELECT pg_backend_pid()"))[0][0])
+        for sql in before:
+            client.query(sql)
+        with stopped(pid):
+            client.send(wire.query(";"))
+            with pytest.raises(TimeoutError):
+                client.read(0.1)
+        status = b"T" if before else b"I"
+        assert [(each.type, each.body) for each in client.read_until("Z")] == [("I", b""), ("Z", status)]
+
+
+@pytest.mark.parametrize("before, status", [(["BEGIN"], b"T"), (["BEGIN", "SELECT 1"], b"T"), (["BEGIN", "SELECT 1/0"], b"E"),
+                                            (["BEGIN; SELECT 1/0", "ROLLBACK"], b"I"), ([], b"I")])
+@pytest.mark.parametrize("dbname", ["app", "app_main"])
+def test_an_empty_query_leaves_the_transaction_as_it_is(proxy, dbname, before, status):
+    with wire.connect("127.0.0.1", proxy.port, user="app", database=dbname) as client:
+        for sql in before:
+            client.query(sql)
+        for _ in range(2):
+            assert [(each.type, each.body) for each in client.query("")] == [("I", b""), ("Z", status)]
+        assert wire.tags(client.query("ROLLBACK")) == ["ROLLBACK"]
