@@ -2,6 +2,7 @@
 #include "proxy/console_internal.h"
 
 #include "config/alloc.h"
+#include "proxy/pool.h"
 
 #include <assert.h>
 #include <stdio.h>
@@ -24,7 +25,7 @@ static void flush_out(struct console *c) {
 
 static const char list_of_commands[] =
     "There are SHOW CLIENTS, CONFIG, DATABASES, HELP, POOLS, SERVERS, STATS, VERSION and "
-    "VIOLATIONS, and RELOAD; no transactions.";
+    "VIOLATIONS, and RELOAD.";
 
 void console_error(struct console *c, const char *sqlstate, const char *message, const char *hint,
                    const char *text, size_t position) {
@@ -42,11 +43,33 @@ void console_error(struct console *c, const char *sqlstate, const char *message,
                                .position = text != NULL ? place : NULL,
                                .routine = "pginterlock_console"};
     message_put_diagnostic(&c->out, 'E', &error);
+    if (c->block == CONSOLE_BLOCK_OPEN)
+        c->block = CONSOLE_BLOCK_FAILED;
 }
 
-void console_refuse_text(struct console *c, const char *text, size_t at,
-                         const struct error *error) {
-    console_error(c, "42601", error->text, list_of_commands, text, at);
+void console_refuse_text(struct console *c, enum console_reading reading, const char *text,
+                         size_t at, const struct error *error) {
+    switch (reading) {
+    case CONSOLE_UNKNOWN_SETTING:
+        console_error(c, "42704", error->text,
+                      "Settings stand in the file that SHOW CONFIG names: change it, then RELOAD.",
+                      text, at);
+        break;
+    case CONSOLE_FOREIGN_ENCODING:
+        console_error(c, "0A000", error->text, NULL, text, at);
+        break;
+    default:
+        console_error(c, "42601", error->text, list_of_commands, text, at);
+    }
+}
+
+static void notice(struct console *c, const char *severity, const char *sqlstate,
+                   const char *message) {
+    struct diagnostic fields = {.severity = severity,
+                                .sqlstate = sqlstate,
+                                .message = message,
+                                .routine = "pginterlock_console"};
+    message_put_diagnostic(&c->out, 'N', &fields);
 }
 
 void console_fatal(struct console *c, const char *sqlstate, const char *message) {
@@ -57,6 +80,14 @@ void console_fatal(struct console *c, const char *sqlstate, const char *message)
     message_put_diagnostic(&c->out, 'E', &error);
     error_set(&c->fatal, "%s", message);
     c->end_reason = c->fatal.text;
+}
+
+void console_ready(struct console *c) {
+    static const char letters[] = {
+        [CONSOLE_BLOCK_NONE] = 'I', [CONSOLE_BLOCK_OPEN] = 'T', [CONSOLE_BLOCK_FAILED] = 'E'};
+    message_put_ready(&c->out, letters[c->block]);
+    if (c->block == CONSOLE_BLOCK_NONE)
+        console_forget_portals(c);
 }
 
 static void greet(struct console *c, uint32_t key) {
@@ -78,7 +109,7 @@ static void greet(struct console *c, uint32_t key) {
         message_put_parameter_status(&c->out, parameters[i][0], parameters[i][1]);
     message_put_parameter_status(&c->out, "session_authorization", c->user);
     message_put_backend_key(&c->out, 0, key); /* nothing runs so long that it could be cancelled */
-    message_put_ready(&c->out, 'I');
+    console_ready(c);
     flush_out(c);
 }
 
@@ -86,40 +117,19 @@ static void greet(struct console *c, uint32_t key) {
 
 const struct figures_kind *console_kind(enum console_command command) {
     static const struct figures_kind *const kinds[CONSOLE_COMMANDS] = {
-        [CONSOLE_SHOW_CLIENTS] = &console_clients,
-        [CONSOLE_SHOW_CONFIG] = &console_settings,
-        [CONSOLE_SHOW_DATABASES] = &console_databases,
-        [CONSOLE_SHOW_POOLS] = &console_pools,
-        [CONSOLE_SHOW_SERVERS] = &console_servers,
-        [CONSOLE_SHOW_STATS] = &console_stats,
-        [CONSOLE_SHOW_VERSION] = &console_version,
+        [CONSOLE_SHOW_CLIENTS] = &console_clients,       [CONSOLE_SHOW_CONFIG] = &console_settings,
+        [CONSOLE_SHOW_DATABASES] = &console_databases,   [CONSOLE_SHOW_HELP] = &console_help,
+        [CONSOLE_SHOW_POOLS] = &console_pools,           [CONSOLE_SHOW_SERVERS] = &console_servers,
+        [CONSOLE_SHOW_STATS] = &console_stats,           [CONSOLE_SHOW_VERSION] = &console_version,
         [CONSOLE_SHOW_VIOLATIONS] = &console_violations,
     };
     return kinds[command];
 }
 
-static void tell_help(struct console *c) {
-    struct wire_buffer detail = {0};
-    for (int i = 0; i < CONSOLE_COMMANDS; i++) {
-        char line[160];
-        int length = snprintf(line, sizeof line, "\n    %-16s %s",
-                              console_command_name((enum console_command)i),
-                              console_command_help((enum console_command)i));
-        wire_append(&detail, line, (size_t)length);
-    }
-    message_put_u8(&detail, 0);
-    struct diagnostic notice = {.severity = "NOTICE",
-                                .sqlstate = "00000",
-                                .message = "what the console knows",
-                                .detail = (const char *)detail.data};
-    message_put_diagnostic(&c->out, 'N', &notice);
-    wire_buffer_close(&detail);
-}
-
 static void end_query(struct console *c) {
     free(c->query);
     c->query = NULL;
-    message_put_ready(&c->out, 'I');
+    console_ready(c);
 }
 
 /* Of what is executing. */
@@ -151,8 +161,7 @@ static void end_answer(struct console *c) {
     if (portal->at < portal->result.rows.length)
         message_put_empty(&c->out, 's');
     else
-        message_put_command_complete(&c->out,
-                                     portal->command == CONSOLE_RELOAD ? "RELOAD" : "SHOW");
+        message_put_command_complete(&c->out, portal->tag);
     if (portal == &c->simple)
         figures_table_close(&portal->result);
 }
@@ -185,13 +194,22 @@ static void go_on_with_answer(struct console *c) {
         end_answer(c);
 }
 
+/* An empty table would leave that to be guessed. */
+static void tell_that_pools_are_off(struct console *c) {
+    if (!pools_are_used(c->worker->config->settings))
+        notice(c, "NOTICE", "00000", "no entrypoint shares connections: pool.mode is off");
+}
+
 static void on_gathered(void *owner, struct figures_table *table, const struct error *error) {
     struct console *c = owner;
     c->gathering = NULL;
-    if (error != NULL)
+    if (error != NULL) {
         fail_command(c, "F0000", error->text);
-    else
+    } else {
+        if (c->executing->command == CONSOLE_SHOW_POOLS && table->row_count == 0)
+            tell_that_pools_are_off(c);
         take_answer(c, table);
+    }
     run(c);
 }
 
@@ -205,9 +223,23 @@ static void answer_here(struct console *c, enum console_command command) {
     struct figures_table table = {.kind = console_kind(command)};
     if (command == CONSOLE_SHOW_CONFIG)
         console_fill_config(c->worker->config->settings, &table);
+    else if (command == CONSOLE_SHOW_HELP)
+        console_fill_help(&table);
     else
         console_fill_version(&table);
     take_answer(c, &table);
+}
+
+/* Nothing can be undone; drivers want to see that there is a transaction, or none. */
+static void change_block(struct console *c, struct console_portal *portal) {
+    bool begins = portal->command == CONSOLE_BEGIN, open = c->block != CONSOLE_BLOCK_NONE;
+    if (begins && open)
+        notice(c, "WARNING", "25001", "there is already a transaction in progress");
+    else if (!begins && !open)
+        notice(c, "WARNING", "25P01", "there is no transaction in progress");
+    if (c->block == CONSOLE_BLOCK_FAILED)
+        portal->tag = console_command_tag(CONSOLE_ROLLBACK);
+    c->block = begins ? CONSOLE_BLOCK_OPEN : CONSOLE_BLOCK_NONE;
 }
 
 void console_execute(struct console *c, struct console_portal *portal, uint32_t rows) {
@@ -215,11 +247,30 @@ void console_execute(struct console *c, struct console_portal *portal, uint32_t 
     c->rows_wanted = rows;
     if (portal->done)
         return;
+    if (c->block == CONSOLE_BLOCK_FAILED && portal->command != CONSOLE_COMMIT &&
+        portal->command != CONSOLE_ROLLBACK) {
+        fail_command(c, "25P02",
+                     "current transaction is aborted, commands ignored until end of transaction "
+                     "block");
+        return;
+    }
+    portal->tag = console_command_tag(portal->command);
     switch (portal->command) {
-    case CONSOLE_SHOW_HELP:
-        tell_help(c);
+    case CONSOLE_BEGIN:
+    case CONSOLE_COMMIT:
+    case CONSOLE_ROLLBACK:
+        change_block(c, portal);
         take_answer(c, NULL);
         break;
+    case CONSOLE_DISCARD:
+        console_forget_statements(c);
+        take_answer(c, NULL);
+        break;
+    case CONSOLE_SET:
+    case CONSOLE_RESET:
+        take_answer(c, NULL);
+        break;
+    case CONSOLE_SHOW_HELP:
     case CONSOLE_SHOW_CONFIG:
     case CONSOLE_SHOW_VERSION:
         answer_here(c, portal->command);
@@ -255,8 +306,8 @@ static void begin_query(struct console *c, const char *text) {
     size_t at = 0, count = 0;
     while ((reading = console_read_command(text, &at, &command, &error)) == CONSOLE_COMMAND)
         count++;
-    if (reading == CONSOLE_WRONG) {
-        console_refuse_text(c, text, at, &error);
+    if (reading != CONSOLE_END) {
+        console_refuse_text(c, reading, text, at, &error);
     } else if (count > 0) {
         c->query = alloc_text(text);
         c->query_at = 0;
@@ -264,7 +315,7 @@ static void begin_query(struct console *c, const char *text) {
     } else {
         message_put_empty(&c->out, 'I');
     }
-    message_put_ready(&c->out, 'I');
+    console_ready(c);
 }
 
 /* -- messages ---------------------------------------------------------------------------------- */
@@ -295,8 +346,7 @@ static void on_message(struct console *c, char type, const uint8_t *body, size_t
         break;
     case 'S':
         c->skip_until_sync = false;
-        console_forget_portals(c);
-        message_put_ready(&c->out, 'I');
+        console_ready(c);
         break;
     case 'H':
         break; /* nothing is held back */
@@ -306,7 +356,7 @@ static void on_message(struct console *c, char type, const uint8_t *body, size_t
         break; /* of a COPY that is over, for all that a server knows: ignored */
     case 'F':
         console_error(c, "0A000", "the console has no functions", list_of_commands, NULL, 0);
-        message_put_ready(&c->out, 'I');
+        console_ready(c);
         break;
     default:
         if (console_on_extended(c, type, body, length))

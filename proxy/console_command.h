@@ -1,4 +1,5 @@
-/* What may be said to the console: SHOW with a word, RELOAD. Pure. */
+/* What may be said to the console: SHOW with a word, RELOAD; and what drivers say unasked, around
+ * that: transactions, and settings of their own. Pure. */
 #ifndef PGINTERLOCK_CONSOLE_COMMAND_H
 #define PGINTERLOCK_CONSOLE_COMMAND_H
 
@@ -18,17 +19,28 @@ enum console_command {
     CONSOLE_SHOW_VERSION,
     CONSOLE_SHOW_VIOLATIONS,
     CONSOLE_RELOAD,
+    CONSOLE_BEGIN,
+    CONSOLE_COMMIT,
+    CONSOLE_ROLLBACK,
+    CONSOLE_SET,
+    CONSOLE_RESET,
+    CONSOLE_DISCARD,
     CONSOLE_COMMANDS
 };
 
 /* "SHOW CLIENTS" and so on, and what it is for. */
 const char *console_command_name(enum console_command command);
 const char *console_command_help(enum console_command command);
+/* What CommandComplete says of it. */
+const char *console_command_tag(enum console_command command);
 
 enum console_reading {
     CONSOLE_COMMAND, /* *command is set */
     CONSOLE_END,     /* nothing but blanks, comments and semicolons is left */
-    CONSOLE_WRONG,   /* the error says why; *at is where the wrong word begins */
+    /* The error says why; *at is where the wrong word begins: */
+    CONSOLE_WRONG,            /* a syntax error */
+    CONSOLE_UNKNOWN_SETTING,  /* SET or RESET of what no driver sets for itself */
+    CONSOLE_FOREIGN_ENCODING, /* SET client_encoding to another than UTF8 */
 };
 
 /* The next command of a text (NUL-terminated), from *at on, which is moved behind it and its

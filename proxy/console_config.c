@@ -1,4 +1,5 @@
-/* Tables of what is configured: the databases, the settings, the version. Nothing here is a secret:
+/* Tables of what is configured: the databases, the settings, the version; and what the console
+ * knows. Nothing here is a secret:
  * of connection strings only where they lead and as whom. */
 #include "proxy/console_internal.h"
 
@@ -41,6 +42,9 @@ const struct figures_kind console_settings = {settings_columns, 3, false};
 
 static const struct figure_column version_columns[] = {TEXT("version")};
 const struct figures_kind console_version = {version_columns, 1, false};
+
+static const struct figure_column help_columns[] = {TEXT("command"), TEXT("description")};
+const struct figures_kind console_help = {help_columns, 2, false};
 
 /* -- databases --------------------------------------------------------------------------------- */
 
@@ -197,4 +201,12 @@ void console_fill_config(const struct settings *settings, struct figures_table *
 void console_fill_version(struct figures_table *table) {
     const struct figure row[] = {figure_text("pginterlock " PGINTERLOCK_VERSION)};
     figures_table_add(table, row);
+}
+
+void console_fill_help(struct figures_table *table) {
+    for (int i = 0; i < CONSOLE_COMMANDS; i++) {
+        const struct figure row[] = {figure_text(console_command_name((enum console_command)i)),
+                                     figure_text(console_command_help((enum console_command)i))};
+        figures_table_add(table, row);
+    }
 }

@@ -94,9 +94,9 @@ static bool read_text(struct console *c, const char *text, struct console_statem
             return false;
         }
     }
-    if (reading != CONSOLE_WRONG)
+    if (reading == CONSOLE_COMMAND || reading == CONSOLE_END)
         return true;
-    console_refuse_text(c, text, at, &error);
+    console_refuse_text(c, reading, text, at, &error);
     c->skip_until_sync = true;
     return false;
 }

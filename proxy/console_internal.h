@@ -4,7 +4,7 @@
  *     console_extended.c  Parse, Bind, Describe, Execute, Close
  *     console_gather.c    asking workers, and the main thread, by message
  *     console_figures.c   a worker's rows of each table
- *     console_config.c    tables that need no worker: settings, version
+ *     console_config.c    tables that need no worker: settings, version, help
  *     console_command.c   texts
  */
 #ifndef PGINTERLOCK_CONSOLE_INTERNAL_H
@@ -29,11 +29,15 @@ struct console_portal {
     char *name;
     bool empty;
     enum console_command command;
+    const char *tag; /* of CommandComplete, once it ran */
     bool binary[FIGURES_COLUMNS_MAX];
     bool done;                   /* it ran… */
     struct figures_table result; /* …and this is what is left of its rows, from… */
     size_t at;                   /* …here on; `kind` NULL: it has none */
 };
+
+/* Of the client's making: nothing that the console does can be undone. */
+enum console_block { CONSOLE_BLOCK_NONE, CONSOLE_BLOCK_OPEN, CONSOLE_BLOCK_FAILED };
 
 struct console {
     struct worker *worker;
@@ -56,15 +60,19 @@ struct console {
     struct console_portal *executing; /* what runs, or (done) whose rows are being sent… */
     uint32_t rows_wanted;             /* …of which so many; 0: all */
     bool skip_until_sync;             /* after an error in the extended protocol */
+    enum console_block block;
 };
 
 /* -- console.c --------------------------------------------------------------------------------- */
-/* ERROR; `position`: in bytes from the text's beginning, where `text` isn't NULL. */
+/* ERROR, with which an open block fails; `position`: in bytes from the text's beginning, where
+ * `text` isn't NULL. */
 void console_error(struct console *console, const char *sqlstate, const char *message,
                    const char *hint, const char *text, size_t position);
 /* What is wrong with a text that was read, with what there is as a hint. */
-void console_refuse_text(struct console *console, const char *text, size_t at,
-                         const struct error *error);
+void console_refuse_text(struct console *console, enum console_reading reading, const char *text,
+                         size_t at, const struct error *error);
+/* ReadyForQuery; outside a transaction portals end here. */
+void console_ready(struct console *console);
 /* FATAL, and the end. */
 void console_fatal(struct console *console, const char *sqlstate, const char *message);
 /* Runs a portal, or goes on with its rows; 0: all of them. Nothing else is done before they are
@@ -91,9 +99,10 @@ extern const struct figures_kind console_pools, console_stats, console_violation
 /* -- console_config.c -------------------------------------------------------------------------- */
 void console_fill_config(const struct settings *settings, struct figures_table *table);
 void console_fill_version(struct figures_table *table);
+void console_fill_help(struct figures_table *table);
 /* `connections`: the worker's own. */
 void console_put_database(const struct settings *settings, size_t index, size_t connections,
                           struct figures_table *table);
-extern const struct figures_kind console_settings, console_version, console_databases;
+extern const struct figures_kind console_settings, console_version, console_help, console_databases;
 
 #endif

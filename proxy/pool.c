@@ -293,7 +293,7 @@ static bool is_current(const struct pool *pool, const struct settings *settings)
            strcmp(database->conninfo, pool->conninfo) == 0;
 }
 
-static bool uses_pools(const struct settings *settings) {
+bool pools_are_used(const struct settings *settings) {
     for (size_t i = 0; i < settings->entrypoint_count; i++)
         if (settings->entrypoints[i].pool.mode != POOL_OFF)
             return true;
@@ -321,7 +321,7 @@ void pools_configure(struct pools *pools, const struct settings *settings) {
             pool->budget = pool_budget_get(pools, settings, pool->physical);
         }
     }
-    if (!uses_pools(settings) || pools->stopping)
+    if (!pools_are_used(settings) || pools->stopping)
         return;
     if (!uv_is_active((uv_handle_t *)&pools->tick)) {
         uv_prepare_start(&pools->prepare, on_prepare);

@@ -19,6 +19,8 @@ struct pool;
 /* Of a worker, one of so many; its loop is there already. False: the loop gives no timer. */
 bool pools_new(struct pools **out, struct worker *worker, unsigned workers, struct error *error)
     __attribute__((warn_unused_result));
+/* Whether the clients of any entrypoint share connections. */
+bool pools_are_used(const struct settings *settings);
 /* New limits, and what is kept warm. Connections of databases that have changed end when they are
  * given back. */
 void pools_configure(struct pools *pools, const struct settings *settings);

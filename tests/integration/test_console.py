@@ -7,6 +7,7 @@ import subprocess
 
 import psycopg
 import pytest
+from psycopg.pq import TransactionStatus
 
 import wire
 from console import ADMIN, show
@@ -18,6 +19,7 @@ COLUMNS = {
     "CONFIG": "key value changeable",
     "DATABASES": "name host port database force_user pool_size min_pool_size reserve_pool_size max_connections"
                  " current_connections same_as entrypoints",
+    "HELP": "command description",
     "POOLS": "database user cl_active cl_waiting sv_active sv_idle sv_tested sv_login maxwait maxwait_us pool_mode",
     "SERVERS": "type user database state addr port connect_time remote_pid tls prepared_statements client kept_by worker",
     "STATS": "database total_server_assignment_count total_xact_count total_query_count total_received total_sent"
@@ -31,7 +33,7 @@ TEXT, INT8 = 25, 20
 @pytest.fixture(scope="module")
 def console_proxy(main_cluster, ci_cluster):
     from harness import Interlock
-    with Interlock(main_cluster, ci_cluster, **ADMIN) as proxy:
+    with Interlock(main_cluster, ci_cluster, pool={"mode": "session"}, **ADMIN) as proxy:
         yield proxy
 
 
@@ -127,7 +129,7 @@ def test_psql_gets_its_tables(console_proxy):
         assert run.stderr == ""
     run = console_proxy.psql("SHOW VERSION \\; RELOAD \\; show help;\n", "pginterlock", PGUSER="ops")
     assert run.stdout.startswith("pginterlock ")
-    assert "SHOW CLIENTS" in run.stderr
+    assert "SHOW CLIENTS|" in run.stdout and run.stderr == ""
 
 
 @pytest.mark.parametrize("text", ["show version", "SHOW\tVersion ;", "/* a /* b */ ; */ SHOW -- ;\nVERSION;;",
@@ -251,6 +253,118 @@ def test_after_an_error_everything_up_to_sync_is_skipped(console_proxy, parts, c
 def test_function_calls_are_refused(console_proxy):
     with console(console_proxy) as db:
         assert sqlstate(exchange(db, wire.function_call(1))) == "0A000"
+
+
+# -- what drivers send around it -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("autocommit", [True, False])
+def test_a_driver_may_work_in_transactions(console_proxy, autocommit):
+    with psycopg.connect(**console_proxy.parameters("pginterlock", user="ops"), autocommit=autocommit) as db:
+        assert "RELOAD" in [row[0] for row in db.execute("SHOW HELP")]
+        assert db.info.transaction_status == (TransactionStatus.IDLE if autocommit else TransactionStatus.INTRANS)
+        assert db.execute("RELOAD").statusmessage == "RELOAD"
+        db.commit()
+        assert db.info.transaction_status == TransactionStatus.IDLE
+        with fails("42601"):
+            db.execute("SELECT 1")
+        if not autocommit:
+            with fails("25P02"):
+                db.execute("SHOW VERSION")
+        db.rollback()
+        with db.transaction():
+            assert db.execute("SHOW VERSION").fetchone()[0].startswith("pginterlock ")
+            assert db.info.transaction_status == TransactionStatus.INTRANS
+        assert db.info.transaction_status == TransactionStatus.IDLE
+
+
+def test_psql_may_work_in_transactions(console_proxy):
+    run = console_proxy.psql("\\set AUTOCOMMIT off\nSHOW VERSION;\nRELOAD;\nCOMMIT;\n", "pginterlock", PGUSER="ops")
+    assert run.stdout.startswith("pginterlock ") and run.stderr == ""
+
+
+@pytest.mark.parametrize("text, tags, status", [
+    ("BEGIN", ["BEGIN"], b"T"), ("begin transaction isolation level serializable, read only;", ["BEGIN"], b"T"),
+    ("START TRANSACTION READ ONLY", ["BEGIN"], b"T"), ("BEGIN; COMMIT WORK", ["BEGIN", "COMMIT"], b"I"),
+    ("BEGIN; END", ["BEGIN", "COMMIT"], b"I"), ("BEGIN; ABORT TRANSACTION", ["BEGIN", "ROLLBACK"], b"I"),
+    ("BEGIN; SHOW VERSION; ROLLBACK", ["BEGIN", "SHOW", "ROLLBACK"], b"I"),
+])
+def test_transactions_are_told_as_a_server_tells_them(console_proxy, text, tags, status):
+    with console(console_proxy) as db:
+        messages = ask(db, text)
+        assert wire.tags(messages) == tags and messages[-1].body == status
+
+
+@pytest.mark.parametrize("texts, code", [(["BEGIN", "BEGIN"], "25001"), (["COMMIT"], "25P01"), (["ROLLBACK"], "25P01")])
+def test_a_transaction_that_is_or_is_not_there_is_warned_of(console_proxy, texts, code):
+    with console(console_proxy) as db:
+        for text in texts:
+            messages = ask(db, text)
+        notice = next(wire.error_fields(each.body) for each in messages if each.type == "N")
+        assert (notice["S"], notice["C"]) == ("WARNING", code) and wire.types(messages) == "NCZ"
+
+
+@pytest.mark.parametrize("mistake", [[wire.query("SHOW fish")], [wire.parse("", "SHOW fish"), wire.sync()], [wire.function_call(1)]])
+def test_after_an_error_a_transaction_has_to_be_ended(console_proxy, mistake):
+    with console(console_proxy) as db:
+        ask(db, "BEGIN")
+        assert exchange(db, *mistake)[-1].body == b"E"
+        assert sqlstate(ask(db, "SHOW VERSION")) == "25P02"
+        assert sqlstate(exchange(db, wire.parse("", "SHOW VERSION"), wire.bind(), wire.execute(), wire.sync())) == "25P02"
+        messages = ask(db, "COMMIT")
+        assert wire.tags(messages) == ["ROLLBACK"] and messages[-1].body == b"I"
+        assert wire.types(ask(db, "SHOW VERSION")) == "TDCZ"
+
+
+def test_rows_are_fetched_in_portions_over_a_transaction(console_proxy):
+    with console(console_proxy) as db:
+        whole = wire.rows(ask(db, "SHOW CONFIG"))
+        ask(db, "BEGIN")
+        found = wire.rows(exchange(db, wire.parse("", "SHOW CONFIG"), wire.bind("p"), wire.execute("p", 10), wire.sync()))
+        messages = exchange(db, wire.execute("p"), wire.sync())
+        assert found + wire.rows(messages) == whole and len(found) == 10
+        ask(db, "COMMIT")
+        assert sqlstate(exchange(db, wire.execute("p"), wire.sync())) == "34000"
+
+
+@pytest.mark.parametrize("text", [
+    "SET client_encoding TO 'UTF8'", "set client_encoding = utf8", "SET NAMES 'utf-8'", "SET client_encoding TO DEFAULT",
+    "SET SESSION datestyle = ISO, MDY", "SET application_name = 'a; '' SHOW fish'", r"SET application_name = E'\';'",
+    "SET LOCAL extra_float_digits = 3", "SET TIME ZONE 'UTC'", "SET statement_timeout TO -1", "RESET ALL", "RESET statement_timeout",
+    "SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY", "SET TRANSACTION ISOLATION LEVEL SERIALIZABLE",
+    "SET idle_in_transaction_session_timeout = 0"])
+def test_what_drivers_set_is_taken(console_proxy, text):
+    with console(console_proxy) as db:
+        assert wire.tags(ask(db, f"{text}; SHOW VERSION")) == [text.split()[0].upper(), "SHOW"]
+        assert wire.tags(exchange(db, wire.parse("", text), wire.bind(), wire.execute(), wire.sync())) == [text.split()[0].upper()]
+
+
+@pytest.mark.parametrize("text, code, position", [
+    ("SET default_pool_size = 5", "42704", 5), ("RESET fish", "42704", 7), ("SET client_encoding = 'LATIN1'", "0A000", 23),
+    ("SET NAMES SJIS", "0A000", 11), ("SET client_encoding", "42601", 20), ("SET datestyle ISO", "42601", 15),
+    ("SET datestyle TO", "42601", 17), ("SET", "42601", 4), ("RESET", "42601", 6), ("SET \"x\" = 1", "42601", 5),
+    ("START", "42601", 6), ("BEGIN fish", "42601", 7), ("COMMIT READ ONLY", "42601", 8), ("ROLLBACK TO a", "42601", 10)])
+def test_what_cannot_be_set_or_begun_is_refused(console_proxy, text, code, position):
+    with console(console_proxy) as db:
+        error = wire.errors(ask(db, text))[0]
+        assert (error["C"], error["P"]) == (code, str(position))
+
+
+def test_discard_forgets_prepared_statements(console_proxy):
+    with console(console_proxy) as db:
+        exchange(db, wire.parse("s", "SHOW VERSION"), wire.sync())
+        assert wire.tags(ask(db, "DISCARD ALL")) == ["DISCARD ALL"]
+        assert sqlstate(exchange(db, wire.bind("", "s"), wire.sync())) == "26000"
+
+
+@pytest.mark.parametrize("mode, told", [("off", True), ("session", False), ("transaction", False)])
+def test_that_no_pool_is_in_use_is_told(make_proxy, mode, told):
+    proxy = make_proxy(pool={"mode": mode}, **ADMIN)
+    with console(proxy) as db:
+        messages = ask(db, "SHOW POOLS")
+        notices = [wire.error_fields(each.body)["M"] for each in messages if each.type == "N"]
+        assert notices == (["no entrypoint shares connections: pool.mode is off"] if told else [])
+        assert wire.types(messages).replace("N", "") == "TCZ"
 
 
 # -- what is no protocol ---------------------------------------------------------------------------------------------
