@@ -190,8 +190,10 @@ void session_note_binding(struct session *s, struct link *link, const struct sta
         link->makes_temporary |= (statement->facts->flags & STATEMENT_TEMPORARY) != 0;
         link->unseen = link->unseen || may_set_unseen(statement);
     } else if (link->bindings != 0) { /* it may be over */
-        link->asks_binding = kind != KIND_SELECT && kind != KIND_INSERT && kind != KIND_UPDATE &&
-                             kind != KIND_DELETE && kind != KIND_FETCH;
+        bool ends_nothing = kind == KIND_SELECT || kind == KIND_INSERT || kind == KIND_UPDATE ||
+                            kind == KIND_DELETE || kind == KIND_FETCH;
+        link->asks_binding =
+            link->asks_binding || !ends_nothing || (link->bindings & BOUND_UNKNOWN) != 0;
     }
 }
 

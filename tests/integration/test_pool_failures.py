@@ -12,6 +12,7 @@ import psycopg
 import pytest
 
 import wire
+from console import ADMIN, clients
 from harness import AS_POSTGRES, wait_until
 from pooling import code, done, fatal, hold, nothing_comes, own_mode, pid_of, rows, value, waiting
 
@@ -204,6 +205,53 @@ def test_who_waits_at_a_server_without_room_is_served_by_what_is_there(make_pool
         nothing_comes(waits)
         done(holder.query("COMMIT"))
         done(waits.read_until("Z"))
+
+
+# -- what keeps a client's connection can't be asked ---------------------------------------------
+
+
+@contextlib.contextmanager
+def catalogs_locked(proxy):
+    """Nobody can ask the server what keeps a connection; gives a function that tells whether somebody tries."""
+    with proxy.main.admin("app") as admin:
+        admin.execute("BEGIN; LOCK TABLE pg_class IN ACCESS EXCLUSIVE MODE")
+        yield lambda: admin.execute("SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted)").fetchone()[0]
+        admin.execute("ROLLBACK")
+
+
+def ask_in_vain(proxy, client, how):
+    """The client takes a lock, and the question what it has fails."""
+    done(client.query("SET lock_timeout = '50ms'" if how == "timeout" else "SET lock_timeout = '1min'"))
+    done(client.query("SELECT pg_advisory_lock(1), pg_advisory_unlock(1)"))  # what it needs of catalogs is known now
+    with catalogs_locked(proxy) as asked:
+        done(client.query("SELECT pg_advisory_lock(1)"))
+        if how == "cancel":
+            wait_until(asked, "the question to wait")
+            client.cancel()
+        wait_until(lambda: clients(proxy, kept_by="main: not known"), "the question to fail")
+
+
+@pytest.mark.parametrize("how", ["timeout", "cancel"])
+def test_what_keeps_a_connection_is_asked_again_where_it_is_not_known(make_pool, how):
+    proxy = make_pool(size=1, settings=ADMIN)
+    with proxy.wire() as client, proxy.wire() as other:
+        ask_in_vain(proxy, client, how)
+        waiting(other)
+        done(client.query("SELECT 1"))
+        wait_until(lambda: clients(proxy, kept_by="main: advisory lock"), "the answer")
+        done(client.query("SELECT pg_advisory_unlock(1)"))
+        done(other.read_until("Z"))
+
+
+def test_a_connection_of_which_that_is_not_known_ends_with_its_client(make_pool):
+    proxy = make_pool(size=1, settings=ADMIN)
+    with proxy.wire() as client, proxy.wire() as other:
+        before = pid_of(client)
+        ask_in_vain(proxy, client, "timeout")
+        waiting(other, sql="SELECT pg_backend_pid()")
+        client.terminate()
+        assert rows(done(other.read_until("Z"))) != [(str(before),)]
+        wait_until(lambda: before not in proxy.pids(), "it to end")
 
 
 # -- reload and end ------------------------------------------------------------------------------
