@@ -247,6 +247,21 @@ static bool parameter_is_for_client(const struct session *s, const struct link *
     return fan->active && (fan->statement == NULL || fan->statement->facts->kind != KIND_DISCARD);
 }
 
+/* One of its own making bears the process id that the client was told, so that clients can leave
+ * out what they sent themselves. */
+static void pass_on_notification(struct session *s, const struct link *link, const uint8_t *message,
+                                 size_t length) {
+    uint8_t head[FRAME_HEADER + 4];
+    size_t given = 0;
+    if (length >= sizeof head && wire_get_u32(message + FRAME_HEADER) == link->pid) {
+        memcpy(head, message, FRAME_HEADER);
+        wire_put_u32(head + FRAME_HEADER, s->pid);
+        stream_send(&s->client, head, sizeof head);
+        given = sizeof head;
+    }
+    stream_send(&s->client, message + given, length - given);
+}
+
 static bool handle(struct session *s, struct link *link, const uint8_t *message, size_t length) {
     struct request *request = answers_front(&link->answers);
     switch (message[0]) {
@@ -260,7 +275,7 @@ static bool handle(struct session *s, struct link *link, const uint8_t *message,
             stream_send(&s->client, message, length);
         return true;
     case 'A':
-        stream_send(&s->client, message, length);
+        pass_on_notification(s, link, message, length);
         return true;
     case 'S':
         if (link->pool != NULL)

@@ -397,6 +397,29 @@ def test_notifications_arrive_while_a_client_listens(make_pool):
         nothing_comes(listener)
 
 
+def test_what_else_is_in_a_pipeline_does_not_hide_what_binds(make_pool):
+    """The name of a statement binds, too, and its end is seen without asking the server."""
+    proxy = make_pool(size=1)
+    with proxy.wire() as client:
+        done(client.exchange(wire.parse("s", "SELECT 1"), wire.sync()))
+        done(client.query("EXECUTE s"))
+        parts = [part for sql in ("SELECT pg_advisory_lock(83)", "SELECT count(*) FROM users")
+                 for part in (wire.parse("", sql), wire.bind(), wire.execute())]
+        done(client.exchange(*parts, wire.sync()))
+        done(client.exchange(wire.close("S", "s"), wire.sync()))
+        assert value(client, "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'") == "1"
+
+
+def test_a_client_hears_its_own_notifications_as_its_own(make_pool):
+    proxy = make_pool(size=2)
+    with proxy.wire() as client, proxy.wire() as other:
+        done(client.query("LISTEN news"))
+        heard = [each for each in client.query("NOTIFY news") if each.type == "A"]
+        assert [int.from_bytes(each.body[:4], "big") for each in heard] == [client.pid]
+        done(other.query("NOTIFY news"))
+        assert int.from_bytes(client.read().body[:4], "big") not in (client.pid, other.pid)
+
+
 def test_a_bound_client_that_idles_is_sent_away_and_its_state_goes(make_pool):
     proxy = make_pool(size=1, client_idle_timeout=1)
     with proxy.wire() as bound, proxy.wire() as next_one:
