@@ -185,7 +185,8 @@ enum use session_use_settings(struct session *s, struct link *link, const struct
     if (link->pool != NULL && !link->in_block && session_drained(s))
         session_align_pooled(s, link);
     bool settled = link->settings_applied == s->settings.last && link->aligned && !link->differs;
-    if (settled && s->restored_settings && !link->in_block)
+    bool chained = link->in_block && link->log_applied == s->block.count;
+    if (settled && s->restored_settings && (!link->in_block || chained))
         session_tell_restored(s, link);
     if (settled || link->in_block)
         return USE_READY;

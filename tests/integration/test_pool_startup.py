@@ -21,6 +21,8 @@ SCRIPTS = {
     "in a block that failed": lambda reset: [CHANGE, "BEGIN", reset, "SELECT 1 / 0", "COMMIT"],
     "in a block that is chained": lambda reset: [CHANGE, f"BEGIN READ ONLY; {reset}; COMMIT AND CHAIN; SHOW transaction_read_only",
                                                  "COMMIT"],
+    "before it is set in a block that is chained": lambda reset: ["BEGIN", CHANGE, reset, "COMMIT AND CHAIN",
+                                                                  "SET LOCAL application_name = 'v'"],
     "in a block that is undone and chained": lambda reset: [CHANGE, f"BEGIN READ ONLY; {reset}; ROLLBACK AND CHAIN", "COMMIT"],
     "among others in one text": lambda reset: [f"{CHANGE}; {reset}; SELECT current_setting('application_name')"],
     "before it is set again": lambda reset: [CHANGE, reset, "SET application_name = 'w'"],
@@ -29,17 +31,20 @@ SCRIPTS = {
 
 
 def seen(connection, statements):
-    """What the client reads after each statement, and what it has been told by the end."""
+    """What the client reads after each statement, and what it has been told once it has looked: a value that comes back
+    is told with the next statement."""
     told, found = dict(connection.parameters), []
-    for sql in [step for statement in statements for step in (statement, *(f"SHOW {name}" for name in SHOWN))]:
-        messages = connection.query(sql)
-        found.append((sql, wire.tags(messages), [tuple(row) for row in wire.rows(messages)],
-                      [error["C"] for error in wire.errors(messages)]))
-        for kind, body in messages:
-            if kind == "S":
-                name, value = body.decode().split("\0")[:2]
-                told[name] = value
-    return found, {name: told[name] for name in SHOWN if name in told}
+    for statement in statements:
+        for sql in (statement, *(f"SHOW {name}" for name in SHOWN)):
+            messages = connection.query(sql)
+            found.append((sql, wire.tags(messages), [tuple(row) for row in wire.rows(messages)],
+                          [error["C"] for error in wire.errors(messages)]))
+            for kind, body in messages:
+                if kind == "S":
+                    name, value = body.decode().split("\0")[:2]
+                    told[name] = value
+        found.append({name: told[name] for name in SHOWN if name in told})
+    return found
 
 
 @pytest.mark.parametrize("reset", RESETS)
