@@ -9,6 +9,7 @@ import contextlib
 import psycopg
 import pytest
 
+import wire
 from harness import DEMO, Interlock, Postgres
 
 MAIN_TABLES = ["users", "namespaces", "projects", "issues", "notes"]
@@ -21,6 +22,15 @@ DIGEST = " UNION ALL ".join(f"SELECT '{table}', count(*), sum(hashtextextended(t
                             for table in HOME)
 # A sequence that was used for the copy's table is a trace, too.
 SEQUENCES = " UNION ALL ".join(f"SELECT '{table}_id_seq', last_value, 0 FROM {table}_id_seq" for table in HOME)
+
+ON, OFF = "on", "off"
+# Read with standard_conforming_strings on: two strings, or three. Off: the payload stands outside of them.
+HIDDEN = "SELECT 'a\\', '; UPDATE {table} SET {column} = $$smuggled$$; --'"
+HIDDEN_READ = "SELECT 'a\\', ', (SELECT name FROM ci_builds LIMIT 1) --'"
+HIDDEN_CI = HIDDEN.format(table="ci_builds", column="name")
+HIDDEN_MAIN = HIDDEN.format(table="projects", column="name")
+# The other way round: off, the update is a part of the string.
+SHOWN = "SELECT 'a\\'; UPDATE ci_builds SET name = $$seen$$ --'"
 
 
 class Pair:
@@ -100,9 +110,44 @@ def attempt(connection, text, params=None):
 
 def raw(connection, text):
     """The same by the simple protocol only, whatever is in the text, on a raw connection."""
-    import wire
     answer = connection.query(text)
     for row in wire.rows(answer):
         assert b"stray" not in b"|".join(value or b"" for value in row), f"read from a copy: {row}"
     failed = wire.errors(answer)
     return failed[0]["C"] if failed else None
+
+
+@contextlib.contextmanager
+def bytes_to(gate, **parameters):
+    with wire.connect("127.0.0.1", gate.port, user="app", database="app", parameters=parameters) as connection:
+        yield connection
+
+
+@contextlib.contextmanager
+def role_setting(clusters, words):
+    """What every new session of the role gets."""
+    for cluster in clusters:
+        cluster.sql(f"ALTER ROLE app {words}")
+    try:
+        yield
+    finally:
+        for cluster in clusters:
+            cluster.sql("ALTER ROLE app RESET ALL")
+
+
+def strings_are_read_right(connection, pair, mode):
+    """All three texts, more than once, as they come from the cache then."""
+    for _ in range(3):
+        raw(connection, HIDDEN_CI)
+        raw(connection, HIDDEN_MAIN)
+        raw(connection, SHOWN)
+        raw(connection, HIDDEN_READ)
+    if mode == OFF:
+        assert pair.changed() <= {("ci", "ci_builds"), ("main", "projects")}
+        assert pair.ci.value("SELECT count(*) FROM ci_builds WHERE name = 'smuggled'") > 0
+    else:
+        assert pair.changed() == {("ci", "ci_builds")}
+        assert pair.ci.value("SELECT count(*) FROM ci_builds WHERE name = 'seen'") > 0
+    pair.ci.sql("UPDATE ci_builds SET name = 'job'")
+    pair.main.sql("UPDATE projects SET name = 'project'")
+    pair.changed()

@@ -1,5 +1,6 @@
 """Random clients that set things on shared connections: each must always see what its twin on a connection of its own
-sees, whoever used the connection in between.
+sees, whoever used the connection in between. By transaction there are fewer connections than clients; by session each
+gets what another one has left.
 
 RANDOM_SEEDS (a count, default 60) and RANDOM_SEED (the first one) say what is run; a mismatch prints its seed and steps.
 """
@@ -116,9 +117,10 @@ class Pair:
                      for connection in self.both)
 
 
-@pytest.fixture(scope="module")
-def proxy(main_cluster, ci_cluster):
-    made = Pooled(main_cluster, ci_cluster, {"mode": "transaction", "size": 2}, {"user": "postgres"}, {})
+@pytest.fixture(scope="module", params=[("transaction", 2), ("session", CLIENTS)], ids=["transaction", "session"])
+def proxy(request, main_cluster, ci_cluster):
+    mode, size = request.param
+    made = Pooled(main_cluster, ci_cluster, {"mode": mode, "size": size}, {"user": "postgres"}, {})
     with made:
         yield made
 

@@ -468,6 +468,7 @@ FOUND = {
 
 
 def test_a_transaction_verb_whose_messages_arrive_byte_by_byte(trio):
+    trio.reset()
     answers = []
     for where in ("all", "proxy"):
         with trio.connect(where) as connection:

@@ -7,58 +7,17 @@ import itertools
 import pytest
 
 import wire
-from smuggling import attempt, gate, nothing_is_misplaced, pair, raw  # noqa: F401 (fixtures)
+from harness import Interlock
+from smuggling import (HIDDEN_CI, HIDDEN_MAIN, HIDDEN_READ, OFF, ON, SHOWN, attempt, bytes_to, gate,  # noqa: F401 (fixtures)
+                       nothing_is_misplaced, pair, raw, role_setting, strings_are_read_right)
 
-ON, OFF = "on", "off"
 FRESH = itertools.count(1)  # values that no row has yet
-# Read with standard_conforming_strings on: two strings, or three. Off: the payload stands outside of them.
-HIDDEN = "SELECT 'a\\', '; UPDATE {table} SET {column} = $$smuggled$$; --'"
-HIDDEN_READ = "SELECT 'a\\', ', (SELECT name FROM ci_builds LIMIT 1) --'"
-HIDDEN_CI = HIDDEN.format(table="ci_builds", column="name")
-HIDDEN_MAIN = HIDDEN.format(table="projects", column="name")
-# The other way round: off, the update is a part of the string.
-SHOWN = "SELECT 'a\\'; UPDATE ci_builds SET name = $$seen$$ --'"
-
-
-@contextlib.contextmanager
-def bytes_to(gate, **parameters):
-    with wire.connect("127.0.0.1", gate.port, user="app", database="app", parameters=parameters) as connection:
-        yield connection
 
 
 @pytest.fixture
 def db(gate):
     with gate.connect() as connection:
         yield connection
-
-
-@contextlib.contextmanager
-def role_setting(clusters, words):
-    """What every new session of the role gets."""
-    for cluster in clusters:
-        cluster.sql(f"ALTER ROLE app {words}")
-    try:
-        yield
-    finally:
-        for cluster in clusters:
-            cluster.sql("ALTER ROLE app RESET ALL")
-
-
-def strings_are_read_right(connection, pair, mode):
-    """All three texts, more than once, as they come from the cache then."""
-    for _ in range(3):
-        raw(connection, HIDDEN_CI)
-        raw(connection, HIDDEN_MAIN)
-        raw(connection, SHOWN)
-        raw(connection, HIDDEN_READ)
-    if mode == OFF:
-        assert pair.changed() <= {("ci", "ci_builds"), ("main", "projects")}
-        assert pair.ci.value("SELECT count(*) FROM ci_builds WHERE name = 'smuggled'") > 0
-    else:
-        assert pair.changed() == {("ci", "ci_builds")}
-        assert pair.ci.value("SELECT count(*) FROM ci_builds WHERE name = 'seen'") > 0
-    pair.ci.sql("UPDATE ci_builds SET name = 'job'")
-    pair.main.sql("UPDATE projects SET name = 'project'")
 
 
 # -- standard_conforming_strings -------------------------------------------------------------------------------------
@@ -149,11 +108,11 @@ def test_strings_are_read_as_the_startup_packet_says(gate, pair, parameters):
         strings_are_read_right(connection, pair, OFF)
 
 
-@pytest.mark.own_connection  # what ALTER ROLE sets is for connections that are made after it
+# What ALTER ROLE sets is for connections that are made after it: clients that share older ones don't meet it.
 @pytest.mark.parametrize("where, mode", [(["main", "ci"], OFF), (["main"], OFF), (["ci"], ON)])
-def test_strings_are_read_as_the_role_has_it_wherever_it_is_set(gate, pair, where, mode):
+def test_strings_are_read_as_the_role_has_it_wherever_it_is_set(pair, where, mode):
     with role_setting([pair.clusters[name] for name in where], "SET standard_conforming_strings = off"):
-        with bytes_to(gate) as connection:
+        with Interlock(pair.main, pair.ci) as fresh, bytes_to(fresh) as connection:
             strings_are_read_right(connection, pair, mode)
 
 
@@ -259,13 +218,13 @@ def test_a_session_does_not_start_with_such_an_encoding(gate, encoding, paramete
     assert seen.value.sqlstate == "0A000"
 
 
-@pytest.mark.own_connection  # as above
-def test_nor_where_the_role_has_it(gate, pair):
-    with role_setting([pair.main], "SET client_encoding = 'SJIS'"), pytest.raises(wire.ServerError) as seen:
-        with bytes_to(gate):
+def test_nor_where_the_role_has_it(pair):
+    with role_setting([pair.main], "SET client_encoding = 'SJIS'"), Interlock(pair.main, pair.ci) as fresh:
+        with pytest.raises(wire.ServerError) as seen, bytes_to(fresh):
             pass
     assert seen.value.sqlstate == "0A000"
-    with role_setting([pair.ci], "SET client_encoding = 'SJIS'"), bytes_to(gate) as connection:
+    with role_setting([pair.ci], "SET client_encoding = 'SJIS'"), Interlock(pair.main, pair.ci) as fresh, \
+            bytes_to(fresh) as connection:
         assert wire.rows(connection.query("SELECT current_setting('client_encoding') FROM ci_builds LIMIT 1")) == [[b"UTF8"]]
 
 

@@ -159,8 +159,6 @@ EXTENDED = {
 
 @pytest.mark.parametrize("name", EXTENDED)
 def test_extended_query(same, name):
-    if POOL_MODE == "transaction" and name == "a statement twice parsed":
-        pytest.skip("the proxy says it itself, without PostgreSQL's file and line")
     same(extended(*EXTENDED[name]))
 
 
