@@ -69,7 +69,7 @@ class Pgbench:
     def wait_for_clients(self):
         """What connecting costs is another figure."""
         while self.process.poll() is None and _sockets(self.process.pid) < self.clients:
-            time.sleep(0.002)
+            time.sleep(0.002)  # between two looks at pgbench, which tells nobody that it is connected
         self.connected = time.monotonic()
 
     def finish(self):

@@ -60,7 +60,7 @@ def wait_for_quiet(cores, patience):
     deadline = time.monotonic() + patience
     while time.monotonic() < deadline:
         before = _machine_ticks()
-        time.sleep(0.5)
+        time.sleep(0.5)  # what is measured is the work done in this time
         if (_machine_ticks() - before) / TICK / 0.5 < cores:
             return
 
