@@ -20,6 +20,7 @@ struct database_figures;
 struct pool;
 struct setting_set;
 struct server_statements;
+struct table_code;
 
 /* Where a link is that comes from a pool. */
 enum pooled { POOLED_USED, POOLED_OPENING, POOLED_IDLE, POOLED_RESETTING };
@@ -99,11 +100,12 @@ struct link {
 
     /* Of a link that sessions take turns with; see pool.h. Zero otherwise. */
     struct pool *pool;
+    struct table_code *table_code; /* of its database */
     enum pooled pool_state;
     struct link *pool_previous, *pool_next;
     const struct pool_waiter *holder; /* of the session that uses it */
     uint64_t idle_since;              /* uv_now() */
-    unsigned resets_left;             /* answers to DISCARD ALL still to come */
+    unsigned resets_left; /* answers to DISCARD ALL, or to the pool's question, still to come */
     struct setting_set *set;          /* a reference: what it was left with; NULL: nothing */
     bool set_unknown;                 /* …nobody knows */
     struct server_statements *statements;

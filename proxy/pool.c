@@ -198,6 +198,27 @@ static bool same(const char *a, const char *b) {
     return a == NULL || b == NULL ? a == b : strcmp(a, b) == 0;
 }
 
+/* Without a name in the string the user's is the database's. */
+static struct pool_database *database_get(struct pools *pools, const char *conninfo,
+                                          const char *user) {
+    char *server = conninfo_identity(conninfo);
+    char *dbname = conninfo_dbname(conninfo);
+    char *identity = alloc_format("%s %s", server, dbname == NULL && user != NULL ? user : "");
+    struct pool_database *database = pools->databases;
+    while (database != NULL && strcmp(database->identity, identity) != 0)
+        database = database->next;
+    if (database == NULL) {
+        database = alloc_new(sizeof *database);
+        database->identity = alloc_text(identity);
+        database->next = pools->databases;
+        pools->databases = database;
+    }
+    free(identity);
+    free(dbname);
+    free(server);
+    return database;
+}
+
 static struct pool *find(struct pools *pools, const char *conninfo, const char *user,
                          const char *password) {
     for (struct pool *pool = pools->list; pool != NULL; pool = pool->next)
@@ -224,6 +245,7 @@ struct pool *pool_get(struct pools *pools, const struct settings *settings, int 
         pool->limits = database->pool;
         pool->connect_timeout = settings->connect_timeout;
         pool->budget = pool_budget_get(pools, settings, physical);
+        pool->database = database_get(pools, database->conninfo, user);
         pool->figures = figures_of_database(&pools->worker->figures, database->name);
         pool->next = pools->list;
         pools->list = pool;
@@ -353,6 +375,13 @@ void pools_free(struct pools *pools) {
         next = budget->next;
         free(budget->server);
         free(budget);
+    }
+    for (struct pool_database *database = pools->databases, *next; database != NULL;
+         database = next) {
+        next = database->next;
+        table_code_close(&database->table_code);
+        free(database->identity);
+        free(database);
     }
     free(pools);
 }

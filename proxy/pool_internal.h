@@ -6,6 +6,7 @@
 #define PGINTERLOCK_POOL_INTERNAL_H
 
 #include "proxy/pool.h"
+#include "proxy/table_code.h"
 #include "proxy/worker.h"
 
 /* Connections to one server, whichever of the databases there. */
@@ -23,6 +24,13 @@ struct welcome {
 
 enum { WELCOMES_MAX = 64 };
 
+/* What all pools of one database have in common, whoever's they are. */
+struct pool_database {
+    struct pool_database *next;
+    char *identity;
+    struct table_code table_code;
+};
+
 struct pool {
     struct pool *next;
     struct pools *pools;
@@ -33,6 +41,7 @@ struct pool {
     struct pool_settings limits;             /* as configured, for all workers */
     unsigned connect_timeout;
     struct pool_budget *budget;
+    struct pool_database *database;
     struct database_figures *figures;
     struct link *idle; /* the one used last first */
     struct link *busy; /* opening or resetting: the pool's own */
@@ -54,6 +63,7 @@ struct pools {
     uv_loop_t *loop;
     struct pool *list;
     struct pool_budget *budgets;
+    struct pool_database *databases;
     struct pool_waiter *granted, **granted_tail; /* to be told by the loop */
     uv_prepare_t prepare;
     uv_check_t check;

@@ -56,8 +56,44 @@ void pool_close_link(struct pool *pool, struct link *link) {
         unlist_busy(pool, link);
     if (link->opened_at > 0) /* not one that only tells of a failure */
         pool->budget->open--;
+    table_code_answered(&pool->database->table_code, link, false);
     link->pool = NULL;
     link_close(link);
+}
+
+/* -- asking for itself ------------------------------------------------------------------------- */
+
+static bool is_asking(const struct link *link) {
+    return link->table_code->asker == link;
+}
+
+/* What code stands behind the tables: where somebody gave back a connection it is asked at once,
+ * unseen by any client. */
+static bool ask(struct pool *pool, struct link *link) {
+    struct table_code *code = link->table_code;
+    struct workers *workers = pool->pools->worker->workers;
+    uint64_t structure = atomic_load_explicit(&workers->structure, memory_order_relaxed);
+    if (!table_code_is_due(code, structure, uv_now(pool->pools->loop)))
+        return false;
+    table_code_ask(code, link, structure, uv_now(pool->pools->loop));
+    link->resets_left++;
+    link_send_query(link, table_code_question(), strlen(table_code_question()));
+    stream_flush(&link->stream);
+    return true;
+}
+
+/* It may be that the last session's cancel request came late, or that the catalogs may not be read;
+ * every table counts then. */
+static void take_refusal(struct link *link, const uint8_t *body, size_t length) {
+    struct diagnostic diagnostic;
+    struct error error = {{0}};
+    bool read = message_read_diagnostic(body, length, &diagnostic, &error);
+    log_event(link->pool->pools->worker->log, LOG_WARNING,
+              "cannot learn which tables have code behind them",
+              (struct log_field[]){{"database", link->pool->name, 0},
+                                   {"error", read ? diagnostic.message : error.text, 0},
+                                   {0}});
+    table_code_answered(link->table_code, link, false);
 }
 
 /* -- what an unused connection says ------------------------------------------------------------ */
@@ -96,10 +132,23 @@ static bool take_message(struct link *link, char type, const uint8_t *body, size
     case 'C':
     case 'I':
         return resetting;
+    case 'T':
+        return is_asking(link);
+    case 'D':
+        if (!is_asking(link))
+            return false;
+        table_code_take_row(link->table_code, body, length);
+        return true;
+    case 'E':
+        if (!is_asking(link))
+            return false;
+        take_refusal(link, body, length);
+        return true;
     case 'Z':
         if (!resetting || length != 1 || body[0] != 'I')
             return false;
         link->resets_left--;
+        table_code_answered(link->table_code, link, true);
         return true;
     default:
         return false;
@@ -144,7 +193,8 @@ void pool_keep_link(struct pool *pool, struct link *link, bool reset) {
     link->on_event = on_event;
     link->on_cancelled = on_cancelled;
     stream_set_reading(&link->stream, true);
-    if (!reset && !link_is_cancelling(link)) {
+    bool asks = !reset && ask(pool, link);
+    if (!reset && !asks && !link_is_cancelling(link)) {
         become_idle(pool, link);
         return;
     }
@@ -193,6 +243,7 @@ void pool_open_link(struct pool *pool) {
     struct link *link = link_open(pools->worker, pool->conninfo, pool->physical, pool->name,
                                   &identity, pool->connect_timeout, on_connected, on_event, pool);
     link->pool = pool;
+    link->table_code = &pool->database->table_code;
     link->pool_state = POOLED_OPENING;
     list_push(&pool->busy, link);
     pool->opening_count++;

@@ -131,6 +131,9 @@ void session_on_error(struct session *s, struct link *link, const uint8_t *messa
     if (request->asks_catalog)
         session_catalog_failed(s, link->unsynced);
     request->failed = true;
+    /* A lock of the session's stays although its statement failed. */
+    if (request->query != NULL && request->next < request->query->count)
+        session_note_binding(s, link, &request->query->statements[request->next]);
     note_stale_plan(s, request, &diagnostic);
     if (s->copy_in == link)
         s->copy_in = NULL;

@@ -213,8 +213,9 @@ void session_let_others(struct session *s);
 void session_leave_pools(struct session *s);
 /* Gives back all, at the session's end. */
 void session_leave_links(struct session *s);
-/* What a completed statement may have left on a link; the answer to what the server was asked about
- * it. */
+/* What a statement may have left on a link, or a function called by its number; the answer to what
+ * the server was asked about it. */
+void session_note_call(const struct session *s, struct link *link);
 void session_note_binding(struct session *s, struct link *link, const struct statement *statement);
 void session_take_bindings(struct link *link, const uint8_t *row, size_t length);
 void session_binding_unknown(struct link *link);
@@ -342,8 +343,8 @@ void session_note_settings(struct session *s, struct link *link, const struct qu
 void session_unalign_links(
     struct session *s); /* their servers' defaults are in force again: see link->aligned */
 void session_ask_setting(struct session *s, struct link *link);
-/* The link has left its block: what set_config() made there, which may have been for the block only,
- * is asked for again. */
+/* The link has left its block: what set_config() made there, which may have been for the block
+ * only, is asked for again. */
 void session_block_left(struct session *s, struct link *link, bool committed);
 /* SELECT set_config(…), as SQL that every setting of the string means the same to. */
 /* …or SET name TO value, where that can be and needs no snapshot. */

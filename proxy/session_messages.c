@@ -146,6 +146,7 @@ static enum progress on_function_call(struct session *s, const uint8_t *body, si
     }
     answers_push(&link->answers, REQUEST_FUNCTION, AUDIENCE_CLIENT);
     link->only_reads = false;
+    session_note_call(s, link);
     session_forward_message(s, link, length);
     return PROGRESS_DONE;
 }

@@ -5,6 +5,7 @@
 
 #include "config/alloc.h"
 #include "proxy/server_statements.h"
+#include "proxy/table_code.h"
 
 #include <assert.h>
 #include <stdio.h>
@@ -85,6 +86,9 @@ static enum use refuse_deadlock(struct session *s) {
     return USE_FAILED;
 }
 
+static bool may_release(const struct session *s);
+static bool release_outside(struct session *s);
+
 enum use session_take_link(struct session *s, int physical) {
     if (s->wait_cancelled) {
         s->wait_cancelled = false;
@@ -99,6 +103,10 @@ enum use session_take_link(struct session *s, int physical) {
     bool several = holds_another(s);
     if (several && session_wait_drained(s) == PROGRESS_WAIT) /* an error has its turn */
         return USE_WAIT;
+    /* One that an earlier transaction has left must not be held while others wait for it. */
+    if (several && may_release(s) && !s->script.fan.active && !release_outside(s))
+        return USE_WAIT;
+    several = holds_another(s);
     s->waiter.done = on_granted;
     s->waiter.logs_in = s->phase == PHASE_LINKING;
     s->waiting_for = physical;
@@ -174,7 +182,7 @@ static bool makes_state(const struct statement *statement) {
 /* Code that the classifier doesn't see may change settings. */
 static bool may_set_unseen(const struct statement *statement) {
     enum statement_kind kind = statement->facts->kind;
-    return kind == KIND_DO || kind == KIND_CALL || kind == KIND_UNPARSED ||
+    return kind == KIND_DO || kind == KIND_CALL || kind == KIND_UNPARSED || kind == KIND_EXECUTE ||
            statement->facts->function_count > 0 ||
            (statement->facts->flags & STATEMENT_DYNAMIC) != 0;
 }
@@ -185,16 +193,24 @@ void session_note_binding(struct session *s, struct link *link, const struct sta
         link->bindings |= BOUND_LOAD;
     if (s->pool_mode != POOL_TRANSACTION || (link->bindings & BOUND_LOAD) != 0)
         return;
-    if (makes_state(statement)) {
+    bool code = table_code_may_run(link->table_code, session_structure(s), statement->facts);
+    if (code || makes_state(statement)) {
         link->asks_binding = true;
         link->makes_temporary |= (statement->facts->flags & STATEMENT_TEMPORARY) != 0;
-        link->unseen = link->unseen || may_set_unseen(statement);
+        link->unseen = link->unseen || code || may_set_unseen(statement);
     } else if (link->bindings != 0) { /* it may be over */
         bool ends_nothing = kind == KIND_SELECT || kind == KIND_INSERT || kind == KIND_UPDATE ||
                             kind == KIND_DELETE || kind == KIND_FETCH;
         link->asks_binding =
             link->asks_binding || !ends_nothing || (link->bindings & BOUND_UNKNOWN) != 0;
     }
+}
+
+void session_note_call(const struct session *s, struct link *link) {
+    bool asks = s->pool_mode == POOL_TRANSACTION;
+    link->asks_binding = link->asks_binding || asks;
+    link->unseen = link->unseen || asks;
+    link->drew = link->drew || asks;
 }
 
 static void ask_binding(struct session *s, struct link *link) {
@@ -267,24 +283,35 @@ unsigned session_link_keeps(const struct session *s, const struct link *link) {
            (busy ? KEPT_BY_STATEMENT : 0) | (s->copy_in == link ? KEPT_BY_COPY : 0);
 }
 
-void session_release_links(struct session *s) {
-    if (s->pool_mode != POOL_TRANSACTION || s->phase != PHASE_READY || s->script.active ||
-        s->body_fate != BODY_NONE || s->copy_in != NULL || s->block_lost >= 0 ||
-        session_block_status(s->routing) != BLOCK_IDLE || !session_drained(s))
-        return;
+/* Those that are outside the transaction. False: one of them was asked about; the others when that
+ * is answered. */
+static bool release_outside(struct session *s) {
     for (size_t i = 0; i < session_settings(s)->database_count; i++) {
         struct link *link = s->links[i];
         if (link == NULL || !is_at_rest(link))
             continue;
         if (link->asks_binding) {
             ask_binding(s, link);
-            return; /* the others when it is answered */
+            return false;
         }
         if (link->bindings == 0)
             leave(s, link, POOL_KEEP);
         else if (link->bindings == BOUND_NAME && !session_names_there(s, link))
             leave(s, link, POOL_RESET); /* the client has closed them, the server has not */
     }
+    return true;
+}
+
+/* Whether nothing is under way on any link. */
+static bool may_release(const struct session *s) {
+    return s->pool_mode == POOL_TRANSACTION && s->phase == PHASE_READY &&
+           s->body_fate == BODY_NONE && s->copy_in == NULL && s->block_lost < 0 &&
+           session_drained(s);
+}
+
+void session_release_links(struct session *s) {
+    if (may_release(s) && !s->script.active && session_block_status(s->routing) == BLOCK_IDLE)
+        (void)release_outside(s);
 }
 
 void session_let_others(struct session *s) {

@@ -126,6 +126,19 @@ def test_in_a_pipeline_the_deadlock_is_told_in_its_place(make_pool):
         done(one_client.read_until("Z"))
 
 
+def test_a_connection_that_is_only_asked_about_is_not_taken_into_the_next_transaction(make_pool):
+    proxy = make_pool(size=1)
+    with proxy.wire() as one_client, proxy.wire() as other:
+        open_on(one_client, MAIN)
+        other.send(wire.query("SELECT pg_advisory_xact_lock(count(*)) FROM ci_runners"), wire.query("BEGIN"), wire.query(MAIN))
+        for _ in range(2):
+            done(other.read_until("Z"))
+        nothing_comes(other)
+        done(one_client.query(CI))  # where nobody is any more
+        done(one_client.query("COMMIT"))
+        done(other.read_until("Z"))
+
+
 def test_whoever_can_still_go_on_is_waited_for(make_pool):
     proxy = make_pool(size=2)
     with proxy.wire() as a, proxy.wire() as b, proxy.wire() as c:

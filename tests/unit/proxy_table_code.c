@@ -1,0 +1,146 @@
+/* What is made of the answers to the question which tables have code behind them, and when it is
+ * asked. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "protocol/message.h"
+#include "proxy/table_code.h"
+
+static const int me, another; /* who asks */
+
+static void put_column(struct wire_buffer *row, const char *text) {
+    uint32_t length = text != NULL ? (uint32_t)strlen(text) : UINT32_MAX;
+    uint8_t bytes[4] = {(uint8_t)(length >> 24), (uint8_t)(length >> 16), (uint8_t)(length >> 8),
+                        (uint8_t)length};
+    wire_append(row, bytes, sizeof bytes);
+    if (text != NULL)
+        wire_append(row, text, length);
+}
+
+static void take(struct table_code *code, const char *name, const char *on_read) {
+    struct wire_buffer row = {0};
+    wire_append(&row, (uint8_t[]){0, 2}, 2);
+    put_column(&row, name);
+    put_column(&row, on_read);
+    table_code_take_row(code, row.data, row.length);
+    wire_buffer_close(&row);
+}
+
+/* What the catalogs said as of change 7: a view and a table. */
+static struct table_code learned(void) {
+    struct table_code code = {0};
+    table_code_ask(&code, &me, 7, 1000);
+    take(&code, "the_view", "t");
+    take(&code, "a_table", "f");
+    table_code_answered(&code, &me, true);
+    return code;
+}
+
+static bool runs(const struct table_code *code, enum statement_kind kind, const char *name,
+                 enum access access) {
+    struct table_facts table = {.name = name, .access = access};
+    struct statement_facts facts = {
+        .kind = kind, .tables = &table, .table_count = name != NULL ? 1 : 0};
+    return table_code_may_run(code, 7, &facts);
+}
+
+static void before_anything_is_known_every_table_may_have_code(void **state) {
+    (void)state;
+    struct table_code code = {0};
+    assert_true(runs(&code, KIND_SELECT, "x", ACCESS_READ));
+    assert_false(runs(&code, KIND_SELECT, NULL, ACCESS_READ));
+    assert_true(runs(&code, KIND_DDL, NULL, ACCESS_DDL));
+}
+
+static void afterwards_only_those_that_were_named(void **state) {
+    (void)state;
+    struct table_code code = learned();
+    assert_false(runs(&code, KIND_INSERT, "x", ACCESS_WRITE));
+    assert_true(runs(&code, KIND_INSERT, "a_table", ACCESS_WRITE));
+    assert_false(runs(&code, KIND_SELECT, "a_table", ACCESS_READ));
+    assert_true(runs(&code, KIND_SELECT, "the_view", ACCESS_READ));
+    assert_false(runs(&code, KIND_DDL, "x", ACCESS_DDL));
+    table_code_close(&code);
+}
+
+static void an_event_trigger_is_run_by_any_ddl(void **state) {
+    (void)state;
+    struct table_code code = {0};
+    table_code_ask(&code, &me, 7, 1000);
+    take(&code, "", "t");
+    table_code_answered(&code, &me, true);
+    assert_true(runs(&code, KIND_DDL, "x", ACCESS_DDL));
+    assert_false(runs(&code, KIND_INSERT, "x", ACCESS_WRITE));
+    table_code_close(&code);
+}
+
+static void a_name_that_cannot_be_compared_stands_for_all(void **state) {
+    (void)state;
+    struct table_code code = {0};
+    table_code_ask(&code, &me, 7, 1000);
+    take(&code, NULL, "f");
+    take(&code, "a_table", "f");
+    table_code_answered(&code, &me, true);
+    assert_true(runs(&code, KIND_SELECT, "x", ACCESS_READ));
+    table_code_close(&code);
+}
+
+static void a_change_of_structure_makes_it_unknown(void **state) {
+    (void)state;
+    struct table_code code = learned();
+    struct table_facts table = {.name = "x", .access = ACCESS_READ};
+    struct statement_facts facts = {.kind = KIND_SELECT, .tables = &table, .table_count = 1};
+    assert_false(table_code_may_run(&code, 7, &facts));
+    assert_true(table_code_may_run(&code, 8, &facts));
+    table_code_ask(&code, &me, 7, 3000); /* asked before the change, answered after it */
+    table_code_answered(&code, &me, true);
+    assert_true(table_code_may_run(&code, 8, &facts));
+    table_code_close(&code);
+}
+
+static void it_is_asked_for_at_once_then_every_minute_and_after_changes(void **state) {
+    (void)state;
+    struct table_code code = {0};
+    assert_true(table_code_is_due(&code, 7, 0));
+    table_code_ask(&code, &me, 7, 1000);
+    assert_false(table_code_is_due(&code, 7, 100000)); /* somebody asks already */
+    table_code_answered(&code, &another, false);       /* somebody else's end means nothing */
+    assert_false(table_code_is_due(&code, 7, 100000));
+    table_code_answered(&code, &me, true);
+    assert_false(table_code_is_due(&code, 7, 60999));
+    assert_true(table_code_is_due(&code, 7, 61000));
+    assert_false(table_code_is_due(&code, 8, 1999)); /* a pause where there are many changes */
+    assert_true(table_code_is_due(&code, 8, 2000));
+    table_code_close(&code);
+}
+
+static void what_could_not_be_answered_leaves_what_is_known(void **state) {
+    (void)state;
+    struct table_code code = learned();
+    table_code_ask(&code, &me, 7, 70000);
+    take(&code, "x", "t");
+    table_code_answered(&code, &me, false);
+    assert_true(runs(&code, KIND_SELECT, "the_view", ACCESS_READ));
+    assert_false(runs(&code, KIND_SELECT, "x", ACCESS_READ));
+    assert_false(table_code_is_due(&code, 8, 129999)); /* it may not be for long */
+    assert_true(table_code_is_due(&code, 8, 130000));
+    table_code_close(&code);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(before_anything_is_known_every_table_may_have_code),
+        cmocka_unit_test(afterwards_only_those_that_were_named),
+        cmocka_unit_test(an_event_trigger_is_run_by_any_ddl),
+        cmocka_unit_test(a_name_that_cannot_be_compared_stands_for_all),
+        cmocka_unit_test(a_change_of_structure_makes_it_unknown),
+        cmocka_unit_test(it_is_asked_for_at_once_then_every_minute_and_after_changes),
+        cmocka_unit_test(what_could_not_be_answered_leaves_what_is_known),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
