@@ -39,6 +39,7 @@ struct process {
     uv_async_t workers_ended;
     struct mailbox mailbox; /* what workers ask for */
     pthread_t joiner;       /* waits for the workers while this thread listens to signals */
+    bool unfinished;        /* …and tells that libuv's threads are still at work */
     enum process_state state;
 };
 
@@ -54,12 +55,14 @@ static void on_workers_ended(uv_async_t *async) {
     struct process *process = async->data;
     pthread_join(process->joiner, NULL);
     log_event(&process->log, LOG_INFO, "stopped", NULL);
+    if (process->unfinished)
+        _exit(EXIT_SUCCESS);
     uv_walk(&process->loop, close_handle, NULL);
 }
 
 static void *join_workers(void *argument) {
     struct process *process = argument;
-    workers_join(&process->workers);
+    process->unfinished = !workers_join(&process->workers);
     uv_async_send(&process->workers_ended);
     return NULL;
 }

@@ -100,8 +100,17 @@ static bool session_is_idle(const struct session *s) {
            session_block_status(s->routing) == BLOCK_IDLE;
 }
 
+/* Its client has said goodbye and hung up; the answer to what still runs is for nobody. */
+static bool has_left(const struct session *s) {
+    size_t left = stream_available(&s->client);
+    bool over = s->client.state == STREAM_EOF || s->client.state == STREAM_BROKEN;
+    return over && (left == 0 || (left == FRAME_HEADER && stream_peek(&s->client)[0] == 'X'));
+}
+
 void session_drain(struct session *s) {
     s->draining = true;
+    if (s->phase == PHASE_READY && has_left(s))
+        session_process(s); /* no other event may come */
     if (s->phase == PHASE_LOGIN || s->phase == PHASE_LINKING || s->phase == PHASE_CONSOLE ||
         (session_is_idle(s) && stream_available(&s->client) == 0))
         session_terminate(s);
@@ -192,7 +201,8 @@ static void after_work(struct session *s) {
     bool gone = s->client.state == STREAM_EOF || s->client.state == STREAM_BROKEN;
     if (s->active != NULL && stream_unsent(&s->active->stream) > 0)
         gone = false; /* what it asked for last is still on its way */
-    if (gone && (!waits || stream_available(&s->client) == 0) && !s->script.active)
+    bool alone = stream_available(&s->client) == 0 || (s->draining && has_left(s));
+    if (gone && (!waits || alone) && !s->script.active)
         session_end(s, s->client.state == STREAM_EOF ? "client disconnected"
                                                      : stream_error(&s->client));
     else if (s->draining && session_is_idle(s) && stream_available(&s->client) == 0)

@@ -26,6 +26,7 @@ enum {
     DAY_CHECK =
         60 * 1000, /* milliseconds; the clock may be set, so that midnight can't be waited for */
     CLOCK_MILLISECONDS = 250,
+    REQUESTS_PATIENCE = 1000, /* milliseconds */
 };
 
 enum message_kind {
@@ -266,6 +267,24 @@ static void close_handle(uv_handle_t *handle, void *argument) {
         uv_close(handle, NULL);
 }
 
+static void on_patience_over(uv_timer_t *timer) {
+    uv_stop(timer->loop);
+}
+
+/* What libuv's threads are at can't be stopped: names that are being resolved, cancel requests to a
+ * server that doesn't answer. They get a moment, in which handles are closed, too. */
+static void wait_for_requests(struct worker *worker) {
+    uv_timer_t *patience = &worker->end_timer;
+    uv_timer_init(&worker->loop, patience);
+    uv_timer_start(patience, on_patience_over, REQUESTS_PATIENCE, 0);
+    uv_unref((uv_handle_t *)patience);
+    uv_run(&worker->loop, UV_RUN_DEFAULT);
+    worker->unfinished = uv_loop_alive(&worker->loop) != 0;
+    uv_close((uv_handle_t *)patience, NULL);
+    while (!worker->unfinished && uv_run(&worker->loop, UV_RUN_NOWAIT) != 0)
+        ;
+}
+
 static void *run(void *argument) {
     struct worker *worker = argument;
     sigset_t all; /* signals are for the main thread; libuv's threads are started from here */
@@ -280,8 +299,7 @@ static void *run(void *argument) {
         ;
     pools_stop(worker->pools);
     uv_walk(&worker->loop, close_handle, NULL);
-    while (uv_run(&worker->loop, UV_RUN_NOWAIT) != 0)
-        ;
+    wait_for_requests(worker);
     violations_open(worker->violations, NULL);
     return NULL;
 }
@@ -344,9 +362,14 @@ bool workers_start(struct workers *workers, size_t count, struct log *log,
     return true;
 }
 
-void workers_join(struct workers *workers) {
-    for (size_t i = 0; i < workers->count; i++)
+bool workers_join(struct workers *workers) {
+    bool finished = true;
+    for (size_t i = 0; i < workers->count; i++) {
         pthread_join(workers->list[i]->thread, NULL);
+        finished = finished && !workers->list[i]->unfinished;
+    }
+    if (!finished)
+        return false;
     for (size_t i = 0; i < workers->count; i++) {
         struct worker *worker = workers->list[i];
         mailbox_close(&worker->mailbox);
@@ -364,6 +387,7 @@ void workers_join(struct workers *workers) {
     free(workers->list);
     workers->list = NULL;
     workers->count = 0;
+    return true;
 }
 
 /* -- what other threads ask of a worker -------------------------------------------------------- */

@@ -37,8 +37,8 @@ struct workers {
     size_t count;
     struct log *log;
     atomic_uint_fast64_t structure; /* how often tables were seen to change */
-    atomic_size_t client_count; /* that were admitted */
-    struct mailbox *main; /* the main thread's: its letters are delivered with… */
+    atomic_size_t client_count;     /* that were admitted */
+    struct mailbox *main;           /* the main thread's: its letters are delivered with… */
     /* …this process, which reads its settings anew; false: the old ones stay. */
     bool (*reload)(void *process, struct error *error);
 };
@@ -93,7 +93,8 @@ struct worker {
 
     pthread_t thread;
     struct mailbox mailbox;
-    uv_timer_t drain_timer, violations_timer, day_timer;
+    uv_timer_t drain_timer, violations_timer, day_timer, end_timer;
+    bool unfinished; /* its loop has ended before what it asked of libuv's threads */
 };
 
 /* Starts `count` workers on threads with 256 MiB stacks (parsing is recursive). [any thread] */
@@ -126,7 +127,9 @@ void workers_cancel(struct workers *workers, uint32_t pid, uint32_t key);
 void workers_drain(struct workers *workers, unsigned seconds);
 /* Waits until every worker has ended; workers_stop() ends them at once. [any thread] */
 void workers_stop(struct workers *workers);
-void workers_join(struct workers *workers);
+/* False: threads of libuv are still at something, and all that they may use stays; the process can
+ * only be left by _exit(). */
+bool workers_join(struct workers *workers);
 
 /* The walk is the caller's, and ends before it goes (or with the worker). */
 void worker_begin_walk(struct worker *worker, struct session_walk *walk);

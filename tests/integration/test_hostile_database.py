@@ -1,5 +1,6 @@
 """A database that breaks the protocol costs the statement that was asked of it, and nothing else."""
 
+import signal
 import socket
 import struct
 import threading
@@ -7,6 +8,7 @@ import threading
 import pytest
 
 import wire
+from harness import wait_until
 
 
 def message(kind, body=b""):
@@ -18,6 +20,9 @@ HELLO = (message(b"R", struct.pack(">I", 0)) + message(b"S", b"server_version\x0
          message(b"S", b"client_encoding\0UTF8\0") + message(b"K", struct.pack(">II", 1, 2)) + READY)
 
 
+CANCEL = 80877102
+
+
 class FakeDatabase:
     """Lets everybody in, and gives the same answer to whatever is asked."""
 
@@ -25,6 +30,7 @@ class FakeDatabase:
         self.answer, self.hangs_up = answer, hangs_up
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.port = self.listener.getsockname()[1]
+        self.cancelled, self.closed = threading.Event(), threading.Event()
         threading.Thread(target=self.accept, daemon=True).start()
 
     def accept(self):
@@ -38,7 +44,11 @@ class FakeDatabase:
     def serve(self, connection):
         with connection:
             length = struct.unpack(">I", connection.recv(4, socket.MSG_WAITALL))[0]
-            connection.recv(length - 4, socket.MSG_WAITALL)
+            kind = connection.recv(length - 4, socket.MSG_WAITALL)
+            if struct.unpack(">I", kind[:4])[0] == CANCEL:
+                self.cancelled.set()
+                self.closed.wait()  # who cancels waits for the server's hanging up
+                return
             connection.sendall(HELLO)
             try:
                 while connection.recv(65536):
@@ -49,6 +59,7 @@ class FakeDatabase:
                 pass  # the proxy has had enough of it
 
     def close(self):
+        self.closed.set()
         self.listener.close()
 
 
@@ -75,6 +86,7 @@ def beside(make_proxy, main_cluster):
         fakes.append(fake)
         return make_proxy(databases={"main": main_cluster.conninfo(),
                                      "ci": f"host=127.0.0.1 port={fake.port} dbname=x sslmode=disable"})
+    make.fakes = fakes
     yield make
     for fake in fakes:
         fake.close()
@@ -110,3 +122,13 @@ def test_an_answer_that_is_cut_short_is_a_lost_connection(beside, size, cut):
     connection.close()
     with wire.connect("127.0.0.1", proxy.port, user="app", database="app") as another:
         main_still_answers(another)
+
+
+def test_a_cancel_request_that_a_database_does_not_take_does_not_hold_up_the_end(beside):
+    proxy = beside(b"")
+    with wire.connect("127.0.0.1", proxy.port, user="app", database="app") as connection:
+        connection.send(wire.query("SELECT 1 FROM ci_builds"))
+        wait_until(lambda: connection.cancel() or beside.fakes[0].cancelled.is_set(), "the cancel request to come through")
+    proxy.signal(signal.SIGTERM)
+    proxy.process.wait(8)  # its shutdown_timeout is 10 s
+    proxy.stop()

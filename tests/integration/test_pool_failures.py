@@ -352,6 +352,19 @@ def test_sigterm_ends_who_waits_in_vain(make_pool):
     ends_well(proxy)
 
 
+@pytest.mark.parametrize("mode", ["off", "session", "transaction"])
+def test_sigterm_does_not_wait_for_what_clients_have_left_running(make_pool, mode):
+    proxy = make_pool(mode)
+    with proxy.wire() as client:
+        client.send(wire.query("SELECT pg_sleep(60)"))
+        wait_until(lambda: proxy.main.backends("%pg_sleep(60)%"), "it to run")
+        client.terminate()
+    proxy.signal(signal.SIGTERM)
+    proxy.process.wait(8)  # its shutdown_timeout is 10 s
+    proxy.stop()
+    end_backends(proxy, *proxy.pids())
+
+
 # -- in bulk -------------------------------------------------------------------------------------
 
 
