@@ -207,6 +207,7 @@ static void succeed(struct link *link) {
         fail_with(link, error.text);
         return;
     }
+    link->stream.bulk_reads = true;
     if (ssl != NULL)
         stream_take_tls(&link->stream, ssl);
     connect_end(link);

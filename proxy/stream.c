@@ -2,6 +2,7 @@
 
 #include "config/alloc.h"
 #include "proxy/stream_buffer.h"
+#include "proxy/stream_bulk.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -12,15 +13,12 @@
 #include <unistd.h>
 
 enum {
-    SEND_DIRECTLY =
-        8192, /* from this size on, bytes are sent from where they are instead of being copied */
-    RECEIVE_ROUNDS = 4, /* reads of one stream before the other ones' turn comes */
+    SEND_DIRECTLY = 8192, /* from this size on, bytes are sent without being copied */
+    RECEIVE_ROUNDS = 4,   /* reads of one stream before the other ones' turn comes */
 };
 
 /* What one read or write did. */
 enum transfer { TRANSFER_DONE, TRANSFER_BLOCKED, TRANSFER_END, TRANSFER_FAILED };
-
-static void on_poll(uv_poll_t *handle, int status, int events);
 
 /* -- what the loop watches --------------------------------------------------------------------- */
 
@@ -60,7 +58,7 @@ static void update_polling(struct stream *stream) {
     if (events == 0)
         uv_poll_stop(&stream->poll);
     else
-        uv_poll_start(&stream->poll, events, on_poll);
+        uv_poll_start(&stream->poll, events, stream_on_poll);
 }
 
 static void set_broken(struct stream *stream) {
@@ -176,6 +174,7 @@ static enum transfer write_some(struct stream *stream, const uint8_t *data, size
  * says why before it closes. */
 static size_t write_all(struct stream *stream, const uint8_t *data, size_t size) {
     size_t total = 0;
+    stream->run = 0;
     while (total < size) {
         size_t done;
         enum transfer result = write_some(stream, data + total, size - total, &done);
@@ -259,11 +258,14 @@ void stream_flush(struct stream *stream) {
 /* Room at the end of `in` for at least one byte; false where the owner has to consume first. */
 static bool prepare_room(struct stream *stream) {
     struct stream_buffer *in = &stream->in;
+    bool bulk = stream_bulk_is_on(stream);
     if (in->data == NULL) {
         stream_buffer_borrow(in, stream->buffers);
+        if (bulk)
+            stream_buffer_grow(in, stream->buffers, STREAM_BULK_ROOM);
         return true;
     }
-    if (stream->reserved == 0)
+    if (stream->reserved == 0 && !bulk)
         stream_buffer_shrink(in, stream->buffers);
     if (stream_buffer_room(in) < in->capacity / 2)
         stream_buffer_compact(in);
@@ -285,6 +287,7 @@ static bool receive_once(struct stream *stream, bool *more) {
     enum transfer result = read_some(stream, in->data + in->end, room, &done);
     in->end += done;
     stream->received += done;
+    stream_bulk_received(stream, done);
     if (in->start == in->end)
         stream_buffer_release(in, stream->buffers);
     if (result == TRANSFER_FAILED)
@@ -404,7 +407,7 @@ static void transfer(struct stream *stream, int events, bool forced) {
         stream->on_event(stream);
 }
 
-static void on_poll(uv_poll_t *handle, int status, int events) {
+void stream_on_poll(uv_poll_t *handle, int status, int events) {
     struct stream *stream = (struct stream *)handle;
     if (status < 0) {
         stream->polled_events =
@@ -460,10 +463,6 @@ void stream_reserve(struct stream *stream, size_t length) {
     update_polling(stream);
 }
 
-const char *stream_error(const struct stream *stream) {
-    return stream->error != NULL ? stream->error : "";
-}
-
 void stream_set_reading(struct stream *stream, bool reading) {
     if (stream->reading == reading)
         return;
@@ -485,6 +484,7 @@ void stream_close(struct stream *stream, void (*closed)(struct stream *stream)) 
     bool orderly = stream->state == STREAM_OPEN && !stream->write_failed;
     stream->state = STREAM_CLOSED;
     stream->closed = closed;
+    stream_bulk_close(stream);
     uv_close((uv_handle_t *)&stream->poll, on_closed);
     if (stream->ssl != NULL) {
         ERR_clear_error();

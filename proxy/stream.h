@@ -44,8 +44,11 @@ struct stream {
     bool write_failed;    /* sending failed; what the peer said last is read yet, then the state is
                              BROKEN */
     bool in_event;        /* within its own on_event: what is watched changes once, at its end */
+    bool bulk_reads;       /* the owner's: long runs may be read in big pieces, see stream_bulk.h */
     int polled_events;    /* what uv_poll watches now */
     struct stream_buffer in, out;
+    size_t run;               /* bytes received since something was sent */
+    struct stream_bulk *bulk; /* NULL until the first long run; see stream_bulk.h */
     size_t reserved; /* what stream_reserve() asked for; ends with the next stream_consume() */
     struct buffer_pool *buffers;
     uint64_t received, sent; /* bytes, for the log */
@@ -103,7 +106,9 @@ static inline size_t stream_unsent(const struct stream *stream) {
 }
 
 /* Why the stream is BROKEN, until it is closed; "" where it isn't. */
-const char *stream_error(const struct stream *stream);
+static inline const char *stream_error(const struct stream *stream) {
+    return stream->error != NULL ? stream->error : "";
+}
 
 /* Back-pressure: stop or resume reading. */
 void stream_set_reading(struct stream *stream, bool reading);

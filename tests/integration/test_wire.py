@@ -249,6 +249,11 @@ def test_named_statements_outlive_transactions_until_closed(same):
     same(script)
 
 
+def test_a_long_result_that_pauses(same):
+    same(lambda connection, table: connection.query(
+        "SELECT repeat('x', 1000), CASE WHEN i % 2000 = 0 THEN pg_sleep(0.01) END FROM generate_series(1, 12000) i"))
+
+
 # --- COPY ---
 
 def test_copy_out(same):

@@ -1,0 +1,43 @@
+/* Long runs of bytes (COPY, a big result): who sends them does so in pieces of some kilobytes, and
+ * waking for each of them costs more than passing it on. Once a stream has received
+ * STREAM_BULK_AFTER bytes without sending any, the socket is asked to wake us only when much has
+ * arrived (SO_RCVLOWAT), and a timer reads what is less. A pause in the run ends that until the
+ * next bytes come, so that a row that comes alone is passed on at once; the last piece of a run may
+ * wait for 2 ms. For what databases send: clients' COPY FROM didn't get cheaper by it, but slower
+ * (PERFORMANCE.md). Without TLS: its records are handed out whole, however few bytes they have.
+ * Internal to stream.c.
+ */
+#ifndef PGINTERLOCK_STREAM_BULK_H
+#define PGINTERLOCK_STREAM_BULK_H
+
+#include "proxy/stream.h"
+
+enum {
+    STREAM_BULK_AFTER = 4 << 20,  /* bytes; takes longer than the last piece may wait */
+    STREAM_BULK_WAKE = 64 * 1024, /* bytes that must have arrived */
+    STREAM_BULK_ROOM =
+        120 * 1024,           /* of `in`, so that one read takes all that has arrived meanwhile */
+    STREAM_BULK_PAUSE_MS = 1, /* after which what has arrived is read, however little */
+};
+
+/* After each read, with what `run` has become. */
+void stream_bulk_continue(struct stream *stream);
+
+static inline void stream_bulk_received(struct stream *stream, size_t length) {
+    stream->run += length;
+    if (stream->run >= STREAM_BULK_AFTER && length > 0)
+        stream_bulk_continue(stream);
+}
+
+static inline bool stream_bulk_is_on(const struct stream *stream) {
+    return stream->bulk != NULL && stream->run >= STREAM_BULK_AFTER;
+}
+
+/* Before the stream's socket is closed. */
+void stream_bulk_close(struct stream *stream);
+
+/* In stream.c: what the loop calls when the socket is ready; with UV_READABLE it reads what is
+ * there. */
+void stream_on_poll(uv_poll_t *handle, int status, int events);
+
+#endif
