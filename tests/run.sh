@@ -133,7 +133,7 @@ run_instructions() {
 # --- integration tests ---
 
 install_node_pg() {
-    [ $all = yes ] || [[ " ${files[*]} " == *test_node_pg* ]] || return 0
+    [ $all = yes ] || [[ " ${files[*]} " == *test_node_pg* || " ${files[*]} " == *test_pool_clients* ]] || return 0
     if npm install --prefix "$temp/node" --silent --no-audit --no-fund pg@8 >"$temp/npm.log" 2>&1; then
         export NODE_PG_MODULES=$temp/node/node_modules
     else
