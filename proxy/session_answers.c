@@ -142,6 +142,8 @@ static bool on_ready(struct session *s, struct link *link, const uint8_t *messag
         fan_part_ended(s, link, request);
         answers_pop(&link->answers);
         answer_local(s, link);
+        if (link->answers.count == 0)
+            s->barrier = false;
         return true;
     }
     answers_pop(&link->answers);

@@ -321,8 +321,10 @@ void session_ask_setting(struct session *s, struct link *link) {
     if (!link->asks_setting || link->answers.count > 0 || link->skipping)
         return;
     link->asks_setting = false;
-    if (session_block_status(s->routing) != BLOCK_FAILED)
-        ask(link, link->asked_setting, link->asked_local, link->asked_lasting);
+    if (session_block_status(s->routing) == BLOCK_FAILED)
+        return;
+    ask(link, link->asked_setting, link->asked_local, link->asked_lasting);
+    s->barrier = true; /* what a Parse means depends on the answer */
 }
 
 void session_block_left(struct session *s, struct link *link, bool committed) {

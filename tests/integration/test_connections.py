@@ -110,7 +110,8 @@ def own_proxy(make_proxy, own_clusters):
     return make_proxy(main=main, ci=ci, workers=1, log={"level": "error"}), main
 
 
-@pytest.mark.skipif(b"__asan_init" in pathlib.Path(PROGRAM).read_bytes(), reason="a sanitizer's memory isn't the program's")
+@pytest.mark.skipif(any(each in pathlib.Path(PROGRAM).read_bytes() for each in (b"__asan_init", b"__tsan_init")),
+                    reason="a sanitizer's memory isn't the program's")
 def test_an_idle_client_stays_small(own_proxy, files):
     proxy, main = own_proxy
     warm, before = clients_without_links(proxy, main, 50), pss(proxy)

@@ -290,17 +290,21 @@ def test_one_text_under_two_settings_gives_each_its_own(proxy, parameter, sql, v
                 assert ran(client, "s") == expected
 
 
-def test_a_text_that_was_prepared_under_other_settings_is_nobody_elses(proxy):
+@pytest.mark.parametrize("local, lasting", [
+    ("SET LOCAL datestyle = 'ISO, DMY'", "SET datestyle = 'ISO, DMY'"),
+    ("SELECT set_config('datestyle', 'ISO' || ', DMY', true)", "SELECT set_config('datestyle', 'ISO' || ', DMY', false)"),
+], ids=["SET", "set_config"])
+def test_a_text_that_was_prepared_under_other_settings_is_nobody_elses(proxy, local, lasting):
     sql = "SELECT '01/02/2020'::date + 0"
     with proxy.wire() as client, proxy.wire() as other:
         done(client.query("BEGIN"))
-        done(client.query("SET LOCAL datestyle = 'ISO, DMY'"))
+        done(client.query(local))
         prepare(client, "s", sql)
         assert ran(client, "s") == [("2020-02-01",)]
         done(client.query("COMMIT"))
         prepare(other, "s", sql)
         assert ran(other, "s") == [("2020-01-02",)]
-        done(client.query("SET datestyle = 'ISO, DMY'"))
+        done(client.query(lasting))
         prepare(client, "t", sql)
         assert ran(client, "t") == [("2020-02-01",)]
         done(client.query("RESET ALL"))
