@@ -234,7 +234,9 @@ static void note_set_configs(struct session *s, struct link *link,
     const char *name = several ? NULL : facts->name;
     bool maybe = (facts->flags & STATEMENT_MAYBE_LOCAL) != 0;
     bool local = (facts->flags & STATEMENT_LOCAL) != 0 && !maybe;
-    if (link->in_block && (maybe || (name == NULL && !local))) {
+    /* A pipeline's transaction may yet become a block. */
+    bool ends_later = link->in_block || (link->unsynced && in_transaction(s));
+    if (ends_later && (maybe || (name == NULL && !local))) {
         ask_behind_block(link, name);
         local = true;
     }

@@ -145,6 +145,38 @@ def test_a_setting_is_its_clients_alone(make_pool, what, ask):
         assert len(proxy.pids()) == 1
 
 
+COMPUTED = {
+    "set_config() for good": "SELECT set_config('work_mem', 5 + 3 || 'MB', random() > 2)",
+    "set_config() for the transaction": "SELECT set_config('work_mem', 5 + 3 || 'MB', random() < 2)",
+    "a DO block for good": "DO $$ BEGIN PERFORM set_config('work_mem', 5 + 3 || 'MB', false); END $$",
+    "a DO block for the transaction": "DO $$ BEGIN PERFORM set_config('work_mem', 5 + 3 || 'MB', true); END $$",
+}
+
+
+@pytest.mark.parametrize("then", [("BEGIN",), ("COMMIT", "BEGIN")])
+@pytest.mark.parametrize("how", ["a pipeline", "one text"])
+@pytest.mark.parametrize("what", COMPUTED)
+def test_what_a_transaction_set_is_not_mixed_up_with_the_next_ones_set_local(make_pool, main_cluster, what, how, then):
+    texts = [*(["BEGIN"] if len(then) > 1 else []), COMPUTED[what], *then, "SET LOCAL work_mem = '9MB'"]
+
+    def values(client, elsewhere):
+        if how == "a pipeline":
+            parts = [wire.parse("", text) + wire.bind() + wire.execute() for text in texts]
+            done(client.exchange(*parts, wire.sync()))
+        else:
+            done(client.query("; ".join(texts)))
+        within = value(client, "SHOW work_mem")
+        done(client.query("COMMIT"))
+        elsewhere()
+        return within, value(client, "SHOW work_mem")
+    with wire.connect("127.0.0.1", main_cluster.port, "app", "app") as direct:
+        expected = values(direct, lambda: None)
+    proxy = make_pool(size=1)
+    with proxy.wire() as client, proxy.wire() as other:
+        got = values(client, lambda: other.query("SET work_mem = '6MB'"))
+    assert got == expected
+
+
 @pytest.mark.parametrize("undo", ["RESET work_mem", "RESET ALL", "SET work_mem TO DEFAULT", "DISCARD ALL"])
 def test_what_is_reset_is_as_at_the_start(make_pool, undo):
     proxy = make_pool(size=1)
