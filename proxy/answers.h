@@ -42,6 +42,7 @@ struct request {
     bool captures_local;   /* …that hold for the transaction only */
     bool captures_lasting; /* …that a committed block has left */
     bool captures_reading; /* …or tell how the server reads texts, see session_reading.c */
+    bool of_portal;        /* DESCRIBE: `prepared` is what it was bound from */
     bool asks_catalog;     /* part of a question to the catalogs, see session_catalog.c */
     struct query *query;   /* reference or NULL: what it runs, from statement `next` on */
     size_t next;           /* statement whose CommandComplete comes next */
@@ -53,7 +54,7 @@ struct request {
     schema_set modified_schemas;
     size_t part_offset; /* characters that precede the text sent within the client's text: added to
                            positions */
-    struct prepared *prepared; /* PARSE, CLOSE, DESCRIBE of a statement, BIND: reference or NULL */
+    struct prepared *prepared; /* PARSE, CLOSE, DESCRIBE, BIND: reference or NULL */
 };
 
 struct answers {

@@ -25,8 +25,10 @@ struct prepared {
                                         NULL: it bears its own name there */
     uint64_t serial; /* of its kind on the worker, where connections are shared; else 0 */
     int shared_on;   /* physical database that `shared` is for */
-    uint64_t told;   /* sum of the result that the client was told of, see session_results.c; 0: none */
-    int told_on;     /* …by this physical database */
+    uint64_t
+        told;    /* sum of the result that the client was told of, see session_results.c; 0: none */
+    int told_on; /* …by this physical database */
+    bool told_of_portal; /* …of a portal, which some drivers ask for once, others each time */
     UT_hash_handle hh;
 };
 

@@ -284,7 +284,9 @@ bool session_name_is_reserved(const struct session *s, const char *name);
  * which the server may have to be asked. */
 enum use session_hold_statement(struct session *s, struct link *link, struct prepared *prepared,
                                 bool binds);
-/* A part of the answer to Describe of a statement. */
+/* Describe of one of its portals was sent: what the client will be told of the result, it may keep. */
+void session_heed_portal(struct link *link, struct prepared *prepared);
+/* A part of the answer to Describe of a statement, or of such a portal. */
 void session_take_description(struct session *s, struct link *link, const struct request *request,
                               char type, const uint8_t *body, size_t length);
 /* Its result is not what it was. */

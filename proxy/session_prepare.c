@@ -408,6 +408,8 @@ enum progress session_on_describe(struct session *s, const uint8_t *body, size_t
     if (use != USE_READY)
         return use == USE_WAIT ? PROGRESS_WAIT : extended_refused(s, length);
     session_forward_describe(s, link, statement ? prepared : NULL, named.name, length);
+    if (!statement && prepared != NULL)
+        session_heed_portal(link, prepared);
     return PROGRESS_DONE;
 }
 

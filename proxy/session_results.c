@@ -36,8 +36,8 @@ void session_statement_stale(struct session *s, struct prepared *prepared) {
 enum { FIRST_USER_OID = 16384 };
 
 /* Every field of a RowDescription: its name, then these. Table and column are left out of the sum:
- * a table that was made anew may be the same to a client. */
-enum { FIELD_SOURCE = 6, FIELD_TYPE = 4, FIELD_BYTES = 18 };
+ * a table that was made anew may be the same to a client; and the format, which a portal has. */
+enum { FIELD_SOURCE = 6, FIELD_TYPE = 4, FIELD_FORMAT = 2, FIELD_BYTES = 18 };
 
 static bool sum_columns(const uint8_t *body, size_t length, uint64_t *sum) {
     bool user_types = false;
@@ -48,7 +48,7 @@ static bool sum_columns(const uint8_t *body, size_t length, uint64_t *sum) {
             break;
         const uint8_t *type = end + 1 + FIELD_SOURCE;
         *sum = XXH3_64bits_withSeed(body + at, (size_t)(end - body) - at + 1, *sum);
-        *sum = XXH3_64bits_withSeed(type, FIELD_BYTES - FIELD_SOURCE, *sum);
+        *sum = XXH3_64bits_withSeed(type, FIELD_BYTES - FIELD_SOURCE - FIELD_FORMAT, *sum);
         user_types |= wire_get_u32(type) >= FIRST_USER_OID;
         at = (size_t)(end - body) + 1 + FIELD_BYTES;
     }
@@ -76,7 +76,8 @@ void session_take_description(struct session *s, struct link *link, const struct
     if (type == 't' || prepared->shared == NULL || prepared->shared_on != link->physical)
         return;
     uint64_t before = shared_statement_result(prepared->shared);
-    if (before != 0 && before != sum) { /* who was told of the other one must hear of it */
+    if (before != 0 && before != sum &&
+        !request->of_portal) { /* who was told of the other one must hear of it */
         session_statement_stale(s, prepared);
         if (for_client)
             session_share_anew(s, prepared);
@@ -86,11 +87,30 @@ void session_take_description(struct session *s, struct link *link, const struct
     if (for_client) {
         prepared->told = sum;
         prepared->told_on = link->physical;
+        prepared->told_of_portal = request->of_portal;
     }
 }
 
 static bool was_told(const struct prepared *prepared, const struct link *link) {
     return prepared->told != 0 && prepared->told_on == link->physical;
+}
+
+void session_heed_portal(struct link *link, struct prepared *prepared) {
+    if (prepared->shared == NULL || prepared->shared_on != link->physical ||
+        (was_told(prepared, link) && prepared->told == shared_statement_result(prepared->shared)))
+        return;
+    struct request *request = answers_last(&link->answers);
+    request->prepared = prepared_ref(prepared);
+    request->of_portal = true;
+}
+
+/* Whether the client asks for the result again, right behind the Bind that is at the front. */
+static bool is_described_anew(const struct session *s) {
+    const uint8_t *at = stream_peek(&s->client);
+    size_t left = stream_available(&s->client);
+    struct frame frame;
+    return frame_read(at, left, &frame) == FRAME_OK && frame.length < left &&
+           at[frame.length] == 'D';
 }
 
 static bool is_stale(const struct prepared *prepared, bool told) {
@@ -122,7 +142,8 @@ enum use session_hold_statement(struct session *s, struct link *link, struct pre
     if (s->result_asked && session_wait_drained(s) == PROGRESS_WAIT)
         return USE_WAIT;
     s->result_asked = false;
-    bool told = was_told(prepared, link);
+    bool told =
+        was_told(prepared, link) && !(binds && prepared->told_of_portal && is_described_anew(s));
     if (!told && shared_statement_is_retired(prepared->shared))
         session_share_anew(s, prepared); /* it asks with each portal, or reads none: it heals */
     bool known = prepared->shared_on == link->physical && session_knows_statement(link, prepared);

@@ -137,6 +137,48 @@ def test_who_was_told_of_a_result_gets_no_other_from_another_connection(make_poo
         assert rows(run(told)) == [("1",)]
 
 
+def type_told(messages):
+    """The type of the only column."""
+    return wire.columns(next(message.body for message in done(messages) if message.type == "T"))[0][3]
+
+
+def run_described(client, name="s", formats=()):
+    """As libpq does each time, and pgjdbc the first time."""
+    return client.exchange(wire.bind("", name, result_formats=formats), wire.describe("P"), wire.execute(), wire.sync())
+
+
+@pytest.mark.parametrize("formats", [(), (1,)], ids=["text", "binary"])
+def test_who_asked_once_for_a_portals_result_gets_no_other_from_another_connection(make_pool, table, formats):
+    proxy = make_pool(size=2)
+    with connect(proxy) as told, connect(proxy) as holder:
+        done(prepare(told, SELECT))
+        done(run_described(told, formats=formats))
+        done(run(told))
+        change(table)
+        done(holder.query("BEGIN"))
+        done(holder.query("SELECT 1 FROM ci_builds LIMIT 1"))  # on the connection that knows the statement
+        for _ in range(2):
+            refused = run(told)
+            assert code(refused) == "0A000" and rows(refused) == []
+        done(told.exchange(wire.close("S", "s"), wire.sync()))
+        done(prepare(told, SELECT))
+        assert rows(run_described(told)) == rows(run(told)) == [("1",)]
+
+
+def test_who_asks_for_each_portals_result_hears_of_it(make_pool, table):
+    proxy = make_pool(size=2)
+    with connect(proxy) as told, connect(proxy) as holder:
+        done(prepare(told, SELECT))
+        for _ in range(2):
+            assert type_told(run_described(told)) == 23  # int4
+        change(table)
+        done(holder.query("BEGIN"))
+        done(holder.query("SELECT 1 FROM ci_builds LIMIT 1"))
+        for _ in range(2):
+            assert type_told(run_described(told)) == 25  # text
+        assert rows(run(told)) == [("1",)]  # and goes by that
+
+
 def test_a_change_that_leaves_the_result_as_it_was_is_no_error(make_pool, table):
     proxy = make_pool(size=2)
     with connect(proxy) as told, connect(proxy) as holder:
