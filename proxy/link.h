@@ -101,6 +101,7 @@ struct link {
     /* Of a link that sessions take turns with; see pool.h. Zero otherwise. */
     struct pool *pool;
     struct table_code *table_code; /* of its database */
+    uint64_t defaults;             /* how often they had been changed when it was made */
     enum pooled pool_state;
     struct link *pool_previous, *pool_next;
     const struct pool_waiter *holder; /* of the session that uses it */

@@ -124,11 +124,15 @@ static void lend(struct pool *pool, struct link *link) {
 }
 
 static struct link *take_idle(struct pool *pool) {
-    struct link *link = pool->idle;
-    if (link == NULL)
-        return NULL;
-    pool_unlist_idle(pool, link);
-    lend(pool, link);
+    struct link *link;
+    while ((link = pool->idle) != NULL) {
+        pool_unlist_idle(pool, link);
+        if (!pool_link_is_outdated(pool, link)) {
+            lend(pool, link);
+            break;
+        }
+        pool_close_link(pool, link);
+    }
     return link;
 }
 

@@ -102,7 +102,10 @@ size_t pool_share(const struct pools *pools, size_t configured);
 bool pool_may_open(struct pool *pool);
 /* Whether one that comes back may stay. */
 bool pool_has_room(const struct pool *pool);
-/* Whether one that comes back is too old; of many that became old together one after another is. */
+/* Whether it was made before ALTER ROLE or the like changed what connections begin with. */
+bool pool_link_is_outdated(const struct pool *pool, const struct link *link);
+/* Whether one that comes back is that, or too old; of many that became old together one after
+ * another is. */
 bool pool_retires(struct pool *pool, const struct link *link);
 /* Another pool of the same server, whose limit is reached, that has waited for long, or for
  * anything at all where nobody waits here: one that comes back makes room for it. NULL: none. */

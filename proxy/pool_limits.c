@@ -132,7 +132,14 @@ static bool is_over(uint64_t since, unsigned seconds, uint64_t now) {
     return seconds > 0 && now - since >= (uint64_t)seconds * 1000;
 }
 
+bool pool_link_is_outdated(const struct pool *pool, const struct link *link) {
+    const struct workers *workers = pool->pools->worker->workers;
+    return link->defaults != atomic_load_explicit(&workers->defaults, memory_order_relaxed);
+}
+
 bool pool_retires(struct pool *pool, const struct link *link) {
+    if (pool_link_is_outdated(pool, link))
+        return true;
     uint64_t now = uv_now(pool->pools->loop);
     unsigned lifetime = pool->limits.server_lifetime;
     if (!is_over(link->opened_at, lifetime, now))
@@ -151,7 +158,7 @@ static void close_old_links(struct pool *pool, uint64_t now) {
         bool old = is_over(link->opened_at, pool->limits.server_lifetime, now);
         bool unused = is_over(link->idle_since, pool->limits.server_idle_timeout, now) &&
                       pool_link_count(pool) > least;
-        if (!old && !unused && !pool->stale)
+        if (!old && !unused && !pool->stale && !pool_link_is_outdated(pool, link))
             continue;
         pool_unlist_idle(pool, link);
         pool_close_link(pool, link);

@@ -244,6 +244,7 @@ void pool_open_link(struct pool *pool) {
                                   &identity, pool->connect_timeout, on_connected, on_event, pool);
     link->pool = pool;
     link->table_code = &pool->database->table_code;
+    link->defaults = atomic_load_explicit(&pools->worker->workers->defaults, memory_order_relaxed);
     link->pool_state = POOLED_OPENING;
     list_push(&pool->busy, link);
     pool->opening_count++;

@@ -341,20 +341,29 @@ bool session_take_catalog_failure(struct session *s) {
 /* -- structure -----------------------------------------------------------------------------------
  */
 
+static void changed(struct session *s, bool defaults) {
+    object_names_forget(s->config->objects);
+    session_structure_changed(s);
+    if (defaults)
+        atomic_fetch_add_explicit(&s->worker->workers->defaults, 1, memory_order_relaxed);
+}
+
 void session_note_structure(struct session *s, const struct statement *statement) {
     const struct statement_facts *facts = statement->facts;
     if (facts->kind != KIND_DDL || (facts->flags & STATEMENT_TEMPORARY) != 0)
         return;
-    object_names_forget(s->config->objects);
-    session_structure_changed(s);
+    bool defaults = (facts->flags & STATEMENT_ALTERS_DEFAULTS) != 0;
+    changed(s, defaults);
     enum block_status status = session_block_status(s->routing);
     s->catalog.structure_changed = status == BLOCK_OPEN || status == BLOCK_IMPLICIT;
+    s->catalog.defaults_changed =
+        s->catalog.structure_changed && (s->catalog.defaults_changed || defaults);
 }
 
 void session_structure_settled(struct session *s, bool over) {
     if (!s->catalog.structure_changed)
         return;
-    object_names_forget(s->config->objects);
-    session_structure_changed(s);
+    changed(s, s->catalog.defaults_changed);
     s->catalog.structure_changed = !over;
+    s->catalog.defaults_changed = s->catalog.defaults_changed && !over;
 }

@@ -83,6 +83,7 @@ struct catalog {
     bool active;
     bool failed; /* the client has got the error: the message that is being handled is done with */
     bool structure_changed;             /* by the open transaction */
+    bool defaults_changed;              /* …too, what connections begin with */
     database_set asked, left, answered; /* physical */
     struct object_name *wanted;         /* with strings of its own */
     size_t wanted_count;

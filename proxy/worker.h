@@ -37,6 +37,7 @@ struct workers {
     size_t count;
     struct log *log;
     atomic_uint_fast64_t structure; /* how often tables were seen to change */
+    atomic_uint_fast64_t defaults;  /* …and what connections begin with */
     atomic_size_t client_count;     /* that were admitted */
     struct mailbox *main;           /* the main thread's: its letters are delivered with… */
     /* …this process, which reads its settings anew; false: the old ones stay. */

@@ -121,6 +121,7 @@ enum statement_flag {
     STATEMENT_NEXTVAL = 1 << 20,       /* …and nextval(), by which it may just have drawn it */
     STATEMENT_SETS_SEVERAL = 1 << 22,      /* set_config() more than once: name, value and STATEMENT_LOCAL are the first's;
                                           STATEMENT_MAYBE_LOCAL: not all end with the transaction */
+    STATEMENT_ALTERS_DEFAULTS = 1 << 23, /* ALTER ROLE or DATABASE … SET: what connections begin with from now on */
     STATEMENT_MODIFIES_DDL = 1 << 14,  /* structure change that counts as a modification of its database */
 };
 

@@ -240,5 +240,7 @@ bool walk_object_statement(struct walk *walk, const Node *node) {
     walk->statement->kind = KIND_DDL;
     if (outside)
         walk->statement->flags |= STATEMENT_NO_BLOCK;
+    if (nodeTag(node) == T_AlterRoleSetStmt || nodeTag(node) == T_AlterDatabaseSetStmt)
+        walk->statement->flags |= STATEMENT_ALTERS_DEFAULTS;
     return true;
 }

@@ -145,6 +145,31 @@ def test_a_setting_is_its_clients_alone(make_pool, what, ask):
         assert len(proxy.pids()) == 1
 
 
+@pytest.mark.parametrize("block", [False, True])
+@pytest.mark.parametrize("alter", ["ALTER ROLE app", "ALTER DATABASE app"])
+def test_new_defaults_are_for_every_clients_next_transaction(make_pool, main_cluster, alter, block):
+    proxy = make_pool(size=4, settings={"workers": 2})
+    try:
+        with contextlib.ExitStack() as stack:
+            makes, *others = [stack.enter_context(proxy.wire()) for _ in range(4)]
+            for other in others:
+                assert value(other, "SHOW work_mem") == "4MB"
+            if block:
+                done(makes.query("BEGIN"))
+            done(makes.query(f"{alter} SET work_mem = '7MB'"))
+            if block:
+                assert value(others[0], "SHOW work_mem") == "4MB"
+                done(makes.query("COMMIT"))
+            for other in others:
+                assert value(other, "SHOW work_mem") == "7MB"
+            before = proxy.pids()
+            for other in others:
+                assert value(other, "SHOW work_mem") == "7MB"
+            assert proxy.pids() == before
+    finally:
+        main_cluster.sql(f"{alter} RESET work_mem")
+
+
 COMPUTED = {
     "set_config() for good": "SELECT set_config('work_mem', 5 + 3 || 'MB', random() > 2)",
     "set_config() for the transaction": "SELECT set_config('work_mem', 5 + 3 || 'MB', random() < 2)",

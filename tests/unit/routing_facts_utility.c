@@ -98,6 +98,15 @@ static void temporary_tables_do_not_modify(void **state) {
     expect_facts("SELECT 1 FROM pg_temp.a", "select: pg_temp.a read~");
 }
 
+static void what_connections_begin_with_is_told_apart(void **state) {
+    (void)state;
+    assert_true(flags_of("ALTER ROLE r IN DATABASE d SET work_mem = '1MB'") &
+                STATEMENT_ALTERS_DEFAULTS);
+    assert_true(flags_of("ALTER DATABASE d RESET ALL") & STATEMENT_ALTERS_DEFAULTS);
+    assert_false(flags_of("ALTER ROLE r NOLOGIN") & STATEMENT_ALTERS_DEFAULTS);
+    assert_false(flags_of("ALTER DATABASE d OWNER TO r") & STATEMENT_ALTERS_DEFAULTS);
+}
+
 static void foreign_keys_are_pairs_of_tables(void **state) {
     (void)state;
     expect_facts("CREATE TABLE a (x int REFERENCES b, y int, FOREIGN KEY (y) REFERENCES s.c (id))",
@@ -295,6 +304,7 @@ int main(void) {
         cmocka_unit_test(explain_writes_only_with_analyze),
         cmocka_unit_test(tables_are_created_altered_and_dropped),
         cmocka_unit_test(temporary_tables_do_not_modify),
+        cmocka_unit_test(what_connections_begin_with_is_told_apart),
         cmocka_unit_test(foreign_keys_are_pairs_of_tables),
         cmocka_unit_test(what_stands_on_a_table_names_it),
         cmocka_unit_test(other_objects_are_marked),
