@@ -348,8 +348,8 @@ static bool refuse_in_failed_block(struct session *s, const struct query *query,
     return true;
 }
 
-/* Drivers ask with an empty text whether their database is still there: where there is only one that
- * can be meant, and a connection to it, it is the server that answers. */
+/* Drivers ask with an empty text whether their database is still there: where there is only one
+ * that can be meant, and a connection to it, it is the server that answers. */
 static bool ask_server(struct session *s, const struct query *query, size_t length) {
     struct link *link = s->links[s->home];
     enum block_status status = session_block_status(s->routing);
