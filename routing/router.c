@@ -2,6 +2,7 @@
 
 #include "config/alloc.h"
 #include "routing/cache.h"
+#include "routing/patterns.h"
 #include "routing/query.h"
 #include "routing/reading.h"
 
@@ -24,6 +25,7 @@ struct router {
     const struct settings *settings;
     struct cache *cache;
     struct cache *again; /* queries that have a shape, by texts that come again and again */
+    struct patterns *patterns; /* …and by what such texts have in common byte for byte */
     struct arena *facts, *scratch; /* what is being read */
     char *shape;                   /* where shapes are written */
     size_t shape_room;
@@ -37,6 +39,7 @@ struct router *router_new(const struct settings *settings, size_t cache_bytes) {
     router->settings = settings;
     router->again = cache_new(cache_bytes / AGAIN_PART, secret);
     router->cache = cache_new(cache_bytes - cache_bytes / AGAIN_PART, secret);
+    router->patterns = patterns_new();
     router->facts = arena_new(FACTS_ROOM);
     router->scratch = arena_new(SCRATCH_ROOM);
     return router;
@@ -44,6 +47,7 @@ struct router *router_new(const struct settings *settings, size_t cache_bytes) {
 
 void router_free(struct router *router) {
     if (router != NULL) {
+        patterns_free(router->patterns);
         cache_free(router->again);
         cache_free(router->cache);
         arena_free(router->facts);
@@ -129,37 +133,50 @@ static char *shape_room(struct router *router, size_t length) {
     return router->shape;
 }
 
+/* …by what follows from reading it. */
+static bool query_by_shape(struct router *router, const char *text, size_t length,
+                           const struct lexing *lexing, bool check_utf8, struct cache_key *key,
+                           struct query **out, struct error *error) {
+    struct reading reading = begin_reading(router, text, length, lexing);
+    struct shape shape;
+    struct cache_key shape_key = {.text = NULL};
+    struct query *found = NULL;
+    unsigned flags = lexing_flags(lexing, check_utf8);
+    shape_begin(&shape, shape_room(router, length));
+    if (!reading_scan(&reading, check_utf8, &shape, error))
+        return false;
+    if (shape_exists(&shape) && shape.length <= CACHED_LENGTH_MAX) {
+        shape_key = cache_key_of(router->cache, shape.out, shape.length, flags | FLAG_SHAPE);
+        found = cache_find(router->cache, &shape_key);
+    }
+    if (found == NULL) {
+        *out = read_query(router, &reading, key, &shape_key, error);
+        return true;
+    }
+    *out = query_ref(found);
+    if (key->text != NULL && cache_wants(router->again, key))
+        cache_put(router->again, key, found, found->bytes);
+    else
+        patterns_offer(router->patterns, text, length, lexing, flags, found);
+    return true;
+}
+
 bool router_query_shape(struct router *router, const char *text, size_t length,
                         const struct lexing *lexing, bool check_utf8, struct query **out,
                         struct error *error) {
     if (length > SHAPED_LENGTH_MAX)
         return router_query(router, text, length, lexing, check_utf8, out, error);
     unsigned flags = lexing_flags(lexing, check_utf8);
-    struct cache_key key = {.text = NULL}, shape_key = {.text = NULL};
-    struct query *found = NULL;
-    if (length <= CACHED_LENGTH_MAX) {
+    struct query *found = patterns_find(router->patterns, text, length, flags);
+    struct cache_key key = {.text = NULL};
+    if (found == NULL && length <= CACHED_LENGTH_MAX) {
         key = cache_key_of(router->cache, text, length, flags);
         found = cache_find(router->cache, &key);
         if (found == NULL)
             found = cache_find(router->again, &key);
     }
-    if (found == NULL) {
-        struct reading reading = begin_reading(router, text, length, lexing);
-        struct shape shape;
-        shape_begin(&shape, shape_room(router, length));
-        if (!reading_scan(&reading, check_utf8, &shape, error))
-            return false;
-        if (shape_exists(&shape) && shape.length <= CACHED_LENGTH_MAX) {
-            shape_key = cache_key_of(router->cache, shape.out, shape.length, flags | FLAG_SHAPE);
-            found = cache_find(router->cache, &shape_key);
-        }
-        if (found == NULL) {
-            *out = read_query(router, &reading, &key, &shape_key, error);
-            return true;
-        }
-        if (key.text != NULL && cache_wants(router->again, &key))
-            cache_put(router->again, &key, found, found->bytes);
-    }
+    if (found == NULL)
+        return query_by_shape(router, text, length, lexing, check_utf8, &key, out, error);
     *out = query_ref(found);
     return true;
 }
