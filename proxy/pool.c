@@ -50,6 +50,7 @@ static void queue_append(struct pool *pool, struct pool_waiter *waiter) {
     *(pool->last != NULL ? &pool->last->next : &pool->first) = waiter;
     pool->last = waiter;
     pool->waiting_count++;
+    pool->pools->waiting_count++;
 }
 
 static void queue_remove(struct pool *pool, struct pool_waiter *waiter) {
@@ -57,6 +58,7 @@ static void queue_remove(struct pool *pool, struct pool_waiter *waiter) {
     *(waiter->next != NULL ? &waiter->next->previous : &pool->last) = waiter->previous;
     waiter->previous = waiter->next = NULL;
     pool->waiting_count--;
+    pool->pools->waiting_count--;
 }
 
 void pool_grant(struct pool_waiter *waiter, struct link *link) {
@@ -152,7 +154,7 @@ struct link *pool_take(struct pool *pool, struct pool_waiter *waiter, unsigned t
     return NULL;
 }
 
-void pool_serve(struct pool *pool) {
+void pool_serve_waiters(struct pool *pool) {
     while (pool->first != NULL) {
         struct link *link = take_idle(pool);
         if (link == NULL)
@@ -190,6 +192,10 @@ void pool_give(struct link *link, enum pool_giving how) {
 
 bool pool_has_waiter(const struct pool *pool) {
     return pool->first != NULL;
+}
+
+bool pools_have_waiter(const struct pools *pools) {
+    return pools->waiting_count > 0;
 }
 
 size_t pool_statement_limit(const struct pool *pool) {
@@ -246,7 +252,7 @@ struct pool *pool_get(struct pools *pools, const struct settings *settings, int 
         pool->conninfo = alloc_text(database->conninfo);
         pool->user = alloc_text(user);
         pool->password = alloc_text(password);
-        pool->limits = database->pool;
+        pool_set_limits(pool, &database->pool);
         pool->connect_timeout = settings->connect_timeout;
         pool->budget = pool_budget_get(pools, settings, physical);
         pool->database = database_get(pools, database->conninfo, user);
@@ -342,7 +348,7 @@ void pools_configure(struct pools *pools, const struct settings *settings) {
     for (struct pool *pool = pools->list; pool != NULL; pool = pool->next) {
         pool->stale = pool->stale || !is_current(pool, settings);
         if (!pool->stale) {
-            pool->limits = settings->databases[pool->physical].pool;
+            pool_set_limits(pool, &settings->databases[pool->physical].pool);
             pool->connect_timeout = settings->connect_timeout;
             pool->budget = pool_budget_get(pools, settings, pool->physical);
         }

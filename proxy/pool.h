@@ -78,8 +78,9 @@ struct parameters *pool_find_welcome(struct pool *pool, const struct setting_set
 void pool_keep_welcome(struct pool *pool, struct setting_set *settings,
                        struct parameters *reported);
 
-/* Whether somebody else wants one. */
+/* Whether somebody else wants one; one of whatever pool. */
 bool pool_has_waiter(const struct pool *pool);
+bool pools_have_waiter(const struct pools *pools);
 
 /* How many statements one of its connections may keep. */
 size_t pool_statement_limit(const struct pool *pool);

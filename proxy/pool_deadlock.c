@@ -34,9 +34,7 @@ static bool all_held(struct search *search, const struct pool *pool) {
 static bool nothing_comes(struct search *search, const struct pool *pool) {
     if (!all_held(search, pool))
         return false;
-    size_t most = pool_share(pool->pools, pool->limits.size) +
-                  pool_share(pool->pools, pool->limits.reserve_size);
-    if (pool_link_count(pool) >= most)
+    if (pool_link_count(pool) >= pool->most)
         return true;
     const struct pool_budget *budget = pool->budget;
     if (budget->limit == 0 || budget->open < budget->limit)

@@ -39,6 +39,7 @@ struct pool {
     int physical;
     char *name, *conninfo, *user, *password; /* user and password NULL: the string has them */
     struct pool_settings limits;             /* as configured, for all workers */
+    size_t size, most; /* this worker's share of them: without and with the reserve */
     unsigned connect_timeout;
     struct pool_budget *budget;
     struct pool_database *database;
@@ -64,6 +65,7 @@ struct pools {
     struct pool *list;
     struct pool_budget *budgets;
     struct pool_database *databases;
+    size_t waiting_count;                        /* of all pools */
     struct pool_waiter *granted, **granted_tail; /* to be told by the loop */
     uv_prepare_t prepare;
     uv_check_t check;
@@ -95,6 +97,8 @@ void pool_forget_welcomes(struct pool *pool);
 /* -- pool_limits.c ----------------------------------------------------------------------------- */
 
 size_t pool_link_count(const struct pool *pool);
+/* As configured by now. */
+void pool_set_limits(struct pool *pool, const struct pool_settings *limits);
 /* Of what is configured for all workers, this one's part; 0 only where all of it is. */
 size_t pool_share(const struct pools *pools, size_t configured);
 /* Whether one more may be opened for who waits; makes room where another pool of the server has
@@ -118,7 +122,11 @@ void pool_tick(struct pool *pool);
 /* -- pool.c ------------------------------------------------------------------------------------ */
 
 /* Hands idle connections to who waits and opens more for the rest. */
-void pool_serve(struct pool *pool);
+void pool_serve_waiters(struct pool *pool);
+static inline void pool_serve(struct pool *pool) {
+    if (pool->first != NULL)
+        pool_serve_waiters(pool);
+}
 void pool_grant(struct pool_waiter *waiter, struct link *link);
 void pool_recall_logins(struct pool *pool);
 /* Gives what went wrong to all who wait. */

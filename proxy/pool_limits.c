@@ -19,6 +19,12 @@ size_t pool_share(const struct pools *pools, size_t configured) {
     return share > 0 || configured == 0 ? share : 1;
 }
 
+void pool_set_limits(struct pool *pool, const struct pool_settings *limits) {
+    pool->limits = *limits;
+    pool->size = pool_share(pool->pools, limits->size);
+    pool->most = pool->size + pool_share(pool->pools, limits->reserve_size);
+}
+
 /* -- how many ---------------------------------------------------------------------------------- */
 
 static bool reserve_is_due(const struct pool *pool) {
@@ -28,8 +34,7 @@ static bool reserve_is_due(const struct pool *pool) {
 }
 
 static size_t size_now(const struct pool *pool) {
-    size_t size = pool_share(pool->pools, pool->limits.size);
-    return reserve_is_due(pool) ? size + pool_share(pool->pools, pool->limits.reserve_size) : size;
+    return reserve_is_due(pool) ? pool->most : pool->size;
 }
 
 /* The oldest idle connection of another user to the same server ends for this pool's sake. */
@@ -65,9 +70,8 @@ bool pool_may_open(struct pool *pool) {
 
 bool pool_has_room(const struct pool *pool) {
     const struct pool_budget *budget = pool->budget;
-    size_t most = pool_share(pool->pools, pool->limits.size) +
-                  pool_share(pool->pools, pool->limits.reserve_size);
-    return pool_link_count(pool) < most && (budget->limit == 0 || budget->open <= budget->limit);
+    return pool_link_count(pool) < pool->most &&
+           (budget->limit == 0 || budget->open <= budget->limit);
 }
 
 /* At a limit that pools share, each handing over from one to another costs a new connection: who
@@ -144,7 +148,7 @@ bool pool_retires(struct pool *pool, const struct link *link) {
     unsigned lifetime = pool->limits.server_lifetime;
     if (!is_over(link->opened_at, lifetime, now))
         return false;
-    uint64_t gap = (uint64_t)lifetime * 1000 / pool_share(pool->pools, pool->limits.size);
+    uint64_t gap = (uint64_t)lifetime * 1000 / pool->size;
     if (pool->retired_at > 0 && now - pool->retired_at < gap)
         return false;
     pool->retired_at = now;

@@ -1,3 +1,5 @@
+#define XXH_INLINE_ALL
+#define HASH_FUNCTION(key, length, hash) (hash) = (unsigned)XXH3_64bits(key, length)
 #include "proxy/prepared.h"
 
 #include "config/alloc.h"
@@ -5,6 +7,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <xxhash.h>
 
 struct prepared *prepared_new(const char *name, struct query *query_take) {
     struct prepared *prepared = alloc_new(sizeof *prepared);

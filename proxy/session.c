@@ -165,8 +165,9 @@ static void follow_reload(struct session *s) {
 }
 
 static void resume_links(struct session *s) {
-    if (stream_unsent(&s->client) > CLIENT_UNSENT_HIGH / 2)
+    if (!s->paused || stream_unsent(&s->client) > CLIENT_UNSENT_HIGH / 2)
         return;
+    s->paused = false;
     for (size_t i = 0; i < session_settings(s)->database_count; i++) {
         struct link *link = s->links[i];
         if (link == NULL || link->state != LINK_READY || link->stream.reading)

@@ -406,6 +406,7 @@ void session_read_link(struct session *s, struct link *link) {
     while (progress == PROGRESS_DONE && stream_available(&link->stream) > 0) {
         if (stream_unsent(&s->client) > CLIENT_UNSENT_HIGH || client_is_mid_message(s, link)) {
             stream_set_reading(&link->stream, false);
+            s->paused = true;
             break;
         }
         if (!read_message(s, link, &progress)) {

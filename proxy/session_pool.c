@@ -35,10 +35,8 @@ static void join(struct session *s, struct link *link) {
     link->aligned = true;
     link->home = false;
     link->settings_applied = s->settings.last;
-    if (!link->differs && link->set != wanted) { /* next time they are seen to be equal at once */
-        setting_set_unref(s->set);
-        s->set = setting_set_ref(link->set);
-    }
+    if (!link->differs && link->set != wanted)
+        setting_set_unite(&s->set, &link->set); /* next time they are seen to be equal at once */
 }
 
 static void on_granted(struct pool_waiter *waiter, struct link *link) {
@@ -315,8 +313,8 @@ void session_release_links(struct session *s) {
 }
 
 void session_let_others(struct session *s) {
-    if (s->handled == s->joined)
-        return; /* what it got a link for is still to be handled */
+    if (s->handled == s->joined || !pools_have_waiter(s->worker->pools))
+        return; /* what it got a link for is still to be handled; or nobody is there */
     bool wanted = false;
     for (size_t i = 0; i < session_settings(s)->database_count && !wanted; i++)
         wanted =

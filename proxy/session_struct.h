@@ -134,7 +134,7 @@ struct session {
     size_t restored_entries; /* …or stands in the block's log up to here */
     struct setting_set *set; /* of the settings as of… */
     uint64_t set_number;     /* …this change; a reference */
-    bool result_asked; /* a server, what a statement's result is; maybe answered by now */
+    bool result_asked;       /* a server, what a statement's result is; maybe answered by now */
     uint64_t last_active;    /* uv_now() */
     uint64_t handled;        /* messages of the client, ever */
     uint64_t joined;         /* …when it got its last link from a pool */
@@ -152,6 +152,7 @@ struct session {
     bool barrier;    /* the last Execute's effect is known only when it is answered: wait before the
                         next */
     bool noted_late; /* this pipeline has, or had, such an Execute */
+    bool paused;     /* a link is not read: the client has much to take first */
     struct link *copy_in; /* takes CopyData now */
     enum body_fate body_fate;
     struct link *body_link;

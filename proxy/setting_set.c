@@ -72,6 +72,15 @@ bool setting_set_equal(const struct setting_set *a, const struct setting_set *b)
     return true;
 }
 
+void setting_set_unite(struct setting_set **a, struct setting_set **b) {
+    if (*a == NULL || *b == NULL)
+        return; /* both have nothing */
+    struct setting_set **kept = (*a)->references >= (*b)->references ? a : b;
+    struct setting_set **other = kept == a ? b : a;
+    setting_set_unref(*other);
+    *other = setting_set_ref(*kept);
+}
+
 static const struct setting *find(const struct setting_set *set, const char *name) {
     for (size_t i = 0; i < set_count(set); i++)
         if (strcasecmp(set->settings[i].name, name) == 0)

@@ -17,6 +17,9 @@ struct setting_set *setting_set_ref(struct setting_set *set);
 void setting_set_unref(struct setting_set *set);
 
 bool setting_set_equal(const struct setting_set *a, const struct setting_set *b);
+/* Makes two references to equal sets ones to the same: to that which more have, so that in the end
+ * all have one. */
+void setting_set_unite(struct setting_set **a, struct setting_set **b);
 
 /* Gives the commands, in order, that make `to` of a connection that has `from`. `unknown`: nobody
  * knows what it has. */

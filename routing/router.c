@@ -24,7 +24,7 @@ enum {
 struct router {
     const struct settings *settings;
     struct cache *cache;
-    struct cache *again; /* queries that have a shape, by texts that come again and again */
+    struct cache *again;       /* queries that have a shape, by texts that come again and again */
     struct patterns *patterns; /* …and by what such texts have in common byte for byte */
     struct arena *facts, *scratch; /* what is being read */
     char *shape;                   /* where shapes are written */

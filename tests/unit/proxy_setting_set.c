@@ -122,6 +122,23 @@ static void who_a_session_is_takes_the_role_with_it(void **state) {
                       ALL "SET x;SET ROLE ci;");
 }
 
+static void equal_sets_become_the_one_that_more_have(void **state) {
+    (void)state;
+    struct setting_set *common = set_of(A, B, NULL), *other = set_of(A, B, NULL);
+    struct setting_set *more = setting_set_ref(common), *also = common;
+    assert_ptr_not_equal(common, other);
+    setting_set_unite(&other, &also);
+    assert_ptr_equal(other, common);
+    assert_ptr_equal(also, common);
+    struct setting_set *last = set_of(A, B, NULL);
+    setting_set_unite(&also, &last);
+    assert_ptr_equal(last, common);
+    setting_set_unref(more);
+    setting_set_unref(other);
+    setting_set_unref(last);
+    setting_set_unref(common);
+}
+
 static bool can_join(const char *name, const char *sql) {
     struct setting_set *set = set_of(A, name, sql, B, NULL);
     bool can = setting_set_can_join(set);
@@ -154,6 +171,7 @@ int main(void) {
         cmocka_unit_test(all_is_set_anew_where_one_touches_others),
         cmocka_unit_test(the_order_is_that_in_which_they_were_made),
         cmocka_unit_test(who_a_session_is_takes_the_role_with_it),
+        cmocka_unit_test(equal_sets_become_the_one_that_more_have),
         cmocka_unit_test(what_begins_no_snapshot_can_join_a_transaction),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
