@@ -203,10 +203,10 @@ bool session_names_there(const struct session *s, const struct link *link) {
 }
 
 /* The message at the front of the client's stream (`length` bytes, not all of which need be there),
- * with other bytes in place of those from `from` to `to`. */
+ * with other bytes in place of those from `from` to `to`, and so many `more` behind it. */
 static __attribute__((noinline)) void forward_renamed(struct session *s, struct link *link,
-                                                      size_t length, size_t from, size_t to,
-                                                      const char *name) {
+                                                      size_t length, size_t more, size_t from,
+                                                      size_t to, const char *name) {
     const uint8_t *message = stream_peek(&s->client);
     uint8_t header[FRAME_HEADER] = {message[0]};
     assert(from >= FRAME_HEADER && to <= stream_available(&s->client));
@@ -215,17 +215,17 @@ static __attribute__((noinline)) void forward_renamed(struct session *s, struct 
     stream_send(&link->stream, message + FRAME_HEADER, from - FRAME_HEADER);
     stream_send(&link->stream, name, strlen(name));
     stream_consume(&s->client, to);
-    session_forward_message(s, link, length - to);
+    session_forward_message(s, link, length + more - to);
 }
 
 static void forward(struct session *s, struct link *link, const struct prepared *prepared,
-                    size_t length, const char *name_here) {
+                    size_t length, size_t more, const char *name_here) {
     if (prepared == NULL || prepared->shared == NULL) {
-        session_forward_message(s, link, length);
+        session_forward_message(s, link, length + more);
         return;
     }
     size_t from = (size_t)((const uint8_t *)name_here - stream_peek(&s->client));
-    forward_renamed(s, link, length, from, from + strlen(name_here), name_there(prepared));
+    forward_renamed(s, link, length, more, from, from + strlen(name_here), name_there(prepared));
 }
 
 static struct request *push(struct link *link, enum request_kind kind) {
@@ -244,15 +244,29 @@ void session_forward_parse(struct session *s, struct link *link, struct prepared
     if (prepared != NULL)
         note_known(link, prepared);
     push(link, REQUEST_PARSE)->prepared = prepared;
-    forward(s, link, prepared, length, parse->name);
+    forward(s, link, prepared, length, 0, parse->name);
+}
+
+/* Most drivers send Describe of the unnamed portal right behind its Bind. All that could keep it
+ * back has just been looked at for the Bind: they go together. Its length, or 0. */
+static size_t description_behind(const struct session *s, const struct bind_message *bind,
+                                 size_t length) {
+    static const uint8_t describe[] = {'D', 0, 0, 0, 6, 'P', 0};
+    bool follows = bind->portal[0] == '\0' &&
+                   stream_available(&s->client) >= length + sizeof describe &&
+                   memcmp(stream_peek(&s->client) + length, describe, sizeof describe) == 0;
+    return follows ? sizeof describe : 0;
 }
 
 void session_forward_bind(struct session *s, struct link *link, struct prepared *prepared,
                           const struct bind_message *bind, size_t length) {
+    size_t more = description_behind(s, bind, length);
     struct request *request = push(link, REQUEST_BIND);
     if (prepared->shared != NULL)
         request->prepared = prepared_ref(prepared);
-    forward(s, link, prepared, length, bind->statement);
+    if (more > 0)
+        push(link, REQUEST_DESCRIBE);
+    forward(s, link, prepared, length, more, bind->statement);
 }
 
 void session_forward_describe(struct session *s, struct link *link, struct prepared *prepared,
@@ -260,5 +274,5 @@ void session_forward_describe(struct session *s, struct link *link, struct prepa
     struct request *request = push(link, REQUEST_DESCRIBE);
     if (prepared != NULL)
         request->prepared = prepared_ref(prepared);
-    forward(s, link, prepared, length, name);
+    forward(s, link, prepared, length, 0, name);
 }
