@@ -342,6 +342,20 @@ def test_several_statements_with_a_copy_in_between(same):
     same(script)
 
 
+@pytest.mark.parametrize("sql, statement, values", [
+    ("SELECT id FROM {} WHERE id = $1", "", ["1"]),
+    ("SELECT id FROM {} WHERE id = $1", "", []),  # refused by the server
+    ("SELECT id FROM {} WHERE id = $1", "unknown", []),
+    ("UPDATE {} SET id = id WHERE id = $1", "", ["1"]),
+    ("BEGIN", "", []),
+    ("", "", []),
+])
+def test_describe_right_behind_bind(same, sql, statement, values):
+    same(lambda connection, table: connection.exchange(
+        wire.parse("", sql.format(table)), wire.bind("", statement, values=values), wire.describe("P", ""),
+        wire.describe("P", ""), wire.execute(), wire.sync()) + connection.query("ROLLBACK"))
+
+
 # --- splits ---
 
 def conversation(table):
@@ -349,6 +363,8 @@ def conversation(table):
         wire.query(f"SELECT id FROM {table} WHERE id = 1"),
         wire.parse("s", f"SELECT id FROM {table} WHERE id = $1"), wire.bind("p", "s", values=["2"]),
         wire.describe("P", "p"), wire.execute("p", 1), wire.close("S", "s"), wire.sync(),
+        wire.parse("", f"SELECT id FROM {table} WHERE id = $1"), wire.bind(values=["2"]), wire.describe("P", ""), wire.execute(),
+        wire.sync(),
         wire.query("SELECT 1/0"),
         wire.query(f"COPY (SELECT id FROM {table} WHERE id = 1) TO STDOUT"),
     ])
@@ -356,7 +372,7 @@ def conversation(table):
 
 def converse(connection, table, send):
     send(connection, conversation(table))
-    return [message for _ in range(4) for message in connection.read_until()]
+    return [message for _ in range(5) for message in connection.read_until()]
 
 
 def test_messages_that_arrive_byte_by_byte(same):
