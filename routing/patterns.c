@@ -81,12 +81,9 @@ static size_t constant_end(const char *text, size_t at, bool is_string) {
     return text[end] == '\'' ? end + 1 : at;
 }
 
-/* Whether a token is one, and nothing else. */
-static bool is_constant(const char *text, const struct token *token) {
-    bool is_string = token->kind == TOKEN_STRING;
-    if (!is_string && token->kind != TOKEN_NUMBER)
-        return false;
-    return !token->unterminated && constant_end(text, token->start, is_string) == token->end;
+static bool is_constant(const struct token *token) {
+    return token->kind == TOKEN_NUMBER || token->kind == TOKEN_STRING ||
+           token->kind == TOKEN_DOLLAR_STRING;
 }
 
 /* -- beginnings -------------------------------------------------------------------------------- */
@@ -163,7 +160,7 @@ struct query *patterns_find(struct patterns *patterns, const char *text, size_t 
 
 /* -- making ------------------------------------------------------------------------------------ */
 
-/* False: it has none, or too many. */
+/* False: it has no constants, too many, or another one, which would hardly come again. */
 static bool write_parts(struct pattern *pattern, const char *text, size_t length,
                         const struct lexing *lexing) {
     struct lexer lexer;
@@ -172,14 +169,15 @@ static bool write_parts(struct pattern *pattern, const char *text, size_t length
     size_t from = 0; /* what follows the constant before */
     lexer_init(&lexer, text, length, lexing->standard_conforming_strings);
     for (lexer_next(&lexer, &token); token.kind != TOKEN_END; lexer_next(&lexer, &token)) {
-        if (!is_constant(text, &token))
+        if (!is_constant(&token))
             continue;
-        if (pattern->count == CONSTANTS_MAX)
+        bool is_string = token.kind == TOKEN_STRING;
+        if (pattern->count == CONSTANTS_MAX || token.unterminated ||
+            constant_end(text, token.start, is_string) != token.end)
             return false;
         size_t size = token.start - from;
         out = (char *)memcpy(out, text + from, size) + size;
-        pattern->parts[pattern->count++] =
-            (struct part){(unsigned short)size, token.kind == TOKEN_STRING};
+        pattern->parts[pattern->count++] = (struct part){(unsigned short)size, is_string};
         from = token.end;
     }
     pattern->last = (unsigned short)(length - from);

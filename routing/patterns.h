@@ -5,7 +5,7 @@
  * quotes and backslashes. A text that has the same bytes in the same order, and a number or a
  * string wherever the known one has, is cut into the same tokens: up to each of those it is the
  * same text, and what follows begins with the same byte. So it has the same shape, the same hints
- * and the same faults. All else counts as it is written, byte for byte.
+ * and the same faults. A text with other constants makes no pattern.
  *
  * Few patterns are kept, by how they begin; what was used longest ago goes first. One thread. */
 #ifndef PGINTERLOCK_PATTERNS_H

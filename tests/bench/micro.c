@@ -218,7 +218,8 @@ static const struct part parts[] = {
     {"classify", run_classify, "%09d", 1},
     {"decide", run_decide, "%09d", 1},
     {"known text", run_known_text, "%09d", 1},
-    {"known shape", run_simple_text, "%09d", 1},
+    {"known pattern", run_simple_text, "%09d", 1},
+    {"known shape", run_simple_text, "%07d.5", 1}, /* of which there is no pattern */
     {"new text", run_new_text, "%09d", 1},
     {"new shape", run_simple_text, "x%08d", 1},
     {"Bind and Execute", run_bind, NULL, 1},
