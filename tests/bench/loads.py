@@ -412,21 +412,22 @@ class Idle(Measurement):
 
 
 class Instructions(Measurement):
-    """What a transaction of one client takes in the proxy's own code and its libraries, counted by valgrind; the kernel's part, which is
+    """What a transaction takes, of 8 clients, in the proxy's own code and its libraries, counted by valgrind; the kernel's part, which is
     the bigger, is not in it. The difference of two runs, so that starting up is not in it either."""
 
     name, max_rounds, steady = "instructions", 1, True
     all_targets = ("pgbouncer", "pgbouncer-pool", "pginterlock", "pginterlock-pool")
 
     def cells(self):
-        return [{"mode": mode, "clients": 1} for mode in ("simple", "extended", "prepared")]
+        return [{"mode": mode, "clients": 8} for mode in ("simple", "extended", "prepared")]
 
     def targets(self, cell):
         return [name for name in self.all_targets if not (cell["mode"] == "prepared" and name == "pgbouncer-pool")]
 
     def run(self, target, cell):
-        few, many = (200, 1000) if self.options.quick else (500, 2500)
-        return {"instructions": (self._count(target.name, cell, many) - self._count(target.name, cell, few)) / (many - few)}
+        few, many = (50, 150) if self.options.quick else (100, 500)  # of each client
+        more = self._count(target.name, cell, many) - self._count(target.name, cell, few)
+        return {"instructions": more / (many - few) / cell["clients"]}
 
     def _count(self, name, cell, transactions):
         out = temporary_folder()
@@ -441,8 +442,8 @@ class Instructions(Measurement):
                        else self.stage.new_proxy(pool))
         try:
             target = Target(name, process.port)
-            subprocess.run([BINDIR / "pgbench", "-n", "-S", "-M", cell["mode"], "-c", "1", "-t", str(transactions)],
-                           env=environment(target), check=True, capture_output=True)
+            subprocess.run([BINDIR / "pgbench", "-n", "-S", "-M", cell["mode"], "-c", str(cell["clients"]), "-t",
+                            str(transactions)], env=environment(target), check=True, capture_output=True)
         finally:
             process.close()
         counted = re.search(r"^totals: (\d+)", (out / "counts").read_text(), re.M)

@@ -50,7 +50,7 @@ TABLES = {
               PERCENTILES + [("direct p99.9 µs", "direct_p999_us", None, ".0f"), ("longest µs", "most_us", None, ".0f"),
                              ("direct longest µs", "direct_most_us", None, ".0f"), ("stalls", "stalls", None, ".1f"),
                              ("direct stalls", "direct_stalls", None, ".1f")]),
-    "instructions": ("Instructions", "`pgbench -S`, one client; of the proxy's own code and its libraries per transaction, counted by "
+    "instructions": ("Instructions", "`pgbench -S`, 8 clients; of the proxy's own code and its libraries per transaction, counted by "
                      "valgrind. The kernel's part, the bigger one, is not in it.",
                      [("instructions", "instructions", None, ".0f"), ("of PgBouncer's", "instructions", "peer", ".2f")]),
     "idle": ("Idle clients", "Resident memory for each, beyond the empty process. Without a pool each of ours has a connection "
