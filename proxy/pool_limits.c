@@ -180,7 +180,6 @@ void pool_tick(struct pool *pool) {
     uint64_t now = uv_now(pool->pools->loop);
     time_out_waiters(pool, now);
     close_old_links(pool, now);
-    if (pool->first != NULL)
-        pool_serve(pool); /* the reserve may be due */
+    pool_serve(pool); /* the reserve may be due */
     keep_warm(pool, now);
 }
