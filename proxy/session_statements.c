@@ -264,8 +264,10 @@ void session_forward_bind(struct session *s, struct link *link, struct prepared 
     struct request *request = push(link, REQUEST_BIND);
     if (prepared->shared != NULL)
         request->prepared = prepared_ref(prepared);
-    if (more > 0)
+    if (more > 0) {
         push(link, REQUEST_DESCRIBE);
+        session_heed_portal(link, prepared);
+    }
     forward(s, link, prepared, length, more, bind->statement);
 }
 
