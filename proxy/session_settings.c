@@ -225,6 +225,11 @@ static void ask_later(struct link *link, const char *name, bool local) {
     link->asks_setting = true;
 }
 
+/* A value gives it the style, the order or both. */
+static bool is_set_by_parts(const struct statement_facts *facts) {
+    return facts->name != NULL && facts->value != NULL && strcasecmp(facts->name, "datestyle") == 0;
+}
+
 /* What set_config() set: one constant, or what the server is to be asked for. Where it may have set
  * something for the transaction only, it counts within the block, and behind that the server is
  * asked what has stayed. */
@@ -234,13 +239,14 @@ static void note_set_configs(struct session *s, struct link *link,
     const char *name = several ? NULL : facts->name;
     bool maybe = (facts->flags & STATEMENT_MAYBE_LOCAL) != 0;
     bool local = (facts->flags & STATEMENT_LOCAL) != 0 && !maybe;
+    bool parts = name != NULL && is_set_by_parts(facts);
     /* A pipeline's transaction may yet become a block. */
     bool ends_later = link->in_block || (link->unsynced && in_transaction(s));
-    if (ends_later && (maybe || (name == NULL && !local))) {
+    if (ends_later && (maybe || ((name == NULL || parts) && !local))) {
         ask_behind_block(link, name);
         local = true;
     }
-    if (name != NULL && facts->value != NULL) {
+    if (name != NULL && facts->value != NULL && !parts) {
         note_set_config(s, link, name, facts->value, local);
         return;
     }
@@ -248,11 +254,6 @@ static void note_set_configs(struct session *s, struct link *link,
     if (several && facts->name != NULL && facts->value != NULL)
         note_set_config(s, link, facts->name, facts->value, (facts->flags & STATEMENT_LOCAL) != 0);
     ask_later(link, name, local);
-}
-
-/* SET gives it the style, the order or both. */
-static bool is_set_by_parts(const struct statement_facts *facts) {
-    return facts->name != NULL && facts->value != NULL && strcasecmp(facts->name, "datestyle") == 0;
 }
 
 /* Each default of its own: the others stay, and any of them can be reset alone. */
