@@ -60,6 +60,7 @@ void setting_log_reset_all(struct setting_log *log, const char *sql, size_t sql_
 
 void setting_log_forget(struct setting_log *log) {
     clear_changes(log);
+    log->last++; /* that, too, is a change */
 }
 
 void setting_log_close(struct setting_log *log) {

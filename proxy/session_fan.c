@@ -203,6 +203,9 @@ static void discard_done(struct session *s, const struct statement_facts *facts)
         portal_clear(&s->portals);
     if (all) {
         setting_log_forget(&s->settings);
+        for (int i = 0; i < session_link_count(s); i++)
+            if (s->links[i] != NULL)
+                s->links[i]->settings_applied = s->settings.last;
         session_unalign_links(s);
         session_restore_startup(s, "session_authorization", false);
         session_restore_startup(s, "role", false);

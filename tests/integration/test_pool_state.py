@@ -145,6 +145,16 @@ def test_a_setting_is_its_clients_alone(make_pool, what, ask):
         assert len(proxy.pids()) == 1
 
 
+def test_what_one_client_discards_another_still_has(make_pool):
+    proxy = make_pool(size=1)
+    with proxy.wire() as keeps, proxy.wire() as discards:
+        for client in keeps, discards:
+            done(client.query("SET work_mem = '7MB'"))
+        done(discards.query("DISCARD ALL"))
+        assert value(keeps, "SHOW work_mem") == "7MB"
+        assert value(discards, "SHOW work_mem") == "4MB"
+
+
 @pytest.mark.parametrize("block", [False, True])
 @pytest.mark.parametrize("alter", ["ALTER ROLE app", "ALTER DATABASE app"])
 def test_new_defaults_are_for_every_clients_next_transaction(make_pool, main_cluster, alter, block):
