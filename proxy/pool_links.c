@@ -56,7 +56,7 @@ void pool_close_link(struct pool *pool, struct link *link) {
         unlist_busy(pool, link);
     if (link->opened_at > 0) /* not one that only tells of a failure */
         pool->budget->open--;
-    table_code_answered(&pool->database->table_code, link, false);
+    table_code_answered(&pool->database->table_code, link, false, uv_now(pool->pools->loop));
     link->pool = NULL;
     link_close(link);
 }
@@ -75,9 +75,9 @@ static bool ask(struct pool *pool, struct link *link) {
     uint64_t structure = atomic_load_explicit(&workers->structure, memory_order_relaxed);
     if (!table_code_is_due(code, structure, uv_now(pool->pools->loop)))
         return false;
-    table_code_ask(code, link, structure, uv_now(pool->pools->loop));
+    const char *question = table_code_ask(code, link, structure, uv_now(pool->pools->loop));
     link->resets_left++;
-    link_send_query(link, table_code_question(), strlen(table_code_question()));
+    link_send_query(link, question, strlen(question));
     stream_flush(&link->stream);
     return true;
 }
@@ -93,7 +93,7 @@ static void take_refusal(struct link *link, const uint8_t *body, size_t length) 
               (struct log_field[]){{"database", link->pool->name, 0},
                                    {"error", read ? diagnostic.message : error.text, 0},
                                    {0}});
-    table_code_answered(link->table_code, link, false);
+    table_code_answered(link->table_code, link, false, uv_now(link->pool->pools->loop));
 }
 
 /* -- what an unused connection says ------------------------------------------------------------ */
@@ -148,7 +148,7 @@ static bool take_message(struct link *link, char type, const uint8_t *body, size
         if (!resetting || length != 1 || body[0] != 'I')
             return false;
         link->resets_left--;
-        table_code_answered(link->table_code, link, true);
+        table_code_answered(link->table_code, link, true, uv_now(link->pool->pools->loop));
         return true;
     default:
         return false;

@@ -9,16 +9,38 @@
 enum {
     TABLES_MAX = 16 * 1024,
     KEEP_MILLISECONDS = 60 * 1000,
-    PAUSE_MILLISECONDS = 1000, /* where structure changes all the time */
+    PAUSE_MILLISECONDS = 1000, /* where structure changes all the time… */
+    PAUSE_TIMES = 20,          /* …and this often as long as the catalogs took to answer */
 };
 
 /* -- the question ------------------------------------------------------------------------------ */
 
 /* Regular expressions stand in dollar quotes, which all settings read alike. The first commands see
- * to it that no setting of the last session bends the rest. */
-static const char question[] =
-    "SET LOCAL search_path TO pg_catalog, pg_temp; SET LOCAL statement_timeout TO 0; "
-    "SET LOCAL jit TO off; "
+ * to it that no setting of the last session bends the rest. What follows them tells whether the
+ * catalogs are what they were, in a fraction of the time: how many rows each has that matters here,
+ * and the sum of who wrote them. */
+#define SIGNATURE                                                                                  \
+    "SET LOCAL search_path TO pg_catalog, pg_temp; SET LOCAL statement_timeout TO 0; "             \
+    "SET LOCAL jit TO off; "                                                                       \
+    "SELECT string_agg(concat(c, ' ', n, ' ', total), ' ' ORDER BY c), NULL "                      \
+    "FROM (SELECT c, count(*), sum(writer::text::int8) FROM ("                                     \
+    "SELECT 1, xmin FROM pg_proc WHERE oid >= 16384 "                                              \
+    "UNION ALL SELECT 2, xmin FROM pg_class "                                                      \
+    "WHERE relkind IN ('r', 'p', 'v', 'm', 'f') AND relpersistence <> 't' "                        \
+    "UNION ALL SELECT 3, xmin FROM pg_trigger UNION ALL SELECT 4, xmin FROM pg_rewrite "           \
+    "UNION ALL SELECT 5, xmin FROM pg_attrdef UNION ALL SELECT 6, xmin FROM pg_policy "            \
+    "UNION ALL SELECT 7, xmin FROM pg_constraint WHERE contype IN ('c', 'f') "                     \
+    "UNION ALL SELECT 8, xmin FROM pg_index WHERE indexprs IS NOT NULL OR indpred IS NOT NULL "    \
+    "UNION ALL SELECT 9, xmin FROM pg_type WHERE typtype = 'd' "                                   \
+    "UNION ALL SELECT 10, xmin FROM pg_inherits "                                                  \
+    "UNION ALL SELECT 11, xmin FROM pg_partitioned_table "                                         \
+    "UNION ALL SELECT 12, xmin FROM pg_event_trigger "                                             \
+    "UNION ALL SELECT 13, xmin FROM pg_extension"                                                  \
+    ") rows(c, writer) GROUP BY c) catalogs(c, n, total)"
+
+static const char short_question[] = SIGNATURE;
+static const char question[] = SIGNATURE
+    "; "
     "WITH RECURSIVE "
     /* PostgreSQL's own functions that could, as they stand in the tree of an expression. */
     "calls AS (SELECT ':funcid (' || string_agg(oid::text, '|') || ') ' AS pattern FROM pg_proc "
@@ -103,10 +125,6 @@ static const char question[] =
     "WHERE c = 'pg_class'::regclass AND relkind IN ('r', 'p', 'v', 'm', 'f') GROUP BY 1 "
     "UNION ALL SELECT '', true FROM found WHERE c = 'pg_event_trigger'::regclass GROUP BY c";
 
-const char *table_code_question(void) {
-    return question;
-}
-
 /* -- asking ------------------------------------------------------------------------------------ */
 
 static void free_tables(struct table_with_code *tables, size_t count) {
@@ -118,6 +136,8 @@ static void free_tables(struct table_with_code *tables, size_t count) {
 void table_code_close(struct table_code *code) {
     free_tables(code->tables, code->count);
     free_tables(code->answer, code->answer_count);
+    free(code->signature);
+    free(code->answer_signature);
     *code = (struct table_code){0};
 }
 
@@ -125,14 +145,16 @@ bool table_code_is_due(const struct table_code *code, uint64_t structure, uint64
     if (code->asker != NULL)
         return false;
     bool soon = table_code_is_unknown(code, structure) && !code->failed;
-    return code->asked_at == 0 ||
-           now - code->asked_at >= (soon ? PAUSE_MILLISECONDS : KEEP_MILLISECONDS);
+    return code->asked_at == 0 || now - code->asked_at >= (soon ? code->pause : KEEP_MILLISECONDS);
 }
 
-void table_code_ask(struct table_code *code, const void *asker, uint64_t structure, uint64_t now) {
+const char *table_code_ask(struct table_code *code, const void *asker, uint64_t structure,
+                           uint64_t now) {
     code->asker = asker;
     code->asked = structure;
     code->asked_at = now > 0 ? now : 1;
+    code->asked_all = !code->known;
+    return code->asked_all ? question : short_question;
 }
 
 void table_code_take_row(struct table_code *code, const uint8_t *body, size_t length) {
@@ -143,6 +165,11 @@ void table_code_take_row(struct table_code *code, const uint8_t *body, size_t le
     if (size != UINT32_MAX && size <= length - at) {
         table.name = alloc_copy((const char *)body + at, size);
         at += size;
+        if (length - at == 4) { /* NULL: no table's name, but the signature */
+            free(code->answer_signature);
+            code->answer_signature = table.name;
+            return;
+        }
         table.on_read = length - at != 5 || body[at + 4] == 't';
     }
     if (code->answer_count > TABLES_MAX) {
@@ -158,27 +185,45 @@ static int compare_tables(const void *one, const void *other) {
     return strcmp(a->name, b->name);
 }
 
-void table_code_answered(struct table_code *code, const void *asker, bool complete) {
+/* All that the catalogs say, as of answer_signature. */
+static void take_answer(struct table_code *code) {
+    free_tables(code->tables, code->count);
+    code->all = code->answer_count > TABLES_MAX;
+    for (size_t i = 0; i < code->answer_count; i++)
+        code->all = code->all || code->answer[i].name == NULL;
+    code->tables = code->answer;
+    code->count = code->answer_count;
+    if (!code->all && code->count > 1)
+        qsort(code->tables, code->count, sizeof *code->tables, compare_tables);
+    free(code->signature);
+    code->signature = code->answer_signature;
+    code->known = true;
+    code->structure = code->asked;
+    code->answer = NULL;
+    code->answer_count = 0;
+    code->answer_signature = NULL;
+}
+
+void table_code_answered(struct table_code *code, const void *asker, bool complete, uint64_t now) {
     if (code->asker != asker)
         return;
     code->asker = NULL;
     code->failed = !complete;
-    if (!complete) {
-        free_tables(code->answer, code->answer_count);
-    } else {
-        free_tables(code->tables, code->count);
-        code->all = code->answer_count > TABLES_MAX;
-        for (size_t i = 0; i < code->answer_count; i++)
-            code->all = code->all || code->answer[i].name == NULL;
-        code->tables = code->answer;
-        code->count = code->answer_count;
-        code->known = true;
+    uint64_t pause = code->asked_all ? (now - code->asked_at) * PAUSE_TIMES : code->pause;
+    code->pause = pause > PAUSE_MILLISECONDS ? pause : PAUSE_MILLISECONDS;
+    if (complete && code->asked_all) {
+        take_answer(code);
+    } else if (complete && code->signature != NULL && code->answer_signature != NULL &&
+               strcmp(code->signature, code->answer_signature) == 0) {
         code->structure = code->asked;
-        if (!code->all && code->count > 1)
-            qsort(code->tables, code->count, sizeof *code->tables, compare_tables);
+    } else if (complete) {
+        code->known = false; /* the rest is asked for when it is time again */
     }
+    free_tables(code->answer, code->answer_count);
+    free(code->answer_signature);
     code->answer = NULL;
     code->answer_count = 0;
+    code->answer_signature = NULL;
 }
 
 /* -- the statements ---------------------------------------------------------------------------- */

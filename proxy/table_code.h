@@ -9,8 +9,9 @@
  * views of it count with it.
  *
  * One for each database on each worker; within one thread. `structure` is how often structure was
- * seen to change (struct workers): what the catalogs said counts until the next change, and is
- * asked for anew then, and every minute for changes that didn't pass the proxy. */
+ * seen to change (struct workers): what the catalogs said counts until the next change. Then, and
+ * every minute for changes that didn't pass the proxy, they are asked whether they are what they
+ * were, which takes milliseconds, and only if not for all of it. */
 #ifndef PGINTERLOCK_TABLE_CODE_H
 #define PGINTERLOCK_TABLE_CODE_H
 
@@ -30,14 +31,18 @@ struct table_code {
     size_t count;
     bool all;           /* they are too many, or can't be compared: any table may have some */
     bool known;         /* the catalogs have said all this… */
-    uint64_t structure; /* …as of this change */
+    uint64_t structure; /* …as of this change… */
+    char *signature;    /* …when this was theirs */
 
     struct table_with_code *answer; /* of the question that is under way */
     size_t answer_count;
+    char *answer_signature;
+    bool asked_all;    /* not only for the signature */
     const void *asker; /* who asks; NULL: nobody */
     bool failed;       /* the last question could not be answered */
     uint64_t asked;    /* as of this change… */
     uint64_t asked_at; /* …and this time, milliseconds; 0: never */
+    uint64_t pause;    /* from then until the next time where structure changes */
 };
 
 void table_code_close(struct table_code *code);
@@ -58,14 +63,14 @@ static inline bool table_code_may_run(const struct table_code *code, uint64_t st
 
 /* Whether it is time to ask. */
 bool table_code_is_due(const struct table_code *code, uint64_t structure, uint64_t now);
-/* A simple query, in a transaction of its own; what it sets goes with that. */
-const char *table_code_question(void);
-/* The asker has sent it… */
-void table_code_ask(struct table_code *code, const void *asker, uint64_t structure, uint64_t now);
+/* The asker sends what this returns: a simple query, in a transaction of its own; what it sets goes
+ * with that. The asker… */
+const char *table_code_ask(struct table_code *code, const void *asker, uint64_t structure,
+                           uint64_t now);
 /* …gets the body of a DataRow… */
 void table_code_take_row(struct table_code *code, const uint8_t *body, size_t length);
 /* …and all has come; false: it could not be answered, or the asker is gone. Nobody asks: nothing.
  */
-void table_code_answered(struct table_code *code, const void *asker, bool complete);
+void table_code_answered(struct table_code *code, const void *asker, bool complete, uint64_t now);
 
 #endif

@@ -35,9 +35,10 @@ static void take(struct table_code *code, const char *name, const char *on_read)
 static struct table_code learned(void) {
     struct table_code code = {0};
     table_code_ask(&code, &me, 7, 1000);
+    take(&code, "1 2 3", NULL); /* the catalogs' signature */
     take(&code, "the_view", "t");
     take(&code, "a_table", "f");
-    table_code_answered(&code, &me, true);
+    table_code_answered(&code, &me, true, 1000);
     return code;
 }
 
@@ -73,7 +74,7 @@ static void an_event_trigger_is_run_by_any_ddl(void **state) {
     struct table_code code = {0};
     table_code_ask(&code, &me, 7, 1000);
     take(&code, "", "t");
-    table_code_answered(&code, &me, true);
+    table_code_answered(&code, &me, true, 1000);
     assert_true(runs(&code, KIND_DDL, "x", ACCESS_DDL));
     assert_false(runs(&code, KIND_INSERT, "x", ACCESS_WRITE));
     table_code_close(&code);
@@ -85,7 +86,7 @@ static void a_name_that_cannot_be_compared_stands_for_all(void **state) {
     table_code_ask(&code, &me, 7, 1000);
     take(&code, NULL, "f");
     take(&code, "a_table", "f");
-    table_code_answered(&code, &me, true);
+    table_code_answered(&code, &me, true, 1000);
     assert_true(runs(&code, KIND_SELECT, "x", ACCESS_READ));
     table_code_close(&code);
 }
@@ -98,7 +99,8 @@ static void a_change_of_structure_makes_it_unknown(void **state) {
     assert_false(table_code_may_run(&code, 7, &facts));
     assert_true(table_code_may_run(&code, 8, &facts));
     table_code_ask(&code, &me, 7, 3000); /* asked before the change, answered after it */
-    table_code_answered(&code, &me, true);
+    take(&code, "1 2 3", NULL);
+    table_code_answered(&code, &me, true, 3000);
     assert_true(table_code_may_run(&code, 8, &facts));
     table_code_close(&code);
 }
@@ -109,13 +111,54 @@ static void it_is_asked_for_at_once_then_every_minute_and_after_changes(void **s
     assert_true(table_code_is_due(&code, 7, 0));
     table_code_ask(&code, &me, 7, 1000);
     assert_false(table_code_is_due(&code, 7, 100000)); /* somebody asks already */
-    table_code_answered(&code, &another, false);       /* somebody else's end means nothing */
+    table_code_answered(&code, &another, false, 1000); /* somebody else's end means nothing */
     assert_false(table_code_is_due(&code, 7, 100000));
-    table_code_answered(&code, &me, true);
+    table_code_answered(&code, &me, true, 1000);
     assert_false(table_code_is_due(&code, 7, 60999));
     assert_true(table_code_is_due(&code, 7, 61000));
     assert_false(table_code_is_due(&code, 8, 1999)); /* a pause where there are many changes */
     assert_true(table_code_is_due(&code, 8, 2000));
+    table_code_close(&code);
+}
+
+static void catalogs_that_are_what_they_were_are_not_asked_for_all(void **state) {
+    (void)state;
+    struct table_code code = {0};
+    const char *all = table_code_ask(&code, &me, 7, 1000);
+    table_code_answered(&code, &me, false, 1000);
+    table_code_close(&code);
+    code = learned();
+    const char *signature = table_code_ask(&code, &me, 8, 3000);
+    assert_true(strlen(signature) < strlen(all) / 2);
+    assert_memory_equal(signature, all, strlen(signature));
+    take(&code, "1 2 3", NULL);
+    table_code_answered(&code, &me, true, 3000);
+    struct table_facts table = {.name = "a_table", .access = ACCESS_WRITE};
+    struct statement_facts facts = {.kind = KIND_INSERT, .tables = &table, .table_count = 1};
+    assert_true(table_code_may_run(&code, 8, &facts));
+    table.name = "x";
+    assert_false(table_code_may_run(&code, 8, &facts));
+    table_code_close(&code);
+}
+
+static void catalogs_that_changed_are_asked_for_all(void **state) {
+    (void)state;
+    struct table_code code = learned();
+    table_code_ask(&code, &me, 7, 61000);
+    take(&code, "1 2 4", NULL);
+    table_code_answered(&code, &me, true, 61005);
+    assert_true(runs(&code, KIND_SELECT, "x", ACCESS_READ)); /* every table counts again */
+    assert_false(table_code_is_due(&code, 7, 61999));
+    assert_true(table_code_is_due(&code, 7, 62000));
+    const char *all = table_code_ask(&code, &me, 7, 62000);
+    assert_non_null(strstr(all, "WITH RECURSIVE"));
+    take(&code, "1 2 4", NULL);
+    take(&code, "x", "t");
+    table_code_answered(&code, &me, true, 62300); /* 0.3 s, so that it isn't asked for 6 s */
+    assert_true(runs(&code, KIND_SELECT, "x", ACCESS_READ));
+    assert_false(runs(&code, KIND_INSERT, "a_table", ACCESS_WRITE));
+    assert_false(table_code_is_due(&code, 8, 67999));
+    assert_true(table_code_is_due(&code, 8, 68000));
     table_code_close(&code);
 }
 
@@ -124,7 +167,7 @@ static void what_could_not_be_answered_leaves_what_is_known(void **state) {
     struct table_code code = learned();
     table_code_ask(&code, &me, 7, 70000);
     take(&code, "x", "t");
-    table_code_answered(&code, &me, false);
+    table_code_answered(&code, &me, false, 70000);
     assert_true(runs(&code, KIND_SELECT, "the_view", ACCESS_READ));
     assert_false(runs(&code, KIND_SELECT, "x", ACCESS_READ));
     assert_false(table_code_is_due(&code, 8, 129999)); /* it may not be for long */
@@ -140,6 +183,8 @@ int main(void) {
         cmocka_unit_test(a_name_that_cannot_be_compared_stands_for_all),
         cmocka_unit_test(a_change_of_structure_makes_it_unknown),
         cmocka_unit_test(it_is_asked_for_at_once_then_every_minute_and_after_changes),
+        cmocka_unit_test(catalogs_that_are_what_they_were_are_not_asked_for_all),
+        cmocka_unit_test(catalogs_that_changed_are_asked_for_all),
         cmocka_unit_test(what_could_not_be_answered_leaves_what_is_known),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
