@@ -171,7 +171,7 @@ def test_nothing_is_asked_after_statements_of_tables_without_such_code(make_pool
 def test_code_that_comes_through_the_proxy_is_known_at_once(make_pool, ci, end):
     ci.sql(f"{TABLE}; ALTER TABLE {T} OWNER TO app")
     proxy = make_pool(size=2)
-    with proxy.wire() as makes, proxy.wire() as one:
+    with proxy.wire() as makes, proxy.wire() as one, proxy.wire() as other:
         learn(one, ci)
         done(makes.query("BEGIN"))
         done(makes.query(f"ALTER TABLE {T} ADD t text DEFAULT code.sets()"))
@@ -179,7 +179,11 @@ def test_code_that_comes_through_the_proxy_is_known_at_once(make_pool, ci, end):
         done(one.query(f"SELECT n FROM {T}_quiet"))
         done(makes.query(end))
         done(makes.query(INSERT))
-        assert value(one, SHOW) == value(makes, SHOW) == "4MB"
+        for client in one, other:  # who have both connections then
+            done(client.query("BEGIN"))
+            assert value(client, SHOW) == "4MB"
+        for client in one, other:
+            done(client.query("COMMIT"))
         wait_until(lambda: value(one, f"SELECT count(*) FROM {T}_quiet") == "0" and questions(ci)[1] > before[1],
                    "the tables to be asked about")
 
