@@ -213,14 +213,16 @@ static void ask_behind_block(struct link *link, const char *name) {
     link->asks_after = true;
 }
 
-/* When the statement has been answered in full; for all where several are not known. */
+/* When the statement has been answered in full; for all where several are not known, of which some
+ * may end with the block. */
 static void ask_later(struct link *link, const char *name, bool local) {
     bool another = link->asks_setting &&
                    (link->asked_setting == NULL || name == NULL ||
                     strcmp(link->asked_setting, name) != 0 || link->asked_local != local);
     free(link->asked_setting);
     link->asked_setting = another ? NULL : alloc_text(name);
-    link->asked_local = local && (!link->asks_setting || link->asked_local);
+    link->asked_local =
+        (another && link->in_block) || (local && (!link->asks_setting || link->asked_local));
     link->asked_lasting = false;
     link->asks_setting = true;
 }
@@ -244,7 +246,7 @@ static void note_set_configs(struct session *s, struct link *link,
     bool ends_later = link->in_block || (link->unsynced && in_transaction(s));
     if (ends_later && (maybe || ((name == NULL || parts) && !local))) {
         ask_behind_block(link, name);
-        local = true;
+        local = maybe || !parts;
     }
     if (name != NULL && facts->value != NULL && !parts) {
         note_set_config(s, link, name, facts->value, local);
@@ -280,7 +282,7 @@ static void note_set(struct session *s, struct link *link, const struct query *q
     if (is_set_by_parts(facts)) {
         if (link->in_block && !local)
             ask_behind_block(link, facts->name);
-        ask_later(link, facts->name, local || link->in_block);
+        ask_later(link, facts->name, local);
     } else if (strcmp(facts->name, "session characteristics") == 0) {
         note_characteristics(s, link, facts->value);
     } else {

@@ -65,9 +65,13 @@ def expected(shared_proxy):
 def test_on_both_databases(proxy, expected, what, first):
     second = {"users": "ci_builds", "ci_builds": "users"}[first]
     with wire.connect("127.0.0.1", proxy.port, user="app", database="app") as client:
+        told = client.parameters
         for sql, wanted in zip(CASES[what], expected[what]):
-            assert seen_after(client, sql, first) == wanted, sql
-            assert look(client, second) == wanted, sql
+            for table in (None, first, second):
+                messages = done(client.query(LOOK.format(table) if table else sql))
+                told.update(each.body.decode().split("\0")[:2] for each in messages if each.type == "S")
+                assert table is None or rows(messages) == wanted, sql
+            assert told["DateStyle"] == wanted[0][0], f"what the client was told after {sql}"
 
 
 @own_mode
