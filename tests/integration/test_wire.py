@@ -1,4 +1,5 @@
-"""Through the proxy a client reads byte for byte what it would read from PostgreSQL itself."""
+"""Through the proxy a client reads byte for byte what it would read from PostgreSQL itself. One list of conversations, all
+compared in one way; longer than a file should be, so that it can be read through."""
 
 import struct
 
