@@ -332,6 +332,14 @@ static bool whole_query_goes_to(struct session *s, const struct query *query,
     return *database >= 0 && (query->count == 1 || !several);
 }
 
+/* The query that is at hand, as it is, to a server that answers it whatever it says. */
+static void pass_on_unread(struct session *s, struct link *link, size_t length) {
+    query_unref(session_give_query(s));
+    s->active = link;
+    answers_push(&link->answers, REQUEST_QUERY, AUDIENCE_CLIENT);
+    session_forward_message(s, link, length);
+}
+
 /* In a failed block the server refuses whatever does not end it, and finds errors of syntax first:
  * in its own words, where it holds the block. */
 static bool refuse_in_failed_block(struct session *s, const struct query *query, size_t length) {
@@ -341,10 +349,7 @@ static bool refuse_in_failed_block(struct session *s, const struct query *query,
     for (size_t i = 0; i < query->count; i++)
         if (statement_leaves_failed_block(&query->statements[i]))
             return false;
-    query_unref(session_give_query(s));
-    s->active = link;
-    answers_push(&link->answers, REQUEST_QUERY, AUDIENCE_CLIENT);
-    session_forward_message(s, link, length);
+    pass_on_unread(s, link, length);
     return true;
 }
 
@@ -358,10 +363,7 @@ static bool ask_server(struct session *s, const struct query *query, size_t leng
         session_links_unsynced(s) != 0 ||
         (status != BLOCK_IDLE && (status != BLOCK_OPEN || !link->in_block)))
         return false;
-    query_unref(session_give_query(s));
-    s->active = link;
-    answers_push(&link->answers, REQUEST_QUERY, AUDIENCE_CLIENT);
-    session_forward_message(s, link, length);
+    pass_on_unread(s, link, length);
     return true;
 }
 
