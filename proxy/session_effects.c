@@ -159,9 +159,9 @@ void session_statement_done(struct session *s, struct link *link, struct request
     case KIND_SET_CONSTRAINTS:
         if (request->decided && request->destination == DESTINATION_ONE)
             break; /* they are there and nowhere else */
-        session_note_settings(s, link, request->query, statement);
+        session_note_settings(s, link, request->query, statement, flags);
         break;
     default:
-        session_note_settings(s, link, request->query, statement);
+        session_note_settings(s, link, request->query, statement, flags);
     }
 }

@@ -338,7 +338,7 @@ void session_keep_effects(struct request *request, const struct statement *state
 void session_statement_done(struct session *s, struct link *link, struct request *request);
 /* Its settings, where it made any, are to be repeated on other links. */
 void session_note_settings(struct session *s, struct link *link, const struct query *query,
-                           const struct statement *statement);
+                           const struct statement *statement, unsigned ran);
 
 /* -- session_settings.c ------------------------------------------------------------------------ */
 /* Asks for a value that set_config() gave, once everything else on the link is answered. */

@@ -69,7 +69,7 @@ static void note_plain(struct session *s, struct link *link, const char *name, c
 
 static void note(struct session *s, struct link *link, const char *name, const char *sql,
                  size_t length, const struct lexing *lexing, bool local, bool reset_all) {
-    char *plain = text_with_escape_strings(sql, length, lexing);
+    char *plain = text_for_repeating(sql, length, lexing);
     note_plain(s, link, name, plain, strlen(plain), local, reset_all);
     free(plain);
 }
@@ -258,6 +258,24 @@ static void note_set_configs(struct session *s, struct link *link,
     ask_later(link, name, local);
 }
 
+/* What code did that the classifier looks through, but not at which time. */
+static void note_unknown(struct session *s, struct link *link) {
+    bool ends_later = link->in_block || (link->unsynced && in_transaction(s));
+    if (ends_later)
+        ask_behind_block(link, NULL);
+    ask_later(link, NULL, ends_later);
+}
+
+/* A rule of that view makes it a set_config() of whatever name. */
+static bool updates_settings(const struct statement *statement) {
+    const struct statement_facts *facts = statement->facts;
+    for (size_t i = 0; statement->modifies_neutral && i < facts->table_count; i++)
+        if (facts->tables[i].access == ACCESS_WRITE &&
+            strcmp(facts->tables[i].name, "pg_settings") == 0)
+            return true;
+    return false;
+}
+
 /* Each default of its own: the others stay, and any of them can be reset alone. */
 static void note_characteristics(struct session *s, struct link *link,
                                  const char *characteristics) {
@@ -297,7 +315,7 @@ static void note_set(struct session *s, struct link *link, const struct query *q
 }
 
 void session_note_settings(struct session *s, struct link *link, const struct query *query,
-                           const struct statement *statement) {
+                           const struct statement *statement, unsigned ran) {
     const struct statement_facts *facts = statement->facts;
     const char *sql = query->text + facts->start;
     switch (facts->kind) {
@@ -316,10 +334,14 @@ void session_note_settings(struct session *s, struct link *link, const struct qu
     default:
         break;
     }
-    if (!(facts->flags & STATEMENT_SET_CONFIG) ||
+    bool calls = (ran & STATEMENT_SET_CONFIG) != 0;
+    if ((!calls && !updates_settings(statement)) ||
         (session_settings(s)->database_count < 2 && s->pool_mode == POOL_OFF))
         return;
-    note_set_configs(s, link, facts);
+    if ((facts->flags & STATEMENT_SET_CONFIG) == 0)
+        note_unknown(s, link); /* FETCH, EXECUTE, UPDATE pg_settings */
+    else if (statement->executes || (facts->flags & STATEMENT_HOLD) != 0)
+        note_set_configs(s, link, facts);
 }
 
 void session_ask_setting(struct session *s, struct link *link) {

@@ -260,6 +260,9 @@ static size_t description_behind(const struct session *s, const struct bind_mess
 
 void session_forward_bind(struct session *s, struct link *link, struct prepared *prepared,
                           const struct bind_message *bind, size_t length) {
+    const struct statement *statement = prepared_statement(prepared);
+    if (statement != NULL && statement->facts->function_count > 0)
+        session_note_binding(s, link, statement); /* planning runs those that say IMMUTABLE */
     size_t more = description_behind(s, bind, length);
     struct request *request = push(link, REQUEST_BIND);
     if (prepared->shared != NULL)

@@ -41,3 +41,28 @@ char *text_with_escape_strings(const char *text, size_t length, const struct lex
     out[used] = '\0';
     return out;
 }
+
+char *text_for_repeating(const char *text, size_t length, const struct lexing *lexing) {
+    char *out = text_with_escape_strings(text, length, lexing);
+    size_t used = 0, done = 0;
+    struct lexer lexer;
+    struct token token;
+    lexer_init(&lexer, out, strlen(out), lexing->standard_conforming_strings);
+    do {
+        lexer_next(&lexer, &token);
+        bool comment = token.kind == TOKEN_LINE_COMMENT || token.kind == TOKEN_BLOCK_COMMENT;
+        if (!comment && token.kind != TOKEN_END)
+            continue;
+        while (used == 0 && done < token.start && lexer_is_space(out[done]))
+            done++;
+        memmove(out + used, out + done, token.start - done);
+        used += token.start - done;
+        done = token.end;
+        if (comment && used > 0)
+            out[used++] = ' '; /* what it stands between may be words */
+    } while (token.kind != TOKEN_END);
+    while (used > 0 && lexer_is_space(out[used - 1]))
+        used--;
+    out[used] = '\0';
+    return out;
+}

@@ -4,7 +4,7 @@ both databases and whoever had the connection."""
 import pytest
 
 import wire
-from pooling import done, own_mode, rows, value
+from pooling import done, extended, own_mode, rows, simple, value
 
 pytestmark = own_mode
 
@@ -81,3 +81,72 @@ def test_what_code_sets_in_a_block_lasts_as_the_server_says(make_pool, main_clus
         with proxy.wire() as client:
             assert seen(client, statements, table) == expected
             assert seen(client, ["SELECT 1"], "ci_builds") == expected[-1:]
+
+
+FETCHED = ["BEGIN", "DECLARE c CURSOR FOR SELECT set_config('work_mem', v, false) FROM (VALUES ('6MB')) t(v)", "FETCH c"]
+EXECUTED = ["PREPARE p(text) AS SELECT set_config('work_mem', $1, false)", "EXECUTE p('6MB')", "DEALLOCATE p"]
+LATE = {
+    "FETCH": [*FETCHED, "COMMIT"],
+    "FETCH that is undone": [*FETCHED, "ROLLBACK"],
+    "DECLARE without FETCH": [*FETCHED[:2], "COMMIT"],
+    "EXECUTE": EXECUTED,
+    "PREPARE without EXECUTE": [EXECUTED[0], EXECUTED[2]],
+    "EXPLAIN": ["EXPLAIN SELECT set_config('work_mem', '6MB', false)"],
+    "EXPLAIN ANALYZE": ["EXPLAIN ANALYZE SELECT set_config('work_mem', '6MB', false)"],
+    "UPDATE pg_settings": ["UPDATE pg_settings SET setting = '6MB' WHERE name = 'work_mem'"],
+    "UPDATE pg_settings in a block": ["BEGIN", "UPDATE pg_catalog.pg_settings SET setting = '6MB' WHERE name = 'work_mem'",
+                                      "COMMIT"],
+    "UPDATE pg_settings that is undone": ["BEGIN", "UPDATE pg_settings SET setting = '6MB' WHERE name = 'work_mem'",
+                                          "ROLLBACK"],
+}
+
+
+@pytest.mark.parametrize("ask", [simple, extended])
+@pytest.mark.parametrize("statements", LATE.values(), ids=LATE)
+def test_set_config_counts_when_it_runs(make_pool, main_cluster, statements, ask):
+    proxy = make_pool(size=1)
+
+    def end(client):
+        for sql in statements:
+            done(ask(client, sql))
+        return value(client, "SHOW work_mem")
+    with wire.connect("127.0.0.1", main_cluster.port, user="app", database="app") as direct:
+        default, expected = value(direct, "SHOW work_mem"), end(direct)
+    with proxy.wire() as client, proxy.wire() as other:
+        assert end(client) == expected
+        assert value(other, "SHOW work_mem") == default
+        assert value(client, "SHOW work_mem") == expected
+        assert value(client, "SELECT current_setting('work_mem') FROM ci_builds LIMIT 1") == expected
+
+
+def test_what_planning_runs_reaches_nobody_else(make_pool):
+    """Bind without Execute plans: a function that says IMMUTABLE of itself is run."""
+    proxy = make_pool(size=1, strings={"user": "postgres"})
+    with proxy.wire() as client, proxy.wire() as other:
+        default = value(other, "SHOW work_mem")
+        done(client.query("CREATE FUNCTION planned() RETURNS text LANGUAGE plpgsql IMMUTABLE AS $$ BEGIN "
+                          "PERFORM set_config('work_mem', '6MB', false); RETURN ''; END $$"))
+        try:
+            done(other.query("SELECT 1"))
+            done(client.exchange(wire.parse("", "SELECT planned()"), wire.bind(), wire.sync()))
+            assert value(other, "SHOW work_mem") == default
+        finally:
+            done(client.query("DROP FUNCTION planned()"))
+
+
+COMMENTED = ["SET {} -- the last line", "/* first */ SET {} /* and last */", "SET /* between */ {}--\n"]
+
+
+@pytest.mark.parametrize("ask", [simple, extended])
+@pytest.mark.parametrize("text", COMMENTED)
+def test_a_comment_takes_no_other_setting_along(make_pool, text, ask):
+    proxy = make_pool(size=1)
+    mine = {"work_mem": "7MB", "timezone": "Asia/Tokyo", "statement_timeout": "7min"}
+    with proxy.wire() as client, proxy.wire() as other:
+        for name, setting in mine.items():
+            done(ask(client, text.format(f"{name} = '{setting}'")))
+        done(other.query("SET statement_timeout = '6min'"))
+        for _ in range(2):
+            assert value(other, "SHOW statement_timeout") == "6min"
+            assert {name: value(client, f"SHOW {name}") for name in mine} == mine
+            assert value(client, "SELECT current_setting('statement_timeout') FROM ci_builds LIMIT 1") == "7min"

@@ -45,6 +45,22 @@ static void lines_of_one_constant_are_one(void **state) {
     expect("SELECT 'a\\'\n'b'", true, "SELECT  E'a\\\\'\n'b'");
 }
 
+static void expect_repeated(const char *text, const char *wanted) {
+    const struct lexing lexing = {.standard_conforming_strings = true};
+    char *got = text_for_repeating(text, strlen(text), &lexing);
+    assert_string_equal(got, wanted);
+    free(got);
+}
+
+static void comments_are_not_repeated(void **state) {
+    (void)state;
+    expect_repeated("SET a = 1 -- b", "SET a = 1");
+    expect_repeated("/* b */ SET/* c /* d */ */a = 1 --\n ", "SET a = 1");
+    expect_repeated("--\n--\n", "");
+    expect_repeated("SET a = '-- b', $$/* c */$$, \"/*\"", "SET a = '-- b', $$/* c */$$, \"/*\"");
+    expect_repeated("SET a = 'b\\' -- c", "SET a =  E'b\\\\'");
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_has_no_backslash_stays),
@@ -52,6 +68,7 @@ int main(void) {
         cmocka_unit_test(an_escape_keeps_its_meaning),
         cmocka_unit_test(other_strings_and_comments_stay),
         cmocka_unit_test(lines_of_one_constant_are_one),
+        cmocka_unit_test(comments_are_not_repeated),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
