@@ -217,16 +217,30 @@ static bool is_plain(const struct query *query) {
     return query->count > 0;
 }
 
+/* The string behind the one at `at`, or NULL. */
+static const char *next_string(const char *at, const char *end) {
+    const char *stop = memchr(at, '\0', (size_t)(end - at));
+    return stop != NULL && memchr(stop + 1, '\0', (size_t)(end - stop - 1)) != NULL ? stop + 1
+                                                                                    : NULL;
+}
+
+static bool is_same(const char *a, const char *b) {
+    return a != NULL && b != NULL && strcmp(a, b) == 0;
+}
+
 /* Whether the client asks for nothing else before its transaction ends: a Query, or the messages of
- * one statement up to Sync, which are here. */
+ * one statement up to Sync, which are here. Anything else could begin a block or end it, and a
+ * rollback would take along what was set. */
 static bool is_asked_alone(const struct session *s) {
     const uint8_t *at = stream_peek(&s->client);
     size_t left = stream_available(&s->client);
-    const char *allowed = "PBDES", *prepared = NULL;
+    const char *allowed = "PBDES", *prepared = NULL, *portal = NULL;
     struct frame frame;
+    if (left > 0 && at[0] == 'Q')
+        return true;
     for (; frame_read(at, left, &frame) == FRAME_OK && frame.length <= left;
          at += frame.length, left -= frame.length) {
-        if (frame.type == 'Q' || frame.type == 'S')
+        if (frame.type == 'S')
             return true;
         allowed = strchr(allowed, frame.type);
         if (allowed == NULL)
@@ -234,13 +248,14 @@ static bool is_asked_alone(const struct session *s) {
         allowed++;
         const char *name = (const char *)at + FRAME_HEADER;
         const char *end = (const char *)at + frame.length;
+        bool ends = memchr(name, '\0', (size_t)(end - name)) != NULL;
         if (frame.type == 'P')
-            prepared = name;
-        const char *portal_end = memchr(name, '\0', (size_t)(end - name));
-        bool other = frame.type == 'B' && prepared != NULL &&
-                     (portal_end == NULL ||
-                      memchr(portal_end + 1, '\0', (size_t)(end - portal_end - 1)) == NULL ||
-                      strcmp(portal_end + 1, prepared) != 0);
+            prepared = ends ? name : NULL;
+        bool other =
+            (frame.type == 'B' && prepared != NULL && !is_same(next_string(name, end), prepared)) ||
+            (frame.type == 'E' && !is_same(ends ? name : NULL, portal));
+        if (frame.type == 'B')
+            portal = ends ? name : NULL;
         if (other)
             return false;
     }
@@ -252,8 +267,7 @@ static void send_command(void *context, const char *sql) {
 }
 
 bool session_send_difference(struct session *s, struct link *link, const struct query *query) {
-    enum block_status status = session_block_status(s->routing);
-    bool alone = status == BLOCK_IDLE || status == BLOCK_IMPLICIT;
+    bool alone = session_block_status(s->routing) == BLOCK_IDLE && session_links_unsynced(s) == 0;
     if (query == NULL || s->pool_mode != POOL_TRANSACTION || !alone || s->script.active ||
         s->restored_settings || link->answers.count > 0 || link->set_unknown)
         return false;
@@ -264,6 +278,7 @@ bool session_send_difference(struct session *s, struct link *link, const struct 
     setting_set_difference(link->set, false, wanted, send_command, link);
     had(link, wanted);
     link->joined = true;
+    link->unsynced = true; /* its transaction is open, even if the client's messages stay here */
     link->settings_applied = s->settings.last;
     return true;
 }

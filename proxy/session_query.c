@@ -337,6 +337,7 @@ static void pass_on_unread(struct session *s, struct link *link, size_t length) 
     query_unref(session_give_query(s));
     s->active = link;
     answers_push(&link->answers, REQUEST_QUERY, AUDIENCE_CLIENT);
+    link->unnamed = 0;
     session_forward_message(s, link, length);
 }
 

@@ -61,7 +61,8 @@ class Tap:
 def tapped(make_proxy, main_cluster):
     """Two clients that share one connection, and what passes between it and the server."""
     tap = Tap(main_cluster.port)
-    proxy = make_proxy(databases={"main": main_cluster.conninfo(port=tap.port), "ci": {"same_as": "main"}}, pool={"mode": "transaction", "size": 1})
+    proxy = make_proxy(databases={"main": main_cluster.conninfo(port=tap.port), "ci": {"same_as": "main"}}, workers=1,
+                       pool={"mode": "transaction", "size": 1})
     clients = [wire.connect("127.0.0.1", proxy.port, user="app", database="app",
                             parameters={"application_name": name, "DateStyle": style})
                for name, style in (("one", "SQL, DMY"), ("other", "German"))]
@@ -133,3 +134,49 @@ def test_what_another_statement_of_the_pipeline_does_is_not_undone(tapped, sql):
         assert tuple(wire.rows(client.read_until("Z"))[0]) == row
         client.query("ROLLBACK")
         assert [tuple(found) for found in wire.rows(client.query(ASK))] == [row]
+
+
+WORK_MEM = "SELECT current_setting('work_mem') FROM projects LIMIT 1"  # of which the server does not tell
+
+
+@pytest.fixture
+def with_work_mem(tapped):
+    """The clients, each with what it is to see."""
+    pairs = list(zip(tapped[1], (b"5MB", b"6MB")))
+    for client, size in pairs:
+        client.query(f"SET work_mem = '{size.decode()}'")
+    for client, size in pairs:
+        assert wire.rows(client.query(WORK_MEM)) == [[size]]
+    return pairs
+
+
+@pytest.mark.parametrize("texts", [("BEGIN", "ROLLBACK"), ("ROLLBACK",)], ids=" ".join)
+def test_a_query_behind_an_open_pipeline_does_not_undo_them(with_work_mem, texts):
+    for client, size in with_work_mem * 2:
+        client.exchange(wire.parse("", WORK_MEM), wire.query(texts[0]))
+        for text in texts[1:]:
+            client.query(text)
+        assert wire.rows(client.query(WORK_MEM)) == [[size]]
+
+
+@pytest.mark.parametrize("messages", [(wire.bind("p", "b"), wire.parse("", WORK_MEM), wire.execute("p")),
+                                      (wire.bind("p", "b"), wire.bind("", "s"), wire.execute("p"))], ids=["Parse", "Bind"])
+def test_a_portal_of_begin_that_is_run_behind_does_not_undo_them(with_work_mem, messages):
+    for client, _ in with_work_mem:
+        client.exchange(wire.parse("b", "BEGIN"), wire.parse("s", WORK_MEM), wire.sync())
+    for client, size in with_work_mem * 2:
+        assert wire.tags(client.exchange(*messages, wire.sync())) == ["BEGIN"]
+        client.query("ROLLBACK")
+        assert wire.rows(client.query(WORK_MEM)) == [[size]]
+
+
+def test_a_parse_that_the_proxy_answers_leaves_no_transaction_open(tapped, with_work_mem):
+    for client, _ in with_work_mem:
+        client.exchange(wire.parse("s", WORK_MEM), wire.sync())
+    for client, size in with_work_mem * 2:
+        client.exchange(wire.parse("t", WORK_MEM), wire.sync())
+        with wire.connect("127.0.0.1", tapped[0].server_port, user="postgres", database="app") as direct:
+            assert wire.rows(direct.query("SELECT DISTINCT state FROM pg_stat_activity WHERE application_name IN "
+                                          "('one', 'other')")) == [[b"idle"]]
+        assert wire.rows(client.query(WORK_MEM)) == [[size]]
+        client.exchange(wire.close("S", "t"), wire.sync())
