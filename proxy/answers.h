@@ -54,6 +54,7 @@ struct request {
     schema_set modified_schemas;
     size_t part_offset; /* characters that precede the text sent within the client's text: added to
                            positions */
+    uint64_t evicted;   /* CLOSE: number of the statement that makes room, or 0 */
     struct prepared *prepared; /* PARSE, CLOSE, DESCRIBE, BIND: reference or NULL */
 };
 

@@ -160,24 +160,35 @@ bool server_statements_use(struct server_statements *known,
     return true;
 }
 
-void server_statements_add(struct server_statements **known,
-                           const struct shared_statement *statement, size_t limit,
-                           char evicted[SERVER_STATEMENT_NAME]) {
+static void enter(struct server_statements *known, struct known_statement *entry, uint64_t id) {
+    entry->id = id;
+    HASH_ADD(hh, known->table, id, sizeof entry->id, entry);
+}
+
+uint64_t server_statements_add(struct server_statements **known,
+                               const struct shared_statement *statement, size_t limit,
+                               char evicted[SERVER_STATEMENT_NAME]) {
     if (*known == NULL)
         *known = alloc_new(sizeof **known);
     struct server_statements *all = *known;
     assert(find(all, statement) == NULL);
     struct known_statement *entry = NULL;
+    uint64_t id = 0;
     evicted[0] = '\0';
     if (HASH_COUNT(all->table) >= limit) {
         entry = all->table;
-        name_of(entry->id, evicted);
+        id = entry->id;
+        name_of(id, evicted);
         HASH_DEL(all->table, entry);
     } else {
         entry = alloc_new(sizeof *entry);
     }
-    entry->id = statement->id;
-    HASH_ADD(hh, all->table, id, sizeof entry->id, entry);
+    enter(all, entry, statement->id);
+    return id;
+}
+
+void server_statements_restore(struct server_statements *known, uint64_t evicted) {
+    enter(known, alloc_new(sizeof(struct known_statement)), evicted);
 }
 
 void server_statements_remove(struct server_statements *known,

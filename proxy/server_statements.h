@@ -54,11 +54,13 @@ struct server_statements;
 bool server_statements_use(struct server_statements *known,
                            const struct shared_statement *statement);
 /* It is being prepared there. Where the connection had `limit` of them, the one used longest ago is
- * forgotten and its name stands in `evicted`, to be closed; else that is empty. Makes *known where
- * it is NULL. */
-void server_statements_add(struct server_statements **known,
-                           const struct shared_statement *statement, size_t limit,
-                           char evicted[SERVER_STATEMENT_NAME]);
+ * forgotten and its name stands in `evicted`, to be closed, and its number is returned; else that
+ * is empty, and 0. Makes *known where it is NULL. */
+uint64_t server_statements_add(struct server_statements **known,
+                               const struct shared_statement *statement, size_t limit,
+                               char evicted[SERVER_STATEMENT_NAME]);
+/* It was not closed after all. */
+void server_statements_restore(struct server_statements *known, uint64_t evicted);
 size_t server_statements_count(const struct server_statements *known);
 /* Preparing failed. */
 void server_statements_remove(struct server_statements *known,

@@ -70,6 +70,8 @@ static void undo_names(struct session *s, struct link *link) {
             session_parse_failed(s, link, request);
         if (request->kind == REQUEST_CLOSE && request->prepared != NULL)
             prepared_enter(&s->prepared, request->prepared);
+        if (request->evicted != 0)
+            server_statements_restore(link->statements, request->evicted);
     }
 }
 

@@ -137,10 +137,12 @@ static void send_close(struct link *link, const char *name) {
 static void note_known(struct link *link, struct prepared *prepared) {
     if (prepared->shared != NULL) {
         char evicted[SERVER_STATEMENT_NAME];
-        server_statements_add(&link->statements, prepared->shared, pool_statement_limit(link->pool),
-                              evicted);
-        if (evicted[0] != '\0')
+        uint64_t id = server_statements_add(&link->statements, prepared->shared,
+                                            pool_statement_limit(link->pool), evicted);
+        if (id != 0) {
             send_close(link, evicted);
+            answers_last(&link->answers)->evicted = id;
+        }
     } else if (prepared->serial != 0) {
         link->unnamed = prepared->serial;
     } else {

@@ -464,3 +464,17 @@ def test_many_pipelines_in_one_write(proxy):
             assert rows(done(client.read_until("Z"))) == [(str(number),)]
         for number in range(50):
             assert ran(client, f"s{number}") == [(str(number),)]
+
+
+def test_a_statement_that_was_to_make_room_behind_an_error_is_known_still(make_pool):
+    proxy = make_pool(size=1, max_prepared_statements=1)
+    with proxy.wire() as client:
+        prepare(client, "s", "SELECT 'first'")
+        got = client.exchange(wire.parse("", "SELECT 1/0"), wire.bind(), wire.execute(), wire.parse("t", "SELECT 'late'"),
+                              wire.sync())
+        assert code(got) == "22012"
+        for _ in range(2):
+            assert ran(client, "s") == [("first",)]
+            prepare(client, "t", "SELECT 'second'")
+            assert ran(client, "t") == [("second",)]
+            done(client.exchange(wire.close("S", "t"), wire.sync()))
