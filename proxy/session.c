@@ -182,7 +182,7 @@ static void resume_links(struct session *s) {
 
 static bool session_waits(const struct session *s) {
     return s->script.active || s->connecting != NULL || session_waits_for_pool(s) ||
-           !session_drained(s) ||
+           !session_drained(s) || stream_unsent(&s->client) > CLIENT_UNSENT_HIGH ||
            (s->body_fate == BODY_FORWARD &&
             stream_unsent(&s->body_link->stream) > LINK_UNSENT_HIGH);
 }
@@ -233,7 +233,7 @@ void session_process(struct session *s) {
                     progress = session_handle_message(s);
                 continue;
             }
-            if (stream_available(&s->client) == 0)
+            if (stream_available(&s->client) == 0 || session_is_full(s))
                 break;
             if (s->config != s->worker->config)
                 follow_reload(s);

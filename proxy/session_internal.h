@@ -58,6 +58,9 @@ void session_link_home(struct session *s);
 /* Handles the next message of the client, whole or its beginning. PROGRESS_WAIT: nothing more can
  * be done now. */
 enum progress session_handle_message(struct session *s);
+/* Whether another message of the client's would only pile up here: it does not take its answers, or
+ * a database does not take, or answer, what came before. An event comes when that is over. */
+bool session_is_full(struct session *s);
 /* Asks the active link for its answers (Flush) where they could be held back. */
 enum progress session_wait_drained(struct session *s);
 /* Passes the message at the front of the client's stream on to a link, whole or as far as it is

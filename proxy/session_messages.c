@@ -41,6 +41,16 @@ enum progress session_wait_drained(struct session *s) {
     return PROGRESS_WAIT;
 }
 
+bool session_is_full(struct session *s) {
+    if (stream_unsent(&s->client) > CLIENT_UNSENT_HIGH)
+        return true;
+    struct link *link = s->active;
+    if (link == NULL || s->body_fate != BODY_NONE)
+        return false;
+    return stream_unsent(&link->stream) > LINK_UNSENT_HIGH ||
+           (link->answers.count > REQUESTS_HIGH && session_wait_drained(s) == PROGRESS_WAIT);
+}
+
 void session_forward_message(struct session *s, struct link *link, size_t length) {
     size_t available = stream_available(&s->client);
     size_t here = available < length ? available : length;

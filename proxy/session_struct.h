@@ -175,7 +175,8 @@ struct session {
 enum {
     CLIENT_UNSENT_HIGH = 256 * 1024,
     LINK_UNSENT_HIGH = 256 * 1024,
-    CLIENT_WAITING_HIGH = 1024 * 1024
+    CLIENT_WAITING_HIGH = 1024 * 1024,
+    REQUESTS_HIGH = 16 * 1024 /* of a link, unanswered */
 };
 
 #endif

@@ -1,0 +1,93 @@
+"""What a client sends without taking the answers, or faster than a database takes it, does not pile up in the proxy,
+and comes through once there is room again."""
+
+import threading
+import time
+
+import pytest
+
+import wire
+from pooling import code, done, own_mode, rows
+
+pytestmark = own_mode
+
+SLEEP = wire.parse("", "SELECT pg_sleep(600)") + wire.bind() + wire.execute() + wire.flush()
+FLOODS = {
+    "Sync": (b"", wire.sync()),
+    "Close of nothing": (b"", wire.close("S", "x")),
+    "what is rejected": (b"", wire.query("SELECT FROM ci_builds, users")),
+    "what has a warning": (b"", wire.query("COMMIT")),
+    "Close behind what takes long": (SLEEP, wire.close("S", "x")),
+    "Bind behind what takes long": (wire.parse("q", "SELECT $1") + SLEEP, wire.bind("", "q", ["x" * 5000])),
+}
+PIECE = 64 * 1024
+MEGABYTES = 40
+GROWS_KB = 12 * 1024
+
+
+def resident_kb(proxy):
+    with open(f"/proc/{proxy.process.pid}/status") as status:
+        return next(int(line.split()[1]) for line in status if line.startswith("VmRSS"))
+
+
+def flood(client, message):
+    """Sends until the proxy takes no more for a second, or all of it."""
+    data = message * (PIECE // len(message) + 1)
+    client.socket.settimeout(1)
+    try:
+        for _ in range(MEGABYTES * 1024 * 1024 // len(data)):
+            client.socket.sendall(data)
+    except TimeoutError:
+        pass
+
+
+@pytest.mark.parametrize("mode", ["transaction", "off"])
+@pytest.mark.parametrize("what", FLOODS)
+def test_a_client_that_takes_no_answers_is_made_to_wait(make_pool, what, mode):
+    first, again = FLOODS[what]
+    proxy = make_pool(mode, size=2)
+    with proxy.wire() as client:
+        done(client.query("SELECT 1"))
+        client.send(first)
+        before = resident_kb(proxy)
+        flood(client, again)
+        assert resident_kb(proxy) - before < GROWS_KB
+
+
+def sends(client, data):
+    thread = threading.Thread(target=client.socket.sendall, args=(data,))
+    thread.start()
+    return thread
+
+
+@pytest.mark.parametrize("mode", ["transaction", "off"])
+@pytest.mark.parametrize("message, answer, count", [(wire.sync(), "Z", 400_000), (wire.close("S", "x"), "3", 100_000),
+                                                    (wire.query("COMMIT"), "Z", 30_000)])
+def test_who_takes_answers_late_gets_all_of_them(make_pool, mode, message, answer, count):
+    proxy = make_pool(mode, size=2)
+    with proxy.wire() as client:
+        client.socket.settimeout(None)
+        sending = sends(client, message * count + wire.query("SELECT 'last'"))
+        time.sleep(0.3)  # for the answers to pile up: nothing is there to be waited for
+        seen = 0
+        while (got := client.read(20)).type != "D":
+            seen += got.type == answer
+        sending.join()
+        assert seen == count
+        assert client.read_until("Z")[-1].body == b"I"
+
+
+@pytest.mark.parametrize("mode", ["transaction", "off"])
+def test_a_pipeline_of_very_many_statements_comes_through(make_pool, mode):
+    count = 40_000
+    proxy = make_pool(mode, size=2)
+    with proxy.wire() as client:
+        client.socket.settimeout(None)
+        one = wire.bind("", "q", ["7"]) + wire.execute()
+        sending = sends(client, wire.parse("q", "SELECT $1::int") + one * count + wire.close("S", "x") * count
+                        + wire.sync())
+        got = client.read_until("Z", 60)
+        sending.join()
+        assert code(got) is None
+        assert len(rows(got)) == count
+        assert sum(message.type == "3" for message in got) == count
