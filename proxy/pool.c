@@ -116,12 +116,17 @@ void pool_withdraw(struct pool_waiter *waiter) {
     pool_unref(pool);
 }
 
+/* Between two sessions: what the server says now waits for the next one. */
+static void on_event_of_nobody(struct link *link) {
+    (void)link;
+}
+
 /* A link that a session will own, with the state in which it comes. */
 static void lend(struct pool *pool, struct link *link) {
     assert(link->pool == pool);
     pool_list_used(pool, link);
     pool->figures->assignments++;
-    link->on_event = NULL; /* its session sets it */
+    link->on_event = on_event_of_nobody; /* its session sets its own */
     link->owner = NULL;
 }
 

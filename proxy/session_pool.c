@@ -54,7 +54,11 @@ static void on_granted(struct pool_waiter *waiter, struct link *link) {
         return;
     }
     join(s, link);
-    session_process(s);
+    if (link->state == LINK_READY &&
+        (stream_available(&link->stream) > 0 || link->stream.state != STREAM_OPEN))
+        session_read_link(s, link); /* it has spoken, or ended, on its way here */
+    else
+        session_process(s);
 }
 
 static struct pool *pool_of(struct session *s, int physical) {
