@@ -44,6 +44,7 @@ struct request {
     bool captures_reading; /* …or tell how the server reads texts, see session_reading.c */
     bool of_portal;        /* DESCRIBE: `prepared` is what it was bound from */
     bool asks_catalog;     /* part of a question to the catalogs, see session_catalog.c */
+    bool trails;           /* QUERY: its answer keeps no client waiting, see session_fan.c */
     struct query *query;   /* reference or NULL: what it runs, from statement `next` on */
     size_t next;           /* statement whose CommandComplete comes next */
     int database;          /* logical, that the statements were sent to */

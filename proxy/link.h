@@ -106,9 +106,9 @@ struct link {
     struct link *pool_previous, *pool_next;
     const struct pool_waiter *holder; /* of the session that uses it */
     uint64_t idle_since;              /* uv_now() */
-    unsigned resets_left; /* answers to DISCARD ALL, or to the pool's question, still to come */
-    struct setting_set *set;          /* a reference: what it was left with; NULL: nothing */
-    bool set_unknown;                 /* …nobody knows */
+    unsigned resets_left;    /* answers to DISCARD ALL, or to the pool's question, still to come */
+    struct setting_set *set; /* a reference: what it was left with; NULL: nothing */
+    bool set_unknown;        /* …nobody knows */
     struct server_statements *statements;
     uint64_t unnamed; /* serial number of the statement that its unnamed one is; 0: none */
     bool differs;     /* the session's settings are still to be made of `set` */
@@ -158,6 +158,11 @@ void link_close(struct link *link);
 void link_cancel(struct link *link);
 
 bool link_is_cancelling(const struct link *link);
+
+/* Whether all that is outstanding is an answer that keeps no client waiting. */
+static inline bool link_trails(const struct link *link) {
+    return link->answers.count == 1 && link->answers.ring[link->answers.head].trails;
+}
 
 /* Queues a simple query; who does says whom its answer is for (answers_push()). */
 void link_send_query(struct link *link, const char *sql, size_t length);

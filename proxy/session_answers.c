@@ -120,6 +120,11 @@ static bool on_ready(struct session *s, struct link *link, const uint8_t *messag
         (request->kind != REQUEST_QUERY && request->kind != REQUEST_SYNC &&
          request->kind != REQUEST_FUNCTION))
         return false;
+    if (request->trails) { /* the session has gone on */
+        link->figures->transactions++;
+        answers_pop(&link->answers);
+        return true;
+    }
     link->unsynced = pipeline_follows(link);
     link->wrote = link->wrote && link->unsynced;
     link->skipping = false;

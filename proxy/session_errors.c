@@ -124,7 +124,7 @@ void session_on_error(struct session *s, struct link *link, const uint8_t *messa
     }
     log_error(s, link, &diagnostic);
     struct request *request = answers_front(&link->answers);
-    if (request == NULL)
+    if (request == NULL || request->trails)
         return;
     if (request->asks_catalog && session_catalog_may_fail(link, diagnostic.sqlstate)) {
         skip_requests(s, link);

@@ -94,6 +94,8 @@ static bool fan_rolls_back(const struct fan *fan) {
 
 bool fan_tolerates_loss(struct session *s, const struct link *link) {
     struct fan *fan = &s->script.fan;
+    if (link_trails(link))
+        return true;
     if (!fan->active)
         return false;
     bool only_read = was_only_read(fan, link);
@@ -115,7 +117,12 @@ void fan_part_ended(struct session *s, struct link *link, const struct request *
         fan->failed = true;
 }
 
-static void fan_send(struct session *s, struct link *link) {
+/* Whether the client need not wait for it either: others were modified, and nothing keeps it. */
+static bool may_trail(const struct fan *fan, const struct link *link) {
+    return fan->modified != 0 && link->bindings == 0 && !link->asks_binding && !link->unsynced;
+}
+
+static void fan_send(struct session *s, struct link *link, bool along) {
     struct fan *fan = &s->script.fan;
     enum audience audience =
         fan->several || fan->statement == NULL ? AUDIENCE_PROXY : AUDIENCE_PART;
@@ -130,7 +137,8 @@ static void fan_send(struct session *s, struct link *link) {
         link_send_query(link, fan->sql, fan->sql_length);
     }
     struct request *request = answers_push(&link->answers, kind, audience);
-    if (fan->statement != NULL) {
+    request->trails = along && may_trail(fan, link);
+    if (fan->statement != NULL && !request->trails) {
         request->query = query_ref(s->script.query);
         request->next = s->script.next;
     }
@@ -309,19 +317,21 @@ static bool goes_along(const struct fan *fan, const struct link *link) {
 
 enum progress fan_run(struct session *s) {
     struct fan *fan = &s->script.fan;
-    if (session_wait_drained(s) == PROGRESS_WAIT)
+    bool all = fan->left != 0 || !session_answered(s);
+    if (all && session_wait_drained(s) == PROGRESS_WAIT)
         return PROGRESS_WAIT;
     bool sent = false;
     while (fan->left != 0) {
         int physical = fan_next(fan);
         struct link *link = s->links[physical];
         bool gone = link == NULL || link->state != LINK_READY;
-        if (sent && !gone && !goes_along(fan, link))
+        bool along = sent && !gone && goes_along(fan, link);
+        if (sent && !gone && !along)
             break;
         fan->left &= ~database_bit(physical);
         if (gone)
             continue;
-        fan_send(s, link);
+        fan_send(s, link, along);
         s->active = sent ? s->active : link;
         sent = true;
     }

@@ -47,7 +47,8 @@ static inline const struct settings *session_settings(const struct session *s) {
 static inline int session_link_count(const struct session *s) {
     return (int)session_settings(s)->database_count;
 }
-bool session_drained(const struct session *s); /* nothing is outstanding */
+bool session_drained(const struct session *s);  /* nothing is outstanding */
+bool session_answered(const struct session *s); /* …but a COMMIT that the client need not wait for */
 
 /* -- session_start.c --------------------------------------------------------------------------- */
 void session_on_login_done(struct login *login, bool ok);

@@ -20,6 +20,13 @@ static struct link *undrained_link(const struct session *s) {
     return NULL;
 }
 
+bool session_answered(const struct session *s) {
+    for (int i = 0; i < session_link_count(s); i++)
+        if (s->links[i] != NULL && s->links[i]->answers.count > 0 && !link_trails(s->links[i]))
+            return false;
+    return true;
+}
+
 bool session_drained(const struct session *s) {
     return undrained_link(s) == NULL;
 }

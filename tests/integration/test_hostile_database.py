@@ -24,7 +24,7 @@ CANCEL = 80877102
 
 
 class FakeDatabase:
-    """Lets everybody in, and gives the same answer to whatever is asked."""
+    """Lets everybody in, and gives the same answer to whatever is asked, or what a function of that makes of it."""
 
     def __init__(self, answer, hangs_up=False):
         self.answer, self.hangs_up = answer, hangs_up
@@ -51,8 +51,8 @@ class FakeDatabase:
                 return
             connection.sendall(HELLO)
             try:
-                while connection.recv(65536):
-                    connection.sendall(self.answer)
+                while asked := connection.recv(65536):
+                    connection.sendall(self.answer(asked) if callable(self.answer) else self.answer)
                     if self.hangs_up:
                         return
             except ConnectionError:
@@ -122,6 +122,21 @@ def test_an_answer_that_is_cut_short_is_a_lost_connection(beside, size, cut):
     connection.close()
     with wire.connect("127.0.0.1", proxy.port, user="app", database="app") as another:
         main_still_answers(another)
+
+
+def test_a_reader_that_refuses_to_commit_changes_nothing(beside, main_cluster, unique):
+    def answer(asked):
+        if b"COMMIT" in asked:
+            return message(b"E", b"SERROR\0C40001\0Mnot today\0\0") + READY
+        begun = message(b"1") + message(b"2") + message(b"C", b"BEGIN\0") + message(b"3") + message(b"3")
+        return (begun if b"BEGIN" in asked else b"") + message(b"C", b"SELECT 0\0") + message(b"Z", b"T" if begun else b"I")
+    proxy = beside(answer)
+    with wire.connect("127.0.0.1", proxy.port, user="app", database="app") as connection:
+        for text, tag in (("BEGIN", "BEGIN"), ("SELECT 1 FROM ci_builds", "SELECT 0"),
+                          (f"INSERT INTO issues (title) VALUES ('{unique}')", "INSERT 0 1"), ("COMMIT", "COMMIT")):
+            assert wire.tags(connection.query(text)) == [tag]
+        main_still_answers(connection)
+    assert main_cluster.value("DELETE FROM issues WHERE title = %s RETURNING 1", params=(unique,)) == 1
 
 
 def test_a_cancel_request_that_a_database_does_not_take_does_not_hold_up_the_end(beside):
