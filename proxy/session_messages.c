@@ -82,6 +82,18 @@ static __attribute__((noinline)) enum progress unknown_type(struct session *s, c
     return protocol_violation(s, message);
 }
 
+/* How far CopyData messages reach that begin there: they are passed on in one piece, and so without
+ * being copied. The last one may be longer than what is there of it. */
+static size_t copy_data_run(const uint8_t *data, size_t available) {
+    size_t run = 0;
+    struct frame frame;
+    while (run < available && data[run] == 'd' &&
+           frame_read(data + run, available - run, &frame) == FRAME_OK &&
+           frame_frontend_fits(&frame))
+        run += frame.length;
+    return run;
+}
+
 /* The rest of a message whose beginning was handled. */
 static __attribute__((noinline)) enum progress continue_body(struct session *s) {
     size_t available = stream_available(&s->client);
@@ -89,6 +101,9 @@ static __attribute__((noinline)) enum progress continue_body(struct session *s) 
         return PROGRESS_WAIT;
     if (s->body_fate == BODY_FORWARD && stream_unsent(&s->body_link->stream) > LINK_UNSENT_HIGH)
         return PROGRESS_WAIT;
+    if (s->copy_in != NULL && s->body_fate == BODY_FORWARD && s->body_left < available)
+        s->body_left +=
+            copy_data_run(stream_peek(&s->client) + s->body_left, available - s->body_left);
     size_t here = available < s->body_left ? available : s->body_left;
     struct error error;
     if (s->body_is_bind && bind_check_feed(&s->bind_check, stream_peek(&s->client), here, &error) ==
@@ -118,9 +133,11 @@ static enum progress on_copy(struct session *s, char type, size_t length) {
     struct link *link = s->copy_in;
     if (stream_unsent(&link->stream) > LINK_UNSENT_HIGH)
         return PROGRESS_WAIT;
-    session_forward_message(s, link, length);
-    if (type != 'd')
+    if (type == 'd')
+        length = copy_data_run(stream_peek(&s->client), stream_available(&s->client));
+    else
         s->copy_in = NULL;
+    session_forward_message(s, link, length);
     return PROGRESS_DONE;
 }
 

@@ -258,14 +258,14 @@ void stream_flush(struct stream *stream) {
 /* Room at the end of `in` for at least one byte; false where the owner has to consume first. */
 static bool prepare_room(struct stream *stream) {
     struct stream_buffer *in = &stream->in;
-    bool bulk = stream_bulk_is_on(stream);
+    bool is_long = stream_run_is_long(stream);
     if (in->data == NULL) {
         stream_buffer_borrow(in, stream->buffers);
-        if (bulk)
-            stream_buffer_grow(in, stream->buffers, STREAM_BULK_ROOM);
+        if (is_long)
+            stream_buffer_grow(in, stream->buffers, STREAM_LONG_ROOM);
         return true;
     }
-    if (stream->reserved == 0 && !bulk)
+    if (stream->reserved == 0 && !is_long)
         stream_buffer_shrink(in, stream->buffers);
     if (stream_buffer_room(in) < in->capacity / 2)
         stream_buffer_compact(in);

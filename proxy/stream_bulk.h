@@ -1,11 +1,13 @@
-/* Long runs of bytes (COPY, a big result): who sends them does so in pieces of some kilobytes, and
- * waking for each of them costs more than passing it on. Once a stream has received
- * STREAM_BULK_AFTER bytes without sending any, the socket is asked to wake us only when much has
- * arrived (SO_RCVLOWAT), and a timer reads what is less. A pause in the run ends that until the
- * next bytes come, so that a row that comes alone is passed on at once; the last piece of a run may
- * wait for 2 ms. For what databases send: clients' COPY FROM didn't get cheaper by it, but slower
- * (PERFORMANCE.md). Without TLS: its records are handed out whole, however few bytes they have.
- * Internal to stream.c.
+/* Long runs of bytes (COPY, a big value): from STREAM_LONG_AFTER bytes that a stream received
+ * without sending any, all that has arrived is read at once, so that it is passed on in one piece.
+ *
+ * Databases send in pieces of some kilobytes, and waking for each of them costs more than passing
+ * it on. After STREAM_BULK_AFTER bytes their socket is asked to wake us only when much has arrived
+ * (SO_RCVLOWAT), and a timer reads what is less. A pause in the run ends that until the next bytes
+ * come, so that a row that comes alone is passed on at once; the last piece of a run may wait for
+ * 2 ms. Clients' COPY FROM got slower by it (PERFORMANCE.md).
+ *
+ * Without TLS: its records are handed out whole, however few bytes they have. Internal to stream.c.
  */
 #ifndef PGINTERLOCK_STREAM_BULK_H
 #define PGINTERLOCK_STREAM_BULK_H
@@ -13,11 +15,11 @@
 #include "proxy/stream.h"
 
 enum {
-    STREAM_BULK_AFTER = 4 << 20,  /* bytes; takes longer than the last piece may wait */
-    STREAM_BULK_WAKE = 64 * 1024, /* bytes that must have arrived */
-    STREAM_BULK_ROOM =
-        120 * 1024,           /* of `in`, so that one read takes all that has arrived meanwhile */
-    STREAM_BULK_PAUSE_MS = 1, /* after which what has arrived is read, however little */
+    STREAM_LONG_AFTER = 1 << 20,      /* bytes */
+    STREAM_LONG_ROOM = 64 * 1024 - 1, /* of `in` */
+    STREAM_BULK_AFTER = 4 << 20,      /* bytes; takes longer than the last piece may wait */
+    STREAM_BULK_WAKE = 60 * 1024,     /* bytes that must have arrived */
+    STREAM_BULK_PAUSE_MS = 1,         /* after which what has arrived is read, however little */
 };
 
 /* After each read, with what `run` has become. */
@@ -29,8 +31,8 @@ static inline void stream_bulk_received(struct stream *stream, size_t length) {
         stream_bulk_continue(stream);
 }
 
-static inline bool stream_bulk_is_on(const struct stream *stream) {
-    return stream->bulk != NULL && stream->run >= STREAM_BULK_AFTER;
+static inline bool stream_run_is_long(const struct stream *stream) {
+    return stream->run >= STREAM_LONG_AFTER && stream->ssl == NULL;
 }
 
 /* Before the stream's socket is closed. */

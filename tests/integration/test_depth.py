@@ -1,6 +1,7 @@
 """Hostile and huge texts get an answer or a clear error, cheaply, while others are served."""
 
 import os
+import random
 import signal
 import threading
 import time
@@ -186,6 +187,31 @@ def test_a_100_mb_parameter_passes(make_proxy):
         messages = connection.exchange(wire.parse("", "SELECT length($1::text) FROM ci_builds WHERE id = 1"),
                                        wire.bind(values=["y" * 100_000_000]), wire.execute(), wire.sync())
         assert wire.rows(messages) == [[b"100000000"]]
+
+
+def pieces(data, sizes, largest):
+    at = 0
+    while at < len(data):
+        size = sizes.randint(1, largest)
+        yield data[at:at + size]
+        at += size
+
+
+@pytest.mark.parametrize("largest", [50, 9_000, 200_000])
+def test_copy_data_arrives_as_it_was_sent_however_it_is_cut(make_proxy, unique, largest):
+    """Messages of every size, in packets of every size, long enough to be read in big pieces."""
+    own, sizes = make_proxy(), random.Random(largest)
+    lines = b"".join(f"{unique}-{sizes.getrandbits(200)}\n".encode() for _ in range(3000 if largest == 50 else 60_000))
+    stream = b"".join(wire.copy_data(piece) for piece in pieces(lines, sizes, largest)) + wire.copy_done()
+    with wire.connect("127.0.0.1", own.port, user="app", database="app", timeout=100) as connection:
+        connection.query("BEGIN")
+        connection.exchange(wire.query("COPY ci_runners (description) FROM STDIN"), until="G")
+        for packet in pieces(stream, sizes, largest):
+            connection.send(packet)
+        assert wire.errors(connection.read_until()) == []
+        found = connection.query(f"SELECT description FROM ci_runners WHERE description LIKE '{unique}%' ORDER BY id")
+        connection.query("ROLLBACK")
+    assert b"".join(row[0] + b"\n" for row in wire.rows(found)) == lines
 
 
 def test_copy_in_that_the_database_does_not_take_is_held_back(make_proxy):

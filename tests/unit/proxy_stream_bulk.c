@@ -21,6 +21,7 @@ struct fixture {
     struct stream stream;
     int peer;
     size_t received;
+    size_t most;  /* bytes that came at once */
     int woken_at; /* what the system was asked to wake at after the last read; a pause may end that
                    */
     bool close_in_event;
@@ -45,6 +46,7 @@ static void on_tick(uv_timer_t *timer) {
 static void on_event(struct stream *stream) {
     struct fixture *f = stream->owner;
     f->received += stream_available(stream);
+    f->most = f->most > stream_available(stream) ? f->most : stream_available(stream);
     f->woken_at = wakes_at(f);
     stream_consume(stream, stream_available(stream));
     if (f->close_in_event)
@@ -195,6 +197,25 @@ static void clients_streams_do_not_wait(void **state) {
     assert_null(f->stream.bulk);
 }
 
+static void a_long_run_is_read_in_big_pieces(void **state) {
+    struct fixture *f = *state;
+    f->stream.bulk_reads = false;
+    receive(f, STREAM_LONG_AFTER - 1);
+    assert_true(f->most < 16 * 1024);
+    receive(f, 1);
+    static const char zeros[STREAM_LONG_ROOM];
+    assert_int_equal(write(f->peer, zeros, sizeof zeros), sizeof zeros);
+    for (int i = 0; i < ROUNDS && f->received < STREAM_LONG_AFTER + sizeof zeros; i++)
+        uv_run(&f->loop, UV_RUN_ONCE);
+    assert_int_equal(f->most, sizeof zeros);
+}
+
+static void its_memory_is_given_back(void **state) {
+    struct fixture *f = *state;
+    receive(f, STREAM_BULK_AFTER);
+    assert_null(f->stream.in.data);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void) {
@@ -208,6 +229,8 @@ int main(void) {
         TEST(what_comes_after_the_pause_may_close_the_stream),
         TEST(the_end_of_a_run_is_told_at_once),
         TEST(clients_streams_do_not_wait),
+        TEST(a_long_run_is_read_in_big_pieces),
+        TEST(its_memory_is_given_back),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
