@@ -156,7 +156,9 @@ static const char binding_query[] =
     "SELECT EXISTS (SELECT FROM pg_catalog.pg_locks WHERE locktype OPERATOR(pg_catalog.=) "
     "'advisory' AND pid OPERATOR(pg_catalog.=) pg_catalog.pg_backend_pid()),"
     "EXISTS (SELECT FROM pg_catalog.pg_listening_channels()),"
-    "EXISTS (SELECT FROM pg_catalog.pg_class WHERE relnamespace OPERATOR(pg_catalog.=) "
+    /* Types and functions, too: the server finds by this what to drop in the end. */
+    "EXISTS (SELECT FROM pg_catalog.pg_depend WHERE refclassid OPERATOR(pg_catalog.=) "
+    "'pg_catalog.pg_namespace'::pg_catalog.regclass AND refobjid OPERATOR(pg_catalog.=) "
     "pg_catalog.pg_my_temp_schema()),"
     "EXISTS (SELECT FROM pg_catalog.pg_prepared_statements WHERE from_sql),"
     "EXISTS (SELECT FROM pg_catalog.pg_cursors WHERE is_holdable)";

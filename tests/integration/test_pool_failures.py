@@ -214,7 +214,7 @@ def test_who_waits_at_a_server_without_room_is_served_by_what_is_there(make_pool
 def catalogs_locked(proxy):
     """Nobody can ask the server what keeps a connection; gives a function that tells whether somebody tries."""
     with proxy.main.admin("app") as admin:
-        admin.execute("BEGIN; LOCK TABLE pg_class IN ACCESS EXCLUSIVE MODE")
+        admin.execute("BEGIN; LOCK TABLE pg_depend IN ACCESS EXCLUSIVE MODE")
         yield lambda: admin.execute("SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted)").fetchone()[0]
         admin.execute("ROLLBACK")
 
