@@ -182,7 +182,7 @@ static void resume_links(struct session *s) {
 
 static bool session_waits(const struct session *s) {
     return s->script.active || s->connecting != NULL || session_waits_for_pool(s) ||
-           !session_drained(s) || stream_unsent(&s->client) > CLIENT_UNSENT_HIGH ||
+           !session_drained(s) || session_client_is_full(s) ||
            (s->body_fate == BODY_FORWARD &&
             stream_unsent(&s->body_link->stream) > LINK_UNSENT_HIGH);
 }

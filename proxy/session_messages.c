@@ -48,8 +48,12 @@ enum progress session_wait_drained(struct session *s) {
     return PROGRESS_WAIT;
 }
 
+bool session_client_is_full(const struct session *s) {
+    return stream_unsent(&s->client) > CLIENT_UNSENT_HIGH && s->client.state == STREAM_OPEN;
+}
+
 bool session_is_full(struct session *s) {
-    if (stream_unsent(&s->client) > CLIENT_UNSENT_HIGH)
+    if (session_client_is_full(s))
         return true;
     struct link *link = s->active;
     if (link == NULL || s->body_fate != BODY_NONE)

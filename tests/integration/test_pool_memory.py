@@ -1,12 +1,15 @@
 """What a client sends without taking the answers, or faster than a database takes it, does not pile up in the proxy,
 and comes through once there is room again."""
 
+import os
+import socket
 import threading
 import time
 
 import pytest
 
 import wire
+from harness import wait_until
 from pooling import code, done, own_mode, rows
 
 pytestmark = own_mode
@@ -52,6 +55,25 @@ def test_a_client_that_takes_no_answers_is_made_to_wait(make_pool, what, mode):
         before = resident_kb(proxy)
         flood(client, again)
         assert resident_kb(proxy) - before < GROWS_KB
+
+
+def sockets(proxy):
+    return sum(os.readlink(f"/proc/{proxy.process.pid}/fd/{name}").startswith("socket:")
+               for name in os.listdir(f"/proc/{proxy.process.pid}/fd"))
+
+
+@pytest.mark.parametrize("how", ["closes its socket", "sends no more"])
+@pytest.mark.parametrize("what", ["Sync", "what is rejected"])
+def test_a_client_that_was_made_to_wait_may_hang_up(make_pool, what, how):
+    proxy = make_pool(size=2)
+    before = sockets(proxy)
+    with proxy.wire() as client:
+        flood(client, FLOODS[what][1])
+        if how == "sends no more":
+            client.socket.shutdown(socket.SHUT_WR)
+            while client.socket.recv(1 << 20):
+                pass
+    wait_until(lambda: sockets(proxy) <= before + 1, "the client's socket to go")
 
 
 def sends(client, data):
