@@ -187,6 +187,16 @@ static bool session_waits(const struct session *s) {
             stream_unsent(&s->body_link->stream) > LINK_UNSENT_HIGH);
 }
 
+/* Whether more than a part of a message is there, which from a client that has hung up is all. */
+static bool has_message(const struct session *s) {
+    size_t available = stream_available(&s->client);
+    struct frame frame;
+    return s->body_fate != BODY_NONE
+               ? available > 0
+               : frame_read(stream_peek(&s->client), available, &frame) == FRAME_OK &&
+                     frame.length <= available;
+}
+
 static void after_work(struct session *s) {
     if (s->active != NULL)
         session_flush_link(s->active);
@@ -202,8 +212,9 @@ static void after_work(struct session *s) {
     bool gone = s->client.state == STREAM_EOF || s->client.state == STREAM_BROKEN;
     if (s->active != NULL && stream_unsent(&s->active->stream) > 0)
         gone = false; /* what it asked for last is still on its way */
-    bool alone = stream_available(&s->client) == 0 || (s->draining && has_left(s));
-    if (gone && (!waits || alone) && !s->script.active)
+    bool alone = !has_message(s) || (s->draining && has_left(s));
+    bool runs = s->script.active && (s->copy_in == NULL || !alone); /* it comes to an end */
+    if (gone && (!waits || alone) && !runs)
         session_end(s, s->client.state == STREAM_EOF ? "client disconnected"
                                                      : stream_error(&s->client));
     else if (s->draining && session_is_idle(s) && stream_available(&s->client) == 0)

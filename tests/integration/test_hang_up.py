@@ -1,0 +1,45 @@
+"""A client that hangs up in the middle of something leaves no transaction open on any database, and no connection to it."""
+
+import pytest
+
+import wire
+from harness import wait_until
+from pooling import own_mode
+
+pytestmark = own_mode
+
+INSERT = "INSERT INTO users (username) VALUES ('{}')"
+COPY = "BEGIN; " + INSERT + "; COPY users (username) FROM STDIN"
+
+
+def pipeline(client, unique, rest):
+    client.send(wire.parse("", INSERT.format(unique)), wire.bind(), wire.execute(), rest)
+
+
+def copy(client, unique, rest=b""):
+    client.exchange(wire.query(COPY.format(unique)), until="G")
+    client.send(rest)
+
+
+MIDDLES = {
+    "a header behind a pipeline": lambda *at: pipeline(*at, wire.sync()[:-2]),
+    "a Parse behind a pipeline": lambda *at: pipeline(*at, wire.parse("", "SELECT 1")[:-3]),
+    "a long Bind behind a pipeline": lambda *at: pipeline(*at, wire.parse("", "SELECT $1")
+                                                          + wire.bind("", "", ["x" * 100_000])[:-3]),
+    "a COPY within a text of several": copy,
+    "a row of such a COPY": lambda *at: copy(*at, wire.copy_data("some\nmore")[:-2]),
+}
+
+
+@pytest.mark.parametrize("mode", ["transaction", "session", "off"])
+@pytest.mark.parametrize("middle", MIDDLES.values(), ids=MIDDLES)
+def test_in_the_middle_of(make_pool, unique, mode, middle):
+    proxy = make_pool(mode, size=1)
+
+    def states():
+        return [state for state, in proxy.main.sql("SELECT state FROM pg_stat_activity WHERE application_name = %s",
+                                                   params=(proxy.name,))]
+    with proxy.wire() as client:
+        middle(client, unique)
+        wait_until(lambda: set(states()) - {"idle"}, "the transaction to begin")
+    wait_until(lambda: not set(states()) - {"idle"}, "the transaction to end")
