@@ -3,6 +3,7 @@
 #include "config/alloc.h"
 #include "proxy/connection_take.h"
 #include "proxy/conninfo.h"
+#include "proxy/link_cancel.h"
 #include "proxy/server_statements.h"
 #include "proxy/setting_set.h"
 #include "proxy/worker.h"
@@ -87,62 +88,6 @@ static void fail_with(struct link *link, const char *what) {
     fail(link);
 }
 
-/* -- cancel ------------------------------------------------------------------------------------ */
-
-/* Shared by the link and the requests under way, which may outlive it; counted on the loop's
- * thread. */
-struct link_cancel {
-    PGcancel *handle;
-    unsigned references; /* the link's, and one for each request */
-    struct link *link;   /* NULL once it was closed */
-};
-
-struct cancel_work {
-    uv_work_t work;
-    struct link_cancel *cancel;
-};
-
-static struct link_cancel *cancel_new(struct link *link, PGconn *conn) {
-    PGcancel *handle = PQgetCancel(conn);
-    if (handle == NULL)
-        return NULL;
-    struct link_cancel *cancel = alloc_new(sizeof *cancel);
-    *cancel = (struct link_cancel){.handle = handle, .references = 1, .link = link};
-    return cancel;
-}
-
-static void cancel_unref(struct link_cancel *cancel) {
-    if (--cancel->references > 0)
-        return;
-    PQfreeCancel(cancel->handle);
-    free(cancel);
-}
-
-static void cancel_send(uv_work_t *work) {
-    const struct cancel_work *request = work->data;
-    char ignored[256];
-    PQcancel(request->cancel->handle, ignored, sizeof ignored);
-}
-
-static void cancel_sent(uv_work_t *work, int status) {
-    (void)status;
-    struct cancel_work *request = work->data;
-    struct link *link = request->cancel->link;
-    cancel_unref(request->cancel);
-    free(request);
-    if (link != NULL && !link_is_cancelling(link) && link->on_cancelled != NULL)
-        link->on_cancelled(link);
-}
-
-static void cancel_start(struct link_cancel *cancel, uv_loop_t *loop) {
-    struct cancel_work *request = alloc_new(sizeof *request);
-    request->cancel = cancel;
-    request->work.data = request;
-    cancel->references++;
-    if (uv_queue_work(loop, &request->work, cancel_send, cancel_sent) != 0)
-        cancel_sent(&request->work, UV_ECANCELED);
-}
-
 /* -- connecting -------------------------------------------------------------------------------- */
 
 static void step(struct link *link);
@@ -181,7 +126,7 @@ static void learn(struct link *link, PGconn *conn) {
     }
     link->parameters = parameters_new(link->worker->parameters, list, count);
     link->pid = (uint32_t)PQbackendPID(conn);
-    link->cancel = cancel_new(link, conn);
+    link->cancel = link_cancel_new(link, conn);
     const char *host = PQhost(conn), *port = PQport(conn);
     bool known = host != NULL && host[0] != '\0';
     link->host =
@@ -406,8 +351,6 @@ struct link *link_failed(struct worker *worker, int physical, const char *name,
 }
 
 static void link_free(struct link *link) {
-    if (link->cancel != NULL)
-        cancel_unref(link->cancel);
     parameters_unref(link->worker->parameters, link->parameters);
     parameters_unref(link->worker->parameters, link->reported);
     link_forget_state(link);
@@ -439,8 +382,7 @@ void link_close(struct link *link) {
     assert(link->state != LINK_CLOSED);
     bool had_stream = link->state == LINK_READY;
     link->state = LINK_CLOSED;
-    if (link->cancel != NULL)
-        link->cancel->link = NULL;
+    link_cancel_leave(link);
     connect_end(link);
     if (!had_stream) {
         link_free(link);
@@ -450,15 +392,6 @@ void link_close(struct link *link) {
     link->figures->received += link->stream.sent;
     link->figures->sent += link->stream.received;
     stream_close(&link->stream, on_stream_closed);
-}
-
-void link_cancel(struct link *link) {
-    if (link->cancel != NULL)
-        cancel_start(link->cancel, &link->worker->loop);
-}
-
-bool link_is_cancelling(const struct link *link) {
-    return link->cancel != NULL && link->cancel->references > 1;
 }
 
 /* -- for who uses it --------------------------------------------------------------------------- */

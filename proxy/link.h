@@ -46,6 +46,7 @@ struct link_failure {
     char detail[512], hint[512]; /* the server's; may be empty */
 };
 
+struct cancel_request;
 struct link_cancel;
 struct worker;
 
@@ -154,8 +155,9 @@ struct link *link_failed(struct worker *worker, int physical, const char *name,
 /* Closes and frees it, at any time and in any state; no callback comes after this. */
 void link_close(struct link *link);
 
-/* Sends a cancel request for it from another thread; failure is not told, as in the protocol. */
-void link_cancel(struct link *link);
+/* Sends a cancel request for it from another thread; the client's is over when that has ended.
+ * Failure is not told, as in the protocol. */
+void link_cancel(struct link *link, struct cancel_request *request_take);
 
 bool link_is_cancelling(const struct link *link);
 

@@ -2,6 +2,7 @@
 
 #include "config/alloc.h"
 #include "protocol/scram.h"
+#include "proxy/cancel_request.h"
 #include "proxy/login_auth.h"
 #include "proxy/tls.h"
 
@@ -154,8 +155,8 @@ static enum login_state on_startup_message(struct login *login, const struct pac
     }
     bool console = asks_for_console(login);
     if (!console)
-        login->admitted = workers_admit_client(login->worker->workers,
-                                               login->config->settings->max_client_conn);
+        login->admitted =
+            workers_admit_client(login->worker->workers, login->config->settings->max_client_conn);
     if (!console && !login->admitted)
         return login_refuse(login, "53300", "sorry, too many clients already",
                             "Raise pool.max_client_conn.", "max_client_conn");
@@ -219,14 +220,17 @@ static enum login_state on_tls_ready(struct login *login, const struct packet *p
     return LOGIN_STARTUP_LAST;
 }
 
+static void on_cancel_over(void *asker);
+
 static enum login_state on_cancel_request(struct login *login, const struct packet *packet) {
     (void)packet;
-    workers_cancel(login->worker->workers, login->startup.pid, login->startup.key);
     log_event(
         login->worker->log, LOG_DEBUG, "cancel requested",
         (struct log_field[]){{"client", login->peer, 0}, {"pid", NULL, login->startup.pid}, {0}});
-    return LOGIN_FAILED; /* no answer, whatever came of it: the manual's "Canceling Requests in
-                            Progress" */
+    uv_timer_stop(&login->timer);
+    login->cancel = cancel_request_send(login->worker, login->startup.pid, login->startup.key,
+                                        on_cancel_over, login);
+    return LOGIN_CANCELLING;
 }
 
 /* -- authentication ---------------------------------------------------------------------------- */
@@ -260,15 +264,15 @@ struct transition {
 static const struct transition table[LOGIN_STATES][LOGIN_EVENTS] = {
     [LOGIN_STARTUP] = {[EV_SSL_REQUEST] = {on_ssl_request, TO(TLS) | TO(STARTUP_NO_TLS)},
                        [EV_GSSENC_REQUEST] = {on_gssenc_request, TO(STARTUP_NO_GSS)},
-                       [EV_CANCEL_REQUEST] = {on_cancel_request, 0},
+                       [EV_CANCEL_REQUEST] = {on_cancel_request, TO(CANCELLING)},
                        [EV_STARTUP_MESSAGE] = {on_startup_message, TO_AUTH}},
     [LOGIN_STARTUP_NO_GSS] = {[EV_SSL_REQUEST] = {on_ssl_request, TO(TLS) | TO(STARTUP_LAST)},
-                              [EV_CANCEL_REQUEST] = {on_cancel_request, 0},
+                              [EV_CANCEL_REQUEST] = {on_cancel_request, TO(CANCELLING)},
                               [EV_STARTUP_MESSAGE] = {on_startup_message, TO_AUTH}},
     [LOGIN_STARTUP_NO_TLS] = {[EV_GSSENC_REQUEST] = {on_gssenc_request, TO(STARTUP_LAST)},
-                              [EV_CANCEL_REQUEST] = {on_cancel_request, 0},
+                              [EV_CANCEL_REQUEST] = {on_cancel_request, TO(CANCELLING)},
                               [EV_STARTUP_MESSAGE] = {on_startup_message, TO_AUTH}},
-    [LOGIN_STARTUP_LAST] = {[EV_CANCEL_REQUEST] = {on_cancel_request, 0},
+    [LOGIN_STARTUP_LAST] = {[EV_CANCEL_REQUEST] = {on_cancel_request, TO(CANCELLING)},
                             [EV_STARTUP_MESSAGE] = {on_startup_message, TO_AUTH}},
     [LOGIN_TLS] = {[EV_TLS_READY] = {on_tls_ready, TO(STARTUP_LAST)}},
     [LOGIN_PASSWORD] = {[EV_PASSWORD_MESSAGE] = {on_password, TO(DONE)}},
@@ -372,6 +376,7 @@ static bool next_event(struct login *login, enum login_event *event, struct pack
     case LOGIN_SASL_FIRST:
     case LOGIN_SASL_FINAL:
         return next_password_event(login, event, packet);
+    case LOGIN_CANCELLING:
     case LOGIN_DONE:
     case LOGIN_FAILED:
     case LOGIN_STATES:
@@ -393,6 +398,14 @@ static void judge_end(struct login *login) {
 static void finish(struct login *login) {
     uv_timer_stop(&login->timer);
     login->done(login, login->state == LOGIN_DONE);
+}
+
+/* No answer, whatever came of it: the manual's "Canceling Requests in Progress". */
+static void on_cancel_over(void *asker) {
+    struct login *login = asker;
+    login->cancel = NULL;
+    move(login, LOGIN_FAILED);
+    finish(login);
 }
 
 void login_on_event(struct login *login) {
@@ -466,6 +479,8 @@ void login_free(struct login *login) {
     if (login->admitted)
         workers_dismiss_client(login->worker->workers);
     login->admitted = false;
+    cancel_request_forget(login->cancel);
+    login->cancel = NULL;
     startup_close(&login->startup);
     scram_free(login->scram);
     login->scram = NULL;

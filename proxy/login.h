@@ -3,6 +3,7 @@
  * Authentication".
  *
  *   STARTUP → (TLS →) STARTUP … → PASSWORD | MD5 | SASL_FIRST → SASL_FINAL → DONE; any → FAILED
+ *                               → CANCELLING → FAILED
  *
  * Lives on the heap for the time of the login; belongs to the session, on the worker's thread. The
  * session hands the client's stream events on by login_on_event() until `done` was called. */
@@ -22,6 +23,7 @@ enum login_state {
     LOGIN_STARTUP_NO_TLS, /* SSLRequest was answered 'N' */
     LOGIN_STARTUP_LAST,   /* no more requests for encryption */
     LOGIN_TLS,            /* handshake under way */
+    LOGIN_CANCELLING,     /* its cancel request is under way; nothing more is due */
     LOGIN_PASSWORD,       /* the password is due */
     LOGIN_MD5,            /* its md5 answer is due */
     LOGIN_SASL_FIRST,     /* SASLInitialResponse is due */
@@ -31,6 +33,7 @@ enum login_state {
     LOGIN_STATES
 };
 
+struct cancel_request;
 struct scram;
 
 struct login {
@@ -53,7 +56,8 @@ struct login {
     char *password;         /* as the client gave it in plain (method password), else NULL; wiped by
                                login_free() */
 
-    uint8_t salt[4]; /* MD5: what the answer must be made with */
+    struct cancel_request *cancel; /* CANCELLING */
+    uint8_t salt[4];               /* MD5: what the answer must be made with */
     struct scram *scram;
 };
 

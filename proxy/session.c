@@ -116,15 +116,6 @@ void session_drain(struct session *s) {
         session_terminate(s);
 }
 
-/* -- cancel ------------------------------------------------------------------------------------ */
-
-void session_cancel(struct session *s) {
-    if (s->active != NULL && s->active->answers.count > 0)
-        link_cancel(s->active);
-    else
-        (void)session_cancel_wait(s);
-}
-
 /* -- work -------------------------------------------------------------------------------------- */
 
 /* Whether the databases of new settings can be the session's: they are the same, or it has no
@@ -242,16 +233,18 @@ void session_process(struct session *s) {
                 if (progress == PROGRESS_WAIT &&
                     copies) /* what it waits for is the client's copy data */
                     progress = session_handle_message(s);
-                continue;
+            } else {
+                if (stream_available(&s->client) == 0 || session_is_full(s))
+                    break;
+                if (s->config != s->worker->config)
+                    follow_reload(s);
+                if (s->pool_mode == POOL_TRANSACTION)
+                    session_let_others(s);
+                progress = session_handle_message(s);
+                s->handled += progress == PROGRESS_DONE ? 1 : 0;
             }
-            if (stream_available(&s->client) == 0 || session_is_full(s))
-                break;
-            if (s->config != s->worker->config)
-                follow_reload(s);
-            if (s->pool_mode == POOL_TRANSACTION)
-                session_let_others(s);
-            progress = session_handle_message(s);
-            s->handled += progress == PROGRESS_DONE ? 1 : 0;
+            if (s->cancel_kept && progress == PROGRESS_DONE && !s->script.active)
+                s->cancel_kept = false; /* it was for what is handled now */
         }
         if (s->phase == PHASE_READY)
             after_work(s);

@@ -8,6 +8,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+struct cancel_request;
 struct session;
 struct worker;
 
@@ -17,7 +18,8 @@ bool session_open(struct worker *worker, int fd, bool is_unix, const char *peer,
 
 struct session *session_next(struct session *session); /* in the worker's list */
 
-void session_cancel(struct session *session); /* what it runs now, if anything */
+/* What it runs now, or is about to, if anything; the request is told when it is over. */
+void session_cancel(struct session *session, struct cancel_request *request_take);
 
 void session_drain(struct session *session);     /* end when idle and outside a transaction */
 void session_terminate(struct session *session); /* end now: FATAL 57P01 */

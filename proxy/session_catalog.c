@@ -309,6 +309,12 @@ static enum progress run(struct session *s) {
 }
 
 enum progress session_ask_catalogs(struct session *s, const struct statement *statement) {
+    if (s->cancel_kept) { /* the statement will be refused, whatever they would say */
+        if (session_wait_drained(s) == PROGRESS_WAIT)
+            return PROGRESS_WAIT;
+        catalog_close(&s->catalog);
+        return PROGRESS_DONE;
+    }
     /* One that a message began which was given up meanwhile is brought to its end first. */
     while (s->catalog.active || begin(s, statement))
         if (run(s) == PROGRESS_WAIT)

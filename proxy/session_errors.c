@@ -133,15 +133,18 @@ void session_on_error(struct session *s, struct link *link, const uint8_t *messa
     if (request->asks_catalog)
         session_catalog_failed(s, link->unsynced);
     request->failed = true;
+    bool extended = request->kind != REQUEST_QUERY && request->kind != REQUEST_SYNC &&
+                    request->kind != REQUEST_FUNCTION;
+    bool told = request->audience != AUDIENCE_PROXY || extended || s->script.fan.active;
+    if (told && diagnostic.sqlstate != NULL && strcmp(diagnostic.sqlstate, "57014") == 0)
+        s->cancel_kept = false; /* it has hit */
     /* A lock of the session's stays although its statement failed. */
     if (request->query != NULL && request->next < request->query->count)
         session_note_binding(s, link, &request->query->statements[request->next]);
     note_stale_plan(s, request, &diagnostic);
     if (s->copy_in == link)
         s->copy_in = NULL;
-    bool extended = request->kind != REQUEST_QUERY && request->kind != REQUEST_SYNC &&
-                    request->kind != REQUEST_FUNCTION;
-    if (request->audience == AUDIENCE_PROXY && !extended) {
+    if (!extended && request->audience == AUDIENCE_PROXY) {
         fan_take_error(s, link, message, length);
         return;
     }

@@ -67,13 +67,15 @@ void fan_take_error(struct session *s, struct link *link, const uint8_t *body, s
         const struct request *request = answers_front(&link->answers);
         if (request != NULL && request->asks_binding)
             return; /* its answer is missing, which says enough */
-        free(s->settings_error);
-        s->settings_error = alloc_text(diagnostic.message != NULL ? diagnostic.message : "");
-        snprintf(s->settings_sqlstate, sizeof s->settings_sqlstate, "%s",
-                 diagnostic.sqlstate != NULL ? diagnostic.sqlstate : "XX000");
+        const char *sqlstate = diagnostic.sqlstate != NULL ? diagnostic.sqlstate : "XX000";
         link->settings_applied = 0;
         link->aligned = link->pool != NULL;
         link->differs = link->set_unknown = link->pool != NULL;
+        if (s->cancel_kept && strcmp(sqlstate, "57014") == 0)
+            return; /* told when the statement that they were for is next looked at */
+        free(s->settings_error);
+        s->settings_error = alloc_text(diagnostic.message != NULL ? diagnostic.message : "");
+        snprintf(s->settings_sqlstate, sizeof s->settings_sqlstate, "%s", sqlstate);
         return;
     }
     if (fan->failed || was_only_read(fan, link))

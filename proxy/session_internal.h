@@ -13,6 +13,7 @@
  *     session_fan.c       a command for several links in turn
  *     session_links.c     making a link ready for a statement
  *     session_loss.c      losing one
+ *     session_cancel.c    cancel requests
  *     session_pool.c      links that sessions take turns with
  *     session_handover.c  the settings that such a link is to have
  *     session_effects.c   what a completed statement or transaction means
@@ -193,6 +194,12 @@ void session_drop_link(struct session *s, struct link *link);
 void session_send_prelude(struct link *link, const char *sql);
 void session_flush_link(struct link *link);
 
+/* -- session_cancel.c -------------------------------------------------------------------------- */
+/* For a message for which a cancel request is kept. WAIT: something else may be hit by it yet;
+ * FAILED: the client has got the error. */
+enum use session_heed_cancel(struct session *s);
+void session_link_cancelled(struct link *link); /* no request for it is on its way any more */
+
 /* -- session_loss.c ---------------------------------------------------------------------------- */
 void session_link_lost(struct session *s, struct link *link);
 /* Why the link that was there is gone, until it has been told once; NULL: it isn't. */
@@ -200,11 +207,10 @@ const char *session_lost_why(const struct session *s, int physical);
 bool session_tell_lost(struct session *s, int physical); /* false: there is nothing to tell */
 
 /* -- session_pool.c ---------------------------------------------------------------------------- */
-/* READY: s->links[physical] is there, perhaps as a failure; WAIT: in the queue; FAILED: the wait
- * was cancelled and the client has got the error. */
+/* READY: s->links[physical] is there, perhaps as a failure; WAIT: in the queue; FAILED: it would be
+ * a deadlock, and the client has got the error. */
 enum use session_take_link(struct session *s, int physical);
 bool session_waits_for_pool(const struct session *s);
-bool session_cancel_wait(struct session *s); /* false: it doesn't wait */
 const struct pool_settings *session_pool_settings(const struct session *s);
 /* What a client with the same settings was told when it was let in, so that no link is needed;
  * NULL: not known. Borrowed for the call. */
@@ -290,7 +296,8 @@ bool session_name_is_reserved(const struct session *s, const char *name);
  * which the server may have to be asked. */
 enum use session_hold_statement(struct session *s, struct link *link, struct prepared *prepared,
                                 bool binds);
-/* Describe of one of its portals was sent: what the client will be told of the result, it may keep. */
+/* Describe of one of its portals was sent: what the client will be told of the result, it may keep.
+ */
 void session_heed_portal(struct link *link, struct prepared *prepared);
 /* A part of the answer to Describe of a statement, or of such a portal. */
 void session_take_description(struct session *s, struct link *link, const struct request *request,

@@ -58,6 +58,7 @@ void session_connect(struct session *s, int physical) {
     s->links[physical] =
         link_open(s->worker, database->conninfo, physical, database->name, &identity,
                   settings->connect_timeout, session_link_connected, on_link_event, s);
+    s->links[physical]->on_cancelled = session_link_cancelled;
     s->connecting = s->links[physical];
 }
 
@@ -175,8 +176,11 @@ static void tell_settings_error(struct session *s, const struct link *link) {
     char message[1400];
     snprintf(message, sizeof message, "cannot repeat the session's settings on database \"%s\": %s",
              link->name, s->settings_error);
-    reply_error(s, "55000", message, "A setting of this session could not be made there.",
-                "Change the setting back, or make it possible on every database.");
+    if (strcmp(s->settings_sqlstate, "57014") == 0) /* a cancel or timeout is the statement's */
+        reply_error(s, "57014", s->settings_error, NULL, NULL);
+    else
+        reply_error(s, "55000", message, "A setting of this session could not be made there.",
+                    "Change the setting back, or make it possible on every database.");
     free(s->settings_error);
     s->settings_error = NULL;
 }
@@ -254,8 +258,9 @@ static void use_block(struct session *s, struct link *link) {
 /* Whether it was used last and nothing has come since that it would have to get first. */
 static bool is_in_use(const struct session *s, const struct link *link) {
     return link != NULL && link == s->active && link->state == LINK_READY && s->lost == NULL &&
-           link->log_applied == s->block.count && link->settings_applied == s->settings.last &&
-           link->aligned && !link->differs && !s->restored_settings &&
+           !s->cancel_kept && link->log_applied == s->block.count &&
+           link->settings_applied == s->settings.last && link->aligned && !link->differs &&
+           !s->restored_settings &&
            (link->pool == NULL || s->pools[link->physical].aligned == link->parameters);
 }
 
@@ -263,6 +268,8 @@ static bool is_in_use(const struct session *s, const struct link *link) {
 static __attribute__((noinline)) enum use make_ready(struct session *s, int database,
                                                      const struct query *query, struct link **out) {
     struct link *link = NULL;
+    if (s->cancel_kept)
+        return session_heed_cancel(s);
     enum use use = use_connection(s, database, &link);
     if (use != USE_READY)
         return use;

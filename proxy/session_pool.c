@@ -22,7 +22,7 @@ static void on_link_event(struct link *link) {
 static void join(struct session *s, struct link *link) {
     link->owner = s;
     link->on_event = on_link_event;
-    link->on_cancelled = NULL;
+    link->on_cancelled = session_link_cancelled;
     s->links[link->physical] = link;
     s->joined = s->handled;
     if (link->state != LINK_READY)
@@ -92,11 +92,6 @@ static bool may_release(const struct session *s);
 static bool release_outside(struct session *s);
 
 enum use session_take_link(struct session *s, int physical) {
-    if (s->wait_cancelled) {
-        s->wait_cancelled = false;
-        reply_error(s, "57014", "canceling statement due to user request", NULL, NULL);
-        return USE_FAILED;
-    }
     if (s->waiter.pool != NULL) {
         if (s->waiting_for == physical)
             return USE_WAIT;
@@ -132,16 +127,6 @@ void session_keep_welcome(struct session *s, struct link *link) {
 
 bool session_waits_for_pool(const struct session *s) {
     return s->waiter.pool != NULL;
-}
-
-/* A cancel request while the statement waits for a connection. */
-bool session_cancel_wait(struct session *s) {
-    if (s->waiter.pool == NULL || s->phase != PHASE_READY)
-        return false;
-    pool_withdraw(&s->waiter);
-    s->wait_cancelled = true;
-    session_process(s);
-    return true;
 }
 
 const struct pool_settings *session_pool_settings(const struct session *s) {
@@ -260,6 +245,8 @@ static void leave(struct session *s, struct link *link, enum pool_giving how) {
     if (s->connecting == link)
         s->connecting = NULL;
     s->links[link->physical] = NULL;
+    if (s->cancel_kept) /* what its message may wait for is the pool's business now */
+        s->again = true;
     pool_give(link, how);
 }
 

@@ -129,7 +129,6 @@ struct session {
     } * pools;                      /* by physical database; NULL until the first is asked */
     struct pool_waiter waiter;      /* for a link of… */
     int waiting_for;                /* …this physical database */
-    bool wait_cancelled;
     bool restored_settings; /* what the client's RESET took of the startup packet's is set again… */
     size_t restored_entries; /* …or stands in the block's log up to here */
     struct setting_set *set; /* of the settings as of… */
@@ -145,6 +144,7 @@ struct session {
     struct block_log block;
 
     struct query *query; /* of the message that is being handled, across waits */
+    bool cancel_kept;    /* a cancel request came for it: it is refused before it is sent */
     struct script script;
     struct catalog catalog;
     bool skip_until_sync; /* after an error in the extended protocol */

@@ -44,7 +44,7 @@ struct stream {
     bool write_failed;    /* sending failed; what the peer said last is read yet, then the state is
                              BROKEN */
     bool in_event;        /* within its own on_event: what is watched changes once, at its end */
-    bool bulk_reads;       /* the owner's: long runs may be read in big pieces, see stream_bulk.h */
+    bool bulk_reads;      /* the owner's: long runs may be read in big pieces, see stream_bulk.h */
     int polled_events;    /* what uv_poll watches now */
     struct stream_buffer in, out;
     size_t run;               /* bytes received since something was sent */
@@ -112,6 +112,15 @@ static inline const char *stream_error(const struct stream *stream) {
 
 /* Back-pressure: stop or resume reading. */
 void stream_set_reading(struct stream *stream, bool reading);
+
+/* What the loop calls when the socket is ready; with UV_READABLE it reads what is there. */
+void stream_on_poll(uv_poll_t *handle, int status, int events);
+/* Reads what has come but the loop has not got to yet, and tells of it as the loop would. Not from
+ * within on_event. */
+static inline void stream_look(struct stream *stream) {
+    if (stream->state == STREAM_OPEN && stream->reading)
+        stream_on_poll(&stream->poll, 0, UV_READABLE);
+}
 
 /* Stops watching and closes the socket. `closed` is called by the loop when the memory may be
  * freed. */

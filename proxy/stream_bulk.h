@@ -38,8 +38,4 @@ static inline bool stream_run_is_long(const struct stream *stream) {
 /* Before the stream's socket is closed. */
 void stream_bulk_close(struct stream *stream);
 
-/* In stream.c: what the loop calls when the socket is ready; with UV_READABLE it reads what is
- * there. */
-void stream_on_poll(uv_poll_t *handle, int status, int events);
-
 #endif

@@ -29,14 +29,7 @@ enum {
     REQUESTS_PATIENCE = 1000, /* milliseconds */
 };
 
-enum message_kind {
-    MESSAGE_CLIENT,
-    MESSAGE_SETTINGS,
-    MESSAGE_REOPEN,
-    MESSAGE_CANCEL,
-    MESSAGE_DRAIN,
-    MESSAGE_STOP
-};
+enum message_kind { MESSAGE_CLIENT, MESSAGE_SETTINGS, MESSAGE_REOPEN, MESSAGE_DRAIN, MESSAGE_STOP };
 
 struct worker_message {
     struct letter letter; /* first */
@@ -47,8 +40,7 @@ struct worker_message {
     const struct settings *settings; /* MESSAGE_SETTINGS: a reference each */
     SSL_CTX *tls;
     struct scram_keys *scram_keys;
-    uint32_t pid, key; /* MESSAGE_CANCEL */
-    unsigned seconds;  /* MESSAGE_DRAIN */
+    unsigned seconds; /* MESSAGE_DRAIN */
 };
 
 /* -- configuration ----------------------------------------------------------------------------- */
@@ -147,12 +139,6 @@ static void adopt(struct worker *worker, struct worker_message *message) {
     }
 }
 
-static void cancel(struct worker *worker, uint32_t pid, uint32_t key) {
-    struct session *session = cancel_keys_find(&worker->cancel_keys, pid, key);
-    if (session != NULL)
-        session_cancel(session);
-}
-
 static void on_clock(uv_timer_t *timer) {
     struct worker *worker = timer->data;
     for (struct session *s = worker->sessions, *next; s != NULL; s = next) {
@@ -188,9 +174,6 @@ static void handle(struct worker *worker, struct worker_message *message) {
         break;
     case MESSAGE_REOPEN:
         violations_open(worker->violations, worker->config->settings->violations);
-        break;
-    case MESSAGE_CANCEL:
-        cancel(worker, message->pid, message->key);
         break;
     case MESSAGE_DRAIN:
         drain(worker, message->seconds);
@@ -434,13 +417,6 @@ void workers_set_settings(struct workers *workers, const struct settings *settin
 void workers_reopen(struct workers *workers) {
     for (size_t i = 0; i < workers->count; i++)
         post(workers->list[i], message_new(MESSAGE_REOPEN));
-}
-
-void workers_cancel(struct workers *workers, uint32_t pid, uint32_t key) {
-    struct worker_message *message = message_new(MESSAGE_CANCEL);
-    message->pid = pid;
-    message->key = key;
-    post(workers->list[key % workers->count], message);
 }
 
 void workers_drain(struct workers *workers, unsigned seconds) {

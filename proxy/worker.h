@@ -120,10 +120,6 @@ void workers_set_settings(struct workers *workers, const struct settings *settin
 /* Opens the files again that may have been renamed. [any thread] */
 void workers_reopen(struct workers *workers);
 
-/* Cancels what the session with this process id and key runs; nothing happens where there is none.
- * [any thread] */
-void workers_cancel(struct workers *workers, uint32_t pid, uint32_t key);
-
 /* Idle sessions end now, others when their transaction ends, all after `seconds`. [any thread] */
 void workers_drain(struct workers *workers, unsigned seconds);
 /* Waits until every worker has ended; workers_stop() ends them at once. [any thread] */

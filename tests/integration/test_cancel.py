@@ -1,0 +1,180 @@
+"""Cancel requests that come at an awkward time: before the server has the statement, or when it has just answered. On
+a connection of its own the client's statement would be running, and what it sends later would be out of reach."""
+
+import contextlib
+import os
+import signal
+
+import pytest
+
+import wire
+from harness import wait_until
+from pooling import code, done, extended, hold, nothing_comes, own_mode, simple
+
+LOCK = 77
+asked = pytest.mark.parametrize("ask", [wire.query, lambda sql: wire.parse("", sql) + wire.bind() + wire.execute() + wire.sync()],
+                                ids=["simple", "extended"])
+
+
+@contextlib.contextmanager
+def no_connections(cluster):
+    """Its postmaster takes none, and no cancel request either; who is connected is served."""
+    os.kill(cluster.process.pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(cluster.process.pid, signal.SIGCONT)
+
+
+@contextlib.contextmanager
+def locked(cluster):
+    """An advisory lock that statements wait for until they are let go."""
+    with cluster.admin(cluster.dbname) as holder:
+        holder.execute("SELECT pg_advisory_lock(%s)", (LOCK,))
+        yield lambda: holder.execute("SELECT pg_advisory_unlock_all()")
+
+
+def wait_for_waiter(cluster_connection):
+    wait_until(lambda: cluster_connection.execute(
+        "SELECT FROM pg_locks WHERE locktype = 'advisory' AND NOT granted").fetchall(), "a statement to wait")
+
+
+@contextlib.contextmanager
+def cancelling(client):
+    """The connection of a cancel request that has been sent."""
+    with wire.Connection(client.host, client.port) as other:
+        other.send(wire.cancel_request(client.pid, client.key))
+        yield other
+
+
+@pytest.fixture
+def own(own_clusters, make_proxy):
+    return make_proxy(*own_clusters)
+
+
+def connect(proxy):
+    return wire.connect("127.0.0.1", proxy.port, user="app", database="app")
+
+
+@asked
+def test_a_statement_whose_database_is_being_connected_to_is_cancelled(own, ask):
+    with connect(own) as client:
+        done(client.query("SELECT 1 FROM projects LIMIT 1"))
+        with no_connections(own.ci):
+            client.send(ask("SELECT 1 FROM ci_builds LIMIT 1"))
+            nothing_comes(client)
+            client.cancel()
+            assert code(client.read_until()) == "57014"
+            assert code(client.query("SELECT 1 FROM projects LIMIT 1")) is None
+        assert wire.rows(client.query("SELECT 1 FROM ci_builds LIMIT 1")) == [[b"1"]]
+
+
+@asked
+def test_a_transaction_fails_with_its_statement_that_was_cancelled_before_it_was_sent(own, ask):
+    with connect(own) as client:
+        done(client.query("BEGIN"))
+        done(client.query("SELECT 1 FROM projects LIMIT 1"))
+        with no_connections(own.ci):
+            client.send(ask("SELECT 1 FROM ci_builds LIMIT 1"))
+            nothing_comes(client)
+            client.cancel()
+            messages = client.read_until()
+            assert code(messages) == "57014"
+            assert messages[-1].body == b"E"
+            assert code(client.query("SELECT 1")) == "25P02"
+            assert wire.tags(client.query("ROLLBACK")) == ["ROLLBACK"]
+        assert wire.rows(client.query("SELECT 1 FROM ci_builds LIMIT 1")) == [[b"1"]]
+
+
+def test_the_rest_of_a_query_is_cancelled_that_waits_for_a_connection(own):
+    with connect(own) as client:
+        done(client.query("SELECT 1 FROM projects LIMIT 1"))
+        with no_connections(own.ci):
+            client.send(wire.query("SELECT 1 FROM projects LIMIT 1; SELECT 1 FROM ci_builds LIMIT 1; SELECT 2"))
+            assert client.read_until("C")
+            nothing_comes(client)
+            client.cancel()
+            messages = client.read_until()
+            assert code(messages) == "57014" and wire.tags(messages) == []
+        done(client.query("SELECT 1 FROM ci_builds LIMIT 1"))
+
+
+def test_a_cancel_is_kept_for_what_was_sent_and_nothing_later(own):
+    with connect(own) as client:
+        done(client.query("SELECT 1 FROM projects LIMIT 1"))
+        with no_connections(own.ci):
+            client.send(wire.query("SELECT 1 FROM ci_builds LIMIT 1"))
+            nothing_comes(client)
+            client.cancel()
+            client.cancel()  # what it was for is over
+            assert code(client.read_until()) == "57014"
+        for table in "ci_builds", "projects":
+            done(client.query(f"SELECT 1 FROM {table} LIMIT 1"))
+
+
+def test_a_cancel_that_comes_too_late_for_one_database_cancels_what_waits_for_it(own):
+    with connect(own) as client, own.main.admin("app") as look:
+        for table in "ci_builds", "projects":
+            done(client.query(f"SELECT 1 FROM {table} LIMIT 1"))
+        with locked(own.main) as let_go:
+            client.send(*(wire.parse("", sql) + wire.bind() + wire.execute() + wire.sync() for sql in (
+                f"SELECT pg_advisory_xact_lock({LOCK}) FROM projects LIMIT 1",
+                "SELECT pg_sleep(60) FROM (SELECT 1 FROM ci_builds LIMIT 1) t")))
+            wait_for_waiter(look)
+            with no_connections(own.main), cancelling(client):
+                let_go()
+                assert code(client.read_until()) is None  # it has ended by itself
+                # Now the second statement waits for what becomes of the request.
+            assert code(client.read_until(timeout=20)) == "57014"
+        done(client.query("SELECT 1 FROM ci_builds LIMIT 1"))
+
+
+def test_the_connection_of_a_cancel_request_ends_when_it_can_hit_nothing_more(own):
+    """PQcancel() returns then: a statement that is sent afterwards must not be hit by it."""
+    with connect(own) as client, own.main.admin("app") as look:
+        done(client.query("SELECT 1 FROM projects LIMIT 1"))
+        with locked(own.main) as let_go:
+            client.send(wire.query(f"SELECT pg_advisory_xact_lock({LOCK})"))
+            wait_for_waiter(look)
+            with no_connections(own.main):
+                with cancelling(client) as request:
+                    nothing_comes(request)
+                    let_go()
+                    assert code(client.read_until()) is None
+                    nothing_comes(request)
+                    os.kill(own.main.process.pid, signal.SIGCONT)
+                    assert request.read_to_end() == []
+        done(client.query("SELECT pg_sleep(0.05)"))
+
+
+def test_who_hangs_up_on_a_cancel_request_does_not_take_it_back(own):
+    with connect(own) as client, own.main.admin("app") as look:
+        done(client.query("SELECT 1 FROM projects LIMIT 1"))
+        with locked(own.main):
+            client.send(wire.query(f"SELECT pg_advisory_xact_lock({LOCK})"))
+            wait_for_waiter(look)
+            with no_connections(own.main):
+                with cancelling(client) as request:
+                    nothing_comes(request)
+            assert code(client.read_until()) == "57014"
+        done(client.query("SELECT 1"))
+
+
+@own_mode
+@pytest.mark.parametrize("ask", [simple, extended])
+def test_a_statement_whose_names_wait_for_a_connection_is_cancelled_once(make_pool, ask):
+    """Whose index it is the databases are asked, on a connection that is not there yet."""
+    proxy = make_pool("transaction", size=1)
+    with proxy.wire() as holder, proxy.wire() as client:
+        for table in "projects", "ci_builds":
+            done(client.query(f"SELECT 1 FROM {table} LIMIT 1"))
+        hold(holder)
+        done(holder.query("SELECT 1 FROM ci_builds LIMIT 1"))
+        client.send(wire.query("DROP INDEX no_such_index_anywhere") if ask is simple else
+                    wire.parse("", "DROP INDEX no_such_index_anywhere") + wire.sync())
+        nothing_comes(client)
+        client.cancel()
+        messages = client.read_until()
+        assert [each["C"] for each in wire.errors(messages)] == ["57014"] and wire.tags(messages) == []
+        done(holder.query("ROLLBACK"))
+        assert wire.rows(client.query("SELECT 'next'")) == [[b"next"]]
