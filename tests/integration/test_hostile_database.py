@@ -140,10 +140,18 @@ def test_a_reader_that_refuses_to_commit_changes_nothing(beside, main_cluster, u
 
 
 def test_a_cancel_request_that_a_database_does_not_take_does_not_hold_up_the_end(beside):
-    proxy = beside(b"")
-    with wire.connect("127.0.0.1", proxy.port, user="app", database="app") as connection:
+    running = threading.Event()
+
+    def answer(asked):
+        running.set()
+        return b""
+    proxy = beside(answer)
+    with wire.connect("127.0.0.1", proxy.port, user="app", database="app") as connection, \
+            wire.Connection("127.0.0.1", proxy.port) as request:
         connection.send(wire.query("SELECT 1 FROM ci_builds"))
-        wait_until(lambda: connection.cancel() or beside.fakes[0].cancelled.is_set(), "the cancel request to come through")
+        assert running.wait(20)
+        request.send(wire.cancel_request(connection.pid, connection.key))
+        assert beside.fakes[0].cancelled.wait(20)
     proxy.signal(signal.SIGTERM)
     proxy.process.wait(8)  # its shutdown_timeout is 10 s
     proxy.stop()
