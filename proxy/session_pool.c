@@ -347,11 +347,18 @@ static bool is_over(uint64_t since, unsigned seconds, uint64_t now) {
 
 void session_check_time(struct session *s, uint64_t now) {
     if (s->phase != PHASE_READY || s->script.active || s->waiter.pool != NULL ||
-        s->connecting != NULL || !session_drained(s) || s->body_fate != BODY_NONE ||
-        s->copy_in != NULL)
+        s->connecting != NULL || s->body_fate != BODY_NONE || s->copy_in != NULL)
         return;
     const struct pool_settings *limits = session_pool_settings(s);
-    bool idle = session_block_status(s->routing) == BLOCK_IDLE;
+    bool idle = session_block_status(s->routing) == BLOCK_IDLE && session_links_unsynced(s) == 0;
+    if (!session_drained(s)) {
+        /* Of a pipeline that its client does not end the server holds the answers back. */
+        if (s->active != NULL && is_over(s->last_active, limits->idle_transaction_timeout, now)) {
+            (void)session_wait_drained(s);
+            session_flush_link(s->active);
+        }
+        return;
+    }
     if (idle && is_over(s->last_active, limits->client_idle_timeout, now)) {
         reply_fatal(s, "57P05", "terminating connection due to idle-session timeout", NULL, NULL);
         session_end(s, "client_idle_timeout");

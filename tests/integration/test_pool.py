@@ -336,6 +336,15 @@ def test_a_client_that_idles_in_a_transaction_is_sent_away_and_rolled_back(make_
         assert rows(next_one.query(f"SELECT count(*) FROM users WHERE username = '{unique}'")) == [("0",)]
 
 
+@pytest.mark.parametrize("end", [b"", wire.flush()], ids=["nothing", "Flush"])
+def test_a_client_that_does_not_end_its_pipeline_idles_in_a_transaction(make_pool, unique, end):
+    proxy = make_pool(size=1, idle_transaction_timeout=1)
+    with proxy.wire() as client, proxy.wire() as next_one:
+        client.send(wire.parse("", f"INSERT INTO users (username) VALUES ('{unique}')"), wire.bind(), wire.execute(), end)
+        assert fatal(client) == "25P03"
+        assert rows(next_one.query(f"SELECT count(*) FROM users WHERE username = '{unique}'")) == [("0",)]
+
+
 @pytest.mark.parametrize("limit", ["client_idle_timeout", "idle_transaction_timeout"])
 def test_a_statement_may_take_longer_than_an_idle_client_may(make_pool, limit):
     proxy = make_pool(**{limit: 1})
