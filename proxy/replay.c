@@ -93,6 +93,13 @@ static void entry_free(struct block_entry *entry) {
     free(entry->name);
 }
 
+bool block_log_has_savepoint(const struct block_log *log) {
+    for (size_t i = 0; i < log->count; i++)
+        if (log->entries[i].kind == ENTRY_SAVEPOINT)
+            return true;
+    return false;
+}
+
 long block_log_find_savepoint(const struct block_log *log, const char *name) {
     for (size_t i = log->count; i-- > 0;)
         if (log->entries[i].kind == ENTRY_SAVEPOINT && strcmp(log->entries[i].name, name) == 0)

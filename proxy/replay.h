@@ -54,6 +54,7 @@ void block_log_add(struct block_log *log, enum block_entry_kind kind, const char
                    const char *sql, size_t sql_length);
 /* BEGIN, at the front: a pipeline may have made settings before it. */
 void block_log_begin(struct block_log *log, const char *sql, size_t sql_length);
+bool block_log_has_savepoint(const struct block_log *log);
 /* Index of the innermost savepoint of that name, or -1. */
 long block_log_find_savepoint(const struct block_log *log, const char *name);
 /* ROLLBACK TO: forgets what came after entry `index`. */

@@ -244,14 +244,6 @@ static void begin_again_done(struct session *s, const struct fan *fan) {
             s->links[i]->log_applied = s->block.count;
 }
 
-/* A server whose block fails forgets its characteristics, but not if a savepoint's part fails. */
-static bool within_savepoint(const struct block_log *log) {
-    for (size_t i = 0; i < log->count; i++)
-        if (log->entries[i].kind == ENTRY_SAVEPOINT)
-            return true;
-    return false;
-}
-
 /* The command went to all of its links: what that means. */
 static void fan_finish(struct session *s) {
     struct fan fan = s->script.fan;
@@ -288,8 +280,9 @@ static void fan_finish(struct session *s) {
     else
         session_executed(s->routing, statement, &decision);
     if (ends) {
-        /* A failure takes what BEGIN said with it, but not what AND CHAIN handed on. */
-        if (was_failed && chain && !s->block.chained && !within_savepoint(&s->block)) {
+        /* A failure takes what BEGIN said with it, but not what AND CHAIN handed on, nor if a
+         * savepoint's part fails. */
+        if (was_failed && chain && !s->block.chained && !block_log_has_savepoint(&s->block)) {
             block_log_clear(&s->block);
             block_log_begin(&s->block, "BEGIN", 5);
         }

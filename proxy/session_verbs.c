@@ -84,6 +84,16 @@ static enum progress run_begin(struct session *s, const struct statement *statem
     size_t length;
     const char *sql = statement_text(s->script.query, statement, &length);
     bool within = s->block.count > 0 && s->block.entries[0].kind == ENTRY_BEGIN;
+    if (within && !s->script.begun && block_log_has_savepoint(&s->block) &&
+        begins_with_characteristics(sql, length)) {
+        /* Too late for most of them, which a server says that has the savepoints. */
+        struct link *link;
+        enum use use = session_use_link(s, session_default_database(s->routing), &link);
+        if (use != USE_READY) {
+            s->script.failed = use == USE_FAILED;
+            return use == USE_WAIT ? PROGRESS_WAIT : PROGRESS_DONE;
+        }
+    }
     if (within && !s->script.begun && begin_again(s, statement, sql, length))
         return PROGRESS_DONE;
     if (!within)

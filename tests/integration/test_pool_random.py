@@ -66,7 +66,7 @@ def whole(rng, _):
                        "SET SESSION AUTHORIZATION app", "SET SESSION AUTHORIZATION DEFAULT", "RESET SESSION AUTHORIZATION",
                        "SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY", "RESET default_transaction_read_only",
                        "SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL SERIALIZABLE, READ WRITE",
-                       "SET SESSION CHARACTERISTICS AS TRANSACTION DEFERRABLE",
+                       "SET SESSION CHARACTERISTICS AS TRANSACTION NOT DEFERRABLE",  # else the server may wait for other clients
                        "SET TIME ZONE -5", "SET TIME ZONE LOCAL", "SET NAMES 'UTF8'", "SET LOCAL ROLE app"])
 
 

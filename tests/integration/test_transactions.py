@@ -488,3 +488,16 @@ def test_characteristics_that_and_chain_handed_on_outlive_a_failure(db):
     db.execute("COMMIT AND CHAIN")
     assert one(db, "SELECT current_setting('transaction_isolation') FROM ci_builds LIMIT 1") == "repeatable read"
     db.execute("ROLLBACK")
+
+
+@pytest.mark.parametrize("before", [[], ["SELECT 1"]])
+def test_a_begin_within_a_savepoint_changes_no_characteristics(proxy, before):
+    with wire.connect("127.0.0.1", proxy.port, user="app", database="app") as connection:
+        for sql in ["BEGIN", *before, "SAVEPOINT a"]:
+            connection.query(sql)
+        messages = connection.query("BEGIN ISOLATION LEVEL REPEATABLE READ")
+        assert [each["C"] for each in wire.errors(messages)] == ["25001"]
+        assert [each["C"] for each in wire.notices(messages)] == ["25001"]
+        assert wire.tags(connection.query("ROLLBACK TO a")) == ["ROLLBACK"]
+        assert wire.rows(connection.query("SHOW transaction_isolation")) == [[b"read committed"]]
+        assert wire.tags(connection.query("COMMIT")) == ["COMMIT"]
