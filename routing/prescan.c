@@ -176,6 +176,9 @@ static void scan_tokens(struct scan *scan, struct lexer *lexer, struct prescan *
         lexer_next(lexer, &token);
         if (scan->shape)
             shape_add(scan->shape, scan->text, &token);
+        if (scan->shape && shape_may_skip_list(scan->shape))
+            lexer->position =
+                shape_skip_list(scan->shape, scan->text, scan->length, lexer->position);
         switch (token.kind) {
         case TOKEN_END:
             break;

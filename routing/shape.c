@@ -140,6 +140,70 @@ static void add_comment(struct shape *shape, const char *text, const struct toke
         replace(shape, text, token, ' ');
 }
 
+/* -- lists ------------------------------------------------------------------------------------- */
+
+static size_t skip_spaces(const char *text, size_t i) {
+    while (text[i] == ' ')
+        i++;
+    return i;
+}
+
+/* Behind digits, or a string without quotes and backslashes, that a comma or parenthesis follows:
+ * any setting and version reads it as one token. 0: none is there. */
+static size_t plain_constant_end(const char *text, size_t i, size_t length) {
+    size_t end = i;
+    if (text[i] == '\'') {
+        end = i + 1 + strcspn(text + i + 1, "'\\");
+        if (text[end] != '\'')
+            return 0;
+        end++;
+    } else {
+        end = skip_digits(text, i, length);
+    }
+    size_t next = skip_spaces(text, end);
+    return end > i && next < length && (text[next] == ',' || text[next] == ')') ? end : 0;
+}
+
+/* Behind the last constant of a list that goes on at `i`. */
+static size_t list_end(const char *text, size_t i, size_t length) {
+    for (;;) {
+        size_t comma = skip_spaces(text, i);
+        size_t end =
+            text[comma] != ',' ? 0 : plain_constant_end(text, skip_spaces(text, comma + 1), length);
+        if (end == 0)
+            return i;
+        i = end;
+    }
+}
+
+/* Behind the last of the rows that go on at `i`. */
+static size_t rows_end(const char *text, size_t i, size_t length) {
+    for (;;) {
+        size_t at = skip_spaces(text, i);
+        if (text[at] != ',')
+            return i;
+        at = skip_spaces(text, at + 1);
+        size_t end =
+            text[at] != '(' ? 0 : plain_constant_end(text, skip_spaces(text, at + 1), length);
+        if (end == 0)
+            return i;
+        end = skip_spaces(text, list_end(text, end, length));
+        if (text[end] != ')')
+            return i;
+        i = end + 1;
+    }
+}
+
+size_t shape_skip_list(struct shape *shape, const char *text, size_t length, size_t position) {
+    bool rows = shape->place == SHAPE_ROW;
+    size_t end = rows ? rows_end(text, position, length) : list_end(text, position, length);
+    if (end > position) {
+        shape->length = rows ? shape->row_end : shape->kept;
+        shape->from = end;
+    }
+    return end;
+}
+
 void shape_add(struct shape *shape, const char *text, const struct token *token) {
     shape->none |= token->unterminated;
     switch (token->kind) {

@@ -54,6 +54,16 @@ void shape_begin(struct shape *shape, char *out);
 /* The text's tokens one after another, TOKEN_END too. */
 void shape_add(struct shape *shape, const char *text, const struct token *token);
 
+/* What follows there of a list, or of rows, as long as it is nothing but plain constants, which add
+ * nothing: where it ends, for the lexer to go on. As shape_add() of its tokens, for a fraction of
+ * the work: inserts of many rows are most of what is long. text[length] is NUL. */
+size_t shape_skip_list(struct shape *shape, const char *text, size_t length, size_t position);
+static inline bool shape_may_skip_list(const struct shape *shape) {
+    unsigned places = 1u << SHAPE_CONSTANT | 1u << SHAPE_ROW_CONSTANT | 1u << SHAPE_ROW |
+                      1u << SHAPE_AGAIN_CONSTANT;
+    return (places >> shape->place & 1) != 0;
+}
+
 /* After TOKEN_END: whether the text has a shape. It has none without constants, and is then best
  * looked up as it is. */
 bool shape_exists(const struct shape *shape);

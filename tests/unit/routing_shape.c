@@ -5,19 +5,37 @@
 
 enum { SHAPE_MAX = 512 };
 
-static bool write_shape(const char *sql, char out[SHAPE_MAX]) {
+/* How many tokens it took, with lists token by token or passed over. */
+static unsigned write_shape_by(const char *sql, bool skips, char out[SHAPE_MAX], bool *exists) {
     struct shape shape;
     struct lexer lexer;
     struct token token;
-    assert_true(shape_bound(strlen(sql)) <= SHAPE_MAX);
+    unsigned count = 0;
+    size_t length = strlen(sql);
+    assert_true(shape_bound(length) <= SHAPE_MAX);
     shape_begin(&shape, out);
-    lexer_init(&lexer, sql, strlen(sql), true);
+    lexer_init(&lexer, sql, length, true);
     do {
         lexer_next(&lexer, &token);
         shape_add(&shape, sql, &token);
+        if (skips && shape_may_skip_list(&shape))
+            lexer.position = shape_skip_list(&shape, sql, length, lexer.position);
+        count++;
     } while (token.kind != TOKEN_END);
     assert_int_equal(shape.length, strlen(out));
-    return shape_exists(&shape);
+    *exists = shape_exists(&shape);
+    return count;
+}
+
+static bool write_shape(const char *sql, char out[SHAPE_MAX]) {
+    char skipped[SHAPE_MAX];
+    bool exists, exists_skipped;
+    unsigned all = write_shape_by(sql, false, out, &exists);
+    unsigned fewer = write_shape_by(sql, true, skipped, &exists_skipped);
+    assert_true(fewer <= all);
+    assert_int_equal(exists, exists_skipped);
+    assert_string_equal(out, skipped);
+    return exists;
 }
 
 /* Marks are given as \1. */
@@ -48,6 +66,30 @@ static void lists_and_rows_become_one(void **unused) {
     expect_shape("SELECT 1 /* c */, /* d */ 2 FROM a", "SELECT \1 FROM a");
     expect_shape("INSERT INTO a VALUES (1,'x'), (2,'y') ,(3,'z') RETURNING 1",
                  "INSERT INTO a VALUES (\1) RETURNING \1");
+}
+
+static void plain_lists_and_rows_are_passed_over(void **unused) {
+    (void)unused;
+    static const struct {
+        const char *sql;
+        unsigned tokens; /* with what ends the text */
+    } texts[] = {
+        {"SELECT 1 IN (1, 22,'a' ,'\xc3\xa4',5 )", 7},
+        {"VALUES (1,'x'), (2,'y') ,( 3 , 'z' ),(4)", 5},
+        {"VALUES (1,'x'),(2,'y''z'),(3,'z')", 5 + 6},
+        {"VALUES (1),(2),(-3)", 5 + 5},
+        {"SELECT 1,2.5,3,4)", 2 + 2 + 2},
+        {"SELECT 1,2 3", 6},
+        {"SELECT 1, 'a'\n'b'", 5},
+    };
+    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
+        char out[SHAPE_MAX];
+        bool exists;
+        unsigned count = write_shape_by(texts[i].sql, true, out, &exists);
+        if (count != texts[i].tokens)
+            fail_msg("%s: %u tokens", texts[i].sql, count);
+        (void)write_shape(texts[i].sql, out);
+    }
 }
 
 static void what_is_no_list_of_constants_stays(void **unused) {
@@ -136,8 +178,8 @@ static void one_decision_serves_texts_that_differ_in_constants(void **unused) {
 
 /* The server is sent the text of a part, so who asks for the text itself must not get the shape's
  * query, which has none. */
-static void a_text_that_comes_again_and_again_is_served_by_its_shape_only_to_who_asks_for_that(
-    void **unused) {
+static void
+a_text_that_comes_again_and_again_is_served_by_its_shape_only_to_who_asks_for_that(void **unused) {
     (void)unused;
     struct fixture f;
     fixture_open(&f, RULES_ENFORCED, "app");
@@ -250,6 +292,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(numbers_and_strings_become_marks),
         cmocka_unit_test(lists_and_rows_become_one),
+        cmocka_unit_test(plain_lists_and_rows_are_passed_over),
         cmocka_unit_test(what_is_no_list_of_constants_stays),
         cmocka_unit_test(names_parameters_operators_and_hints_stay),
         cmocka_unit_test(a_text_without_constants_has_no_shape),
