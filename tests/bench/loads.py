@@ -19,7 +19,7 @@ import harness
 import machine
 import wire
 from harness import BINDIR, cpu_seconds, temporary_folder
-from targets import PGBOUNCER, Target
+from targets import Target
 
 ALL = ("direct", "pgbouncer", "pgbouncer-pool", "pginterlock", "pginterlock-pool")
 SESSION = ("direct", "pgbouncer", "pginterlock")
@@ -114,6 +114,9 @@ def run_pgbench(folder, target, *arguments, **options):
 
 
 class Measurement:
+    """Each run has a process of its own: where the system puts its pages and threads makes five percent of difference, and
+    connections that it keeps would weigh on who comes next."""
+
     max_rounds = 1000
     steady = False  # others on the machine make no difference
 
@@ -135,8 +138,9 @@ class Measurement:
             subprocess.run([BINDIR / "pgbench", "-n", "-S", "-c", str(clients), "-t", "2"], env=environment(target), check=True,
                            capture_output=True)
 
-    def pgbench(self, target, *arguments, **options):
-        return run_pgbench(self.folder, target, *arguments, seconds=self.options.seconds, **options)
+    def pgbench(self, target, *arguments, clients=8, **options):
+        self.warm_up(target, clients)
+        return run_pgbench(self.folder, target, *arguments, clients=clients, seconds=self.options.seconds, **options)
 
 
 class Select(Measurement):
@@ -148,8 +152,7 @@ class Select(Measurement):
         return [{"mode": mode, "clients": 8} for mode in ("same text", "simple", "extended", "prepared")]
 
     def targets(self, cell):
-        # PgBouncer before 1.21 knows no prepared statements in a transaction pool.
-        return [name for name in ALL if not (cell["mode"] == "prepared" and name == "pgbouncer-pool")]
+        return [name for name in ALL if name != "pgbouncer-pool" or cell["mode"] != "prepared" or self.stage.bouncer_prepares]
 
     def run(self, target, cell):
         if cell["mode"] == "same text":
@@ -179,11 +182,7 @@ class Clients(Measurement):
         return [{"clients": count} for count in (1, 8, 64, 256, 1000) if count <= self.options.max_clients]
 
     def run(self, target, cell):
-        self.warm_up(target, cell["clients"])
-        values = self.pgbench(target, "-S", "-M", "simple", clients=cell["clients"])
-        if cell["clients"] > 8:
-            self.stage.restart(target)
-        return values
+        return self.pgbench(target, "-S", "-M", "simple", clients=cell["clients"])
 
 
 class Pool(Measurement):
@@ -198,7 +197,6 @@ class Pool(Measurement):
         return POOLED
 
     def run(self, target, cell):
-        self.warm_up(target, cell["clients"])
         return self.pgbench(target, "-S", "-M", cell["mode"], clients=cell["clients"])
 
 
@@ -251,6 +249,7 @@ class Copy(Measurement):
             "in": ("COPY bench_rows (payload) FROM STDIN WHERE false", self._rows(rows)),
             "one value": ("SELECT repeat('x', 100000000)", None),
         }[cell["way"]]
+        self.warm_up(target, 1)  # what is made once is not growth
         size = machine.reset_peak(target.pid) if target.pid else 0
         before, begun = cpu_of(target), time.monotonic()
         with open(source or "/dev/null", "rb") as stdin:
@@ -340,6 +339,7 @@ class Connect(Measurement):
         return [{"tls": False}, {"tls": True}]
 
     def run(self, target, cell):
+        self.warm_up(target, 4)
         before = cpu_of(target)
         conninfo = target.conninfo(sslmode="require" if cell["tls"] else "disable")
         found = run_client("connect", min(3, self.options.seconds), 4, conninfo)
@@ -361,6 +361,7 @@ class Mixed(Measurement):
         insert = self.script("insert", "\\set n random(100000, 999999)\nINSERT INTO bench_rows VALUES (:n," + row + ")"
                              + "".join(f",({number},{row})" for number in range(100001, 101000)) + ";\n")
         self.stage.main.sql("TRUNCATE bench_rows")
+        self.warm_up(target, 5)
         seconds = self.options.seconds
         writers = Pgbench(self.folder, target, "-M", "simple", "--rate=40", "-f", insert, clients=4, seconds=seconds + 1)
         writers.wait_for_clients()
@@ -422,7 +423,8 @@ class Instructions(Measurement):
         return [{"mode": mode, "clients": 8} for mode in ("simple", "extended", "prepared")]
 
     def targets(self, cell):
-        return [name for name in self.all_targets if not (cell["mode"] == "prepared" and name == "pgbouncer-pool")]
+        return [name for name in self.all_targets
+                if name != "pgbouncer-pool" or cell["mode"] != "prepared" or self.stage.bouncer_prepares]
 
     def run(self, target, cell):
         few, many = (50, 150) if self.options.quick else (100, 500)  # of each client
@@ -438,7 +440,7 @@ class Instructions(Measurement):
         wrapper.chmod(0o755)
         pool = "transaction" if "-pool" in name else "session"
         with unittest.mock.patch.object(harness, "PROGRAM", wrapper):
-            process = (self.stage.new_bouncer(pool, program=[*valgrind, PGBOUNCER]) if name.startswith("pgbouncer")
+            process = (self.stage.new_bouncer(pool, under=valgrind) if name.startswith("pgbouncer")
                        else self.stage.new_proxy(pool))
         try:
             target = Target(name, process.port)

@@ -101,7 +101,7 @@ def _first_line(*command):
         return "unknown"
 
 
-def describe(program):
+def describe(program, pgbouncer):
     """The machine and the versions of what runs on it, in one line each."""
     cpu = re.search(r"^model name\s*: (.*)$", pathlib.Path("/proc/cpuinfo").read_text(), re.M)
     memory = _kilobytes("/proc/meminfo", "MemTotal:") / 1024 / 1024
@@ -111,7 +111,7 @@ def describe(program):
                    f"Linux {platform.release().split('-')[0]}",
         "system": system[1] if system else "unknown",
         "postgres": _first_line("psql", "--version"),
-        "pgbouncer": _first_line("/usr/sbin/pgbouncer", "--version"),
+        "pgbouncer": _first_line(pgbouncer, "--version"),
         "pginterlock": _first_line(program, "--version"),
         "date": time.strftime("%Y-%m-%d"),
     }

@@ -19,7 +19,7 @@ PROXIES = {name: colour for name, colour in COLOURS.items() if name != "direct"}
 TABLES = {
     "select": ("Look-ups by primary key",
                "`pgbench -S`, 8 clients; *same text*: simple queries that are all alike, *simple*: with another number in each. "
-               "PgBouncer before 1.21 knows no prepared statements in a transaction pool: there our pool stands next to its session's.",
+               "PgBouncer before 1.21 knows no prepared statements in a transaction pool: where it is one, our pool stands next to its session's.",
                RATE + CPU + PERCENTILES),
     "latency": ("Latency", "`pgbench -S`, one client.", PERCENTILES + [("added, of PgBouncer's", "p50_us", "added", ".2f")] + CPU),
     "clients": ("Clients", "`pgbench -S -M simple`.", RATE + CPU + PERCENTILES[1:]),

@@ -20,7 +20,7 @@ import machine  # noqa: E402
 import report  # noqa: E402
 from harness import PROGRAM  # noqa: E402
 from loads import MEASUREMENTS  # noqa: E402
-from targets import Stage  # noqa: E402
+from targets import PGBOUNCER, Stage  # noqa: E402
 
 
 def arguments():
@@ -31,6 +31,8 @@ def arguments():
                         help="of " + ", ".join(MEASUREMENTS))
     parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("build/bench"),
                         help="folder for the results (build/bench)")
+    parser.add_argument("--pgbouncer", type=pathlib.Path, metavar="PROGRAM", default=pathlib.Path(PGBOUNCER),
+                        help=f"another PgBouncer than Debian's, {PGBOUNCER}")
     parser.add_argument("--quick", action="store_true",
                         help="two rounds of 2 s, at most 64 clients, little data: does it run at all?")
     parser.add_argument("--noise", type=float, default=0.3, help="cores that others may use (0.3)")
@@ -55,12 +57,15 @@ def rotated(names, number):
 def run_once(measurement, stage, name, cell, options):
     """The figures of one run, with what others used of the machine."""
     target = stage.target(name)
-    if measurement.steady:
-        return {"values": measurement.run(target, cell), "others": 0.0}
-    machine.wait_for_quiet(options.noise, options.wait)
-    with machine.Others() as others:
-        values = measurement.run(target, cell)
-    return {"values": values, "others": others.cores}
+    try:
+        if measurement.steady:
+            return {"values": measurement.run(target, cell), "others": 0.0}
+        machine.wait_for_quiet(options.noise, options.wait)
+        with machine.Others() as others:
+            values = measurement.run(target, cell)
+        return {"values": values, "others": others.cores}
+    finally:
+        stage.end(target)
 
 
 def measure(stage, options, raw):
@@ -94,8 +99,8 @@ def main():
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
         options.out.mkdir(parents=True, exist_ok=True)
         begun = time.monotonic()
-        with Stage(options.max_clients) as stage, raw.open("w") as file:
-            facts = machine.describe(PROGRAM)
+        with Stage(options.max_clients, options.pgbouncer) as stage, raw.open("w") as file:
+            facts = machine.describe(PROGRAM, options.pgbouncer)
             facts["pool"] = stage.has_pool
             facts["how"] = f"{options.rounds} rounds of {options.seconds} s" + (", --quick" if options.quick else "")
             failed = measure(stage, options, file)

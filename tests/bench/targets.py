@@ -10,7 +10,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "integratio
 import wire  # noqa: E402
 from harness import AS_POSTGRES, BINDIR, DATA, PROGRAM, Interlock, Postgres, free_port, temporary_folder, wait_until  # noqa: E402
 
-PGBOUNCER = "/usr/sbin/pgbouncer"
+PGBOUNCER = "/usr/sbin/pgbouncer"  # Debian's
 POOL_SIZE = 20
 IDS = 10000  # rows of projects and ci_builds: client.c knows it too
 TABLES = ("pgbench_accounts", "pgbench_branches", "pgbench_tellers", "pgbench_history", "bench_rows")
@@ -20,7 +20,7 @@ MAX_CLIENTS = 12000
 class PgBouncer:
     """PgBouncer without logging each connection. `program`: it, and what it is run under."""
 
-    def __init__(self, cluster, certificate, mode, size, program=(PGBOUNCER,)):
+    def __init__(self, cluster, certificate, mode, size, program):
         self.folder, self.port = temporary_folder(), free_port()
         key, cert = self.folder / "server.key", self.folder / "server.crt"
         for source, copy in zip(certificate, (key, cert)):
@@ -72,6 +72,12 @@ class Target:
         return " ".join(f"{key}={value}" for key, value in parts.items())
 
 
+def _pgbouncer_prepares(program):
+    """Whether its transaction pools know prepared statements, as from 1.21 on."""
+    run = subprocess.run([program, "--version"], capture_output=True, text=True)
+    return tuple(int(part) for part in run.stdout.split()[1].split(".")[:2]) >= (1, 21)
+
+
 def _settings_taken(**settings):
     """Whether this build knows the settings."""
     stand_in = type("Cluster", (), {"conninfo": lambda self: "host=127.0.0.1 dbname=app"})()
@@ -84,8 +90,9 @@ def _settings_taken(**settings):
 class Stage:
     """The clusters, and the targets, each started when it is first asked for."""
 
-    def __init__(self, max_clients):
-        self.max_clients = max_clients
+    def __init__(self, max_clients, pgbouncer=PGBOUNCER):
+        self.max_clients, self.pgbouncer = max_clients, str(pgbouncer)
+        self.bouncer_prepares = _pgbouncer_prepares(self.pgbouncer)
         self.folder = temporary_folder()
         self._made, self._closing = {}, []
         self.pools = {"transaction": {"mode": "transaction", "size": POOL_SIZE, "max_client_conn": MAX_CLIENTS},
@@ -145,8 +152,8 @@ class Stage:
             "classification": {"tables": str(self._tables)}, "log": {"level": "warning"}, "workers": 1,
             "tls": {"mode": "prefer", "cert": str(self._certificate[1]), "key": str(self._certificate[0])}, **settings}).start()
 
-    def new_bouncer(self, pool, **more):
-        return PgBouncer(self.main, self._certificate, pool, self.pools[pool]["size"], **more)
+    def new_bouncer(self, pool, under=()):
+        return PgBouncer(self.main, self._certificate, pool, self.pools[pool]["size"], [*under, self.pgbouncer])
 
     def target(self, name):
         if name not in self._made:
@@ -162,8 +169,8 @@ class Stage:
         self._closing.append(process)
         return Target(name, process.port, process.process.pid, process)
 
-    def restart(self, target):
-        """A new process when it is next asked for. Connections to the server that it keeps would weigh on who comes next."""
+    def end(self, target):
+        """A new process when it is next asked for."""
         if target.process:
             self._closing.remove(target.process)
             del self._made[target.name]

@@ -68,7 +68,7 @@ def test_a_goal_is_met_at_its_limit_and_not_beyond():
 
 
 def test_every_goal_is_about_a_cell_and_a_target_that_are_measured():
-    stage = types.SimpleNamespace(has_pool=True, folder=None)
+    stage = types.SimpleNamespace(has_pool=True, folder=None, bouncer_prepares=True)
     options = types.SimpleNamespace(max_clients=1000, idle=10000)
     for goal in goals.GOALS:
         measurement = loads.MEASUREMENTS[goal.measurement](stage, options)
