@@ -263,7 +263,7 @@ static bool is_asked_alone(const struct session *s) {
 }
 
 static void send_command(void *context, const char *sql) {
-    session_send_prelude(context, sql);
+    session_send_prelude(context, sql, false);
 }
 
 bool session_send_difference(struct session *s, struct link *link, const struct query *query) {

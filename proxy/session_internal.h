@@ -48,8 +48,9 @@ static inline const struct settings *session_settings(const struct session *s) {
 static inline int session_link_count(const struct session *s) {
     return (int)session_settings(s)->database_count;
 }
-bool session_drained(const struct session *s);  /* nothing is outstanding */
-bool session_answered(const struct session *s); /* …but a COMMIT that the client need not wait for */
+bool session_drained(const struct session *s); /* nothing is outstanding */
+bool session_answered(
+    const struct session *s); /* …but a COMMIT that the client need not wait for */
 
 /* -- session_start.c --------------------------------------------------------------------------- */
 void session_on_login_done(struct login *login, bool ok);
@@ -190,8 +191,9 @@ bool request_writes(const struct request *request); /* what it runs may change d
  */
 struct link *session_failed_link(const struct session *s);
 void session_drop_link(struct session *s, struct link *link);
-/* One command in front of the next statement; if it fails the server skips that too. */
-void session_send_prelude(struct link *link, const char *sql);
+/* One command in front of the next statement, which is a simple query or not; if it fails the
+ * server skips that too. */
+void session_send_prelude(struct link *link, const char *sql, bool before_query);
 void session_flush_link(struct link *link);
 
 /* -- session_cancel.c -------------------------------------------------------------------------- */

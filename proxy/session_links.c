@@ -222,34 +222,45 @@ enum use session_use_settings(struct session *s, struct link *link, const struct
 /* One command of the block's log by Parse, Bind, Execute without Sync, right in front of the
  * statement: if it fails, the server skips the statement too, and nothing runs outside the block
  * that should have run inside. */
-void session_send_prelude(struct link *link, const char *sql) {
-    static const char name[] =
-        "pginterlock_prelude"; /* a name of its own: the unnamed statement is the client's */
+void session_send_prelude(struct link *link, const char *sql, bool before_query) {
+    /* The unnamed statement is the client's; a simple query ends it, and so needs no Close. */
+    static const char kept_name[] = "pginterlock_prelude";
+    const char *name = before_query ? "" : kept_name;
     struct wire_buffer out = {0};
     if (link->prelude_left) {
-        message_put_close(&out, 'S', name);
+        message_put_close(&out, 'S', kept_name);
         answers_push(&link->answers, REQUEST_CLOSE, AUDIENCE_PROXY);
         link->prelude_left = false;
     }
     message_put_parse(&out, name, sql);
     message_put_bind(&out, name, name);
     message_put_execute(&out, name);
-    message_put_close(&out, 'P', name);
-    message_put_close(&out, 'S', name);
-    stream_send(&link->stream, out.data, out.length);
-    wire_buffer_close(&out);
     answers_push(&link->answers, REQUEST_PARSE, AUDIENCE_PROXY);
     answers_push(&link->answers, REQUEST_BIND, AUDIENCE_PROXY);
     answers_push(&link->answers, REQUEST_EXECUTE, AUDIENCE_PROXY);
-    answers_push(&link->answers, REQUEST_CLOSE, AUDIENCE_PROXY);
-    answers_push(&link->answers, REQUEST_CLOSE, AUDIENCE_PROXY);
+    if (before_query) {
+        link->unnamed = 0;
+    } else {
+        message_put_close(&out, 'P', name);
+        message_put_close(&out, 'S', name);
+        answers_push(&link->answers, REQUEST_CLOSE, AUDIENCE_PROXY);
+        answers_push(&link->answers, REQUEST_CLOSE, AUDIENCE_PROXY);
+    }
+    stream_send(&link->stream, out.data, out.length);
+    wire_buffer_close(&out);
+}
+
+/* Whether the link is made ready for a simple query, or for a part of one. */
+static bool query_follows(const struct session *s) {
+    return s->script.active ? !s->script.extended
+                            : stream_available(&s->client) > 0 && *stream_peek(&s->client) == 'Q';
 }
 
 static void use_block(struct session *s, struct link *link) {
     if (link->log_applied == 0)
         link->only_reads = true;
     while (link->log_applied < s->block.count) {
-        session_send_prelude(link, s->block.entries[link->log_applied].sql);
+        session_send_prelude(link, s->block.entries[link->log_applied].sql, query_follows(s));
         link->log_applied++;
         link->in_block = s->block.entries[0].kind == ENTRY_BEGIN;
     }

@@ -69,7 +69,7 @@ static enum progress begin_on_pipeline(struct session *s) {
             return PROGRESS_WAIT;
         if (s->skip_until_sync)
             break;
-        session_send_prelude(link, s->block.entries[0].sql);
+        session_send_prelude(link, s->block.entries[0].sql, false);
         link->in_block = true;
         link->only_reads = false; /* nobody knows what it did before */
         link->log_applied++; /* settings that it made in the pipeline stand behind BEGIN in the log

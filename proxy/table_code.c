@@ -21,7 +21,7 @@ enum {
  * and the sum of who wrote them. */
 #define SIGNATURE                                                                                  \
     "SET LOCAL search_path TO pg_catalog, pg_temp; SET LOCAL statement_timeout TO 0; "             \
-    "SET LOCAL jit TO off; "                                                                       \
+    "SET LOCAL lock_timeout TO 100; SET LOCAL jit TO off; "                                        \
     "SELECT string_agg(concat(c, ' ', n, ' ', total), ' ' ORDER BY c), NULL "                      \
     "FROM (SELECT c, count(*), sum(writer::text::int8) FROM ("                                     \
     "SELECT 1, xmin FROM pg_proc WHERE oid >= 16384 "                                              \

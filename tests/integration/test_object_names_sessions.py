@@ -248,7 +248,7 @@ class LockedCatalog:
 
     def waiting(self):
         return self.cluster.value("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
-                                  " AND query LIKE '%%pg_my_temp_schema%%' AND pid <> pg_backend_pid()",
+                                  " AND query LIKE '%%tn.nspname%%' AND pid <> pg_backend_pid()",
                                   dbname="postgres") > 0
 
     def __exit__(self, *_):
@@ -351,7 +351,7 @@ def test_a_link_lost_while_asked(db, proxy, main_sequence, in_block):
         thread.start()
         wait_until(locked.waiting, "the question to wait")
         proxy.ci.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
-                     " AND query LIKE '%%pg_my_temp_schema%%' AND pid <> pg_backend_pid()", dbname="postgres")
+                     " AND query LIKE '%%tn.nspname%%' AND pid <> pg_backend_pid()", dbname="postgres")
         thread.join(20)
     if not in_block:
         assert row == [1] and not error

@@ -1,6 +1,8 @@
 """What code behind a table leaves on a connection that clients share (a trigger's setting, a default's lock) reaches no
 other client, although no statement tells of it; and where there is no such code nothing is asked for after a statement."""
 
+import contextlib
+
 import pytest
 
 import wire
@@ -213,3 +215,38 @@ def test_what_cannot_be_asked_counts_as_code(make_pool, ci):
             assert proxy.log().count("cannot learn which tables have code behind them") == 1
     finally:
         ci.sql("GRANT SELECT ON pg_policy TO PUBLIC")
+
+
+@contextlib.contextmanager
+def catalog_locked(ci):
+    """What asks about code behind tables has to wait; gives a function that tells whether it does."""
+    with ci.admin(ci.dbname) as admin:
+        admin.execute("BEGIN; LOCK pg_catalog.pg_policy IN ACCESS EXCLUSIVE MODE")
+        yield lambda: admin.execute("SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted)").fetchone()[0]
+        admin.execute("ROLLBACK")
+
+
+READ = f"SELECT n FROM {T}_quiet"
+
+
+def test_a_locked_catalog_holds_up_nobody_for_long(make_pool, ci):
+    proxy = make_pool(size=1)
+    with proxy.wire() as one, proxy.wire(timeout=10) as other, catalog_locked(ci) as asked:
+        done(one.query(READ))
+        done(other.query(READ))
+        assert not asked()
+
+
+def test_another_connection_is_made_while_one_asks(make_pool, ci):
+    def is_made():
+        """False: the question, which waits 100 ms for the catalog, was over too soon."""
+        proxy = make_pool(size=2)
+        with proxy.wire() as one, proxy.wire() as other, catalog_locked(ci) as asked:
+            done(one.query(READ))
+            try:
+                wait_until(asked, "the question to wait", 1)
+            except AssertionError:
+                return False
+            done(other.query(READ))
+            return asked()
+    assert any(is_made() for _ in range(5))
