@@ -91,8 +91,7 @@ static size_t coming_count(const struct pool *pool) {
 
 bool pool_is_exhausted(const struct pool_waiter *waiter) {
     const struct pool *pool = waiter->pool;
-    return pool != NULL && !waiter->granted &&
-           pool->waiting_count > coming_count(pool);
+    return pool != NULL && !waiter->granted && pool->waiting_count > coming_count(pool);
 }
 
 static void ungrant(struct pool_waiter *waiter) {
