@@ -354,7 +354,7 @@ def test_a_link_lost_while_asked(db, proxy, main_sequence, in_block):
                      " AND query LIKE '%%tn.nspname%%' AND pid <> pg_backend_pid()", dbname="postgres")
         thread.join(20)
     if not in_block:
-        assert row == [1] and not error
+        assert (row, error) == ([1], [])
         return
     assert error[0].sqlstate == "08006"
     with fails("25P02"):
