@@ -227,7 +227,6 @@ static enum login_state on_cancel_request(struct login *login, const struct pack
     log_event(
         login->worker->log, LOG_DEBUG, "cancel requested",
         (struct log_field[]){{"client", login->peer, 0}, {"pid", NULL, login->startup.pid}, {0}});
-    uv_timer_stop(&login->timer);
     login->cancel = cancel_request_send(login->worker, login->startup.pid, login->startup.key,
                                         on_cancel_over, login);
     return LOGIN_CANCELLING;
@@ -438,8 +437,10 @@ static void on_timeout(uv_timer_t *timer) {
         move(login,
              login_refuse(login, "57014", "canceling authentication due to timeout", NULL, NULL));
     else
-        move(login,
-             note_lost(login, LOG_WARNING, "login_timeout passed without a startup message"));
+        move(login, note_lost(login, LOG_WARNING,
+                              login->state == LOGIN_CANCELLING
+                                  ? "login_timeout passed before the cancel request was taken"
+                                  : "login_timeout passed without a startup message"));
     finish(login);
 }
 

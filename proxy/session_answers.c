@@ -171,8 +171,12 @@ static bool on_ready(struct session *s, struct link *link, const uint8_t *messag
 /* -- the rest ---------------------------------------------------------------------------------- */
 
 /* From now on the database takes copy data. A Sync that was sent behind the Execute is read as part
- * of it and ignored: the client sends another one when it is done. */
+ * of it and ignored: the client sends another one when it is done. At any other message that was
+ * sent the server gives up with an error. */
 static void begin_copy_in(struct session *s, struct link *link, const struct request *request) {
+    if (request->kind == REQUEST_EXECUTE && link->answers.count > 1 &&
+        answers_at(&link->answers, 1)->kind != REQUEST_SYNC)
+        return;
     s->copy_in = link;
     while (request->kind == REQUEST_EXECUTE && link->answers.count > 1 &&
            answers_last(&link->answers)->kind == REQUEST_SYNC)

@@ -121,7 +121,7 @@ void fan_part_ended(struct session *s, struct link *link, const struct request *
 
 /* Whether the client need not wait for it either: others were modified, and nothing keeps it. */
 static bool may_trail(const struct fan *fan, const struct link *link) {
-    return fan->modified != 0 && link->bindings == 0 && !link->asks_binding && !link->unsynced;
+    return fan->modified != 0 && link->bindings == 0 && !link->unsynced;
 }
 
 static void fan_send(struct session *s, struct link *link, bool along) {

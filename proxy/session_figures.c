@@ -197,7 +197,7 @@ static const char *client_state(const struct session *s) {
         return "login";
     if (s->connecting != NULL)
         return "waiting";
-    bool busy = s->script.active || !session_drained(s) || s->body_fate != BODY_NONE ||
+    bool busy = s->script.active || !session_answered(s) || s->body_fate != BODY_NONE ||
                 s->copy_in != NULL || s->query != NULL || stream_available(&s->client) > 0;
     if (busy)
         return "active";

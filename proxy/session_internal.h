@@ -28,7 +28,8 @@
  *
  * One link at a time has requests outstanding (the active one); before another is used, all of them
  * are answered. So answers keep the order of requests, and what is known of the transaction is true
- * whenever it is asked for.
+ * whenever it is asked for. Only the COMMIT of a link that was only read may be answered later
+ * (session_fan.c), but before that link is used again.
  *
  * Handlers of a client's message can be called again: one that has to wait (for a connection, for
  * answers) leaves the message where it is and returns PROGRESS_WAIT; when something happened, it
@@ -48,9 +49,10 @@ static inline const struct settings *session_settings(const struct session *s) {
 static inline int session_link_count(const struct session *s) {
     return (int)session_settings(s)->database_count;
 }
-bool session_drained(const struct session *s); /* nothing is outstanding */
-bool session_answered(
-    const struct session *s); /* …but a COMMIT that the client need not wait for */
+/* Nothing is outstanding. */
+bool session_drained(const struct session *s);
+/* …but the COMMIT of a link that was only read, which keeps no client waiting. */
+bool session_answered(const struct session *s);
 
 /* -- session_start.c --------------------------------------------------------------------------- */
 void session_on_login_done(struct login *login, bool ok);
@@ -298,8 +300,7 @@ bool session_name_is_reserved(const struct session *s, const char *name);
  * which the server may have to be asked. */
 enum use session_hold_statement(struct session *s, struct link *link, struct prepared *prepared,
                                 bool binds);
-/* Describe of one of its portals was sent: what the client will be told of the result, it may keep.
- */
+/* Describe of one of its portals was sent: the client may keep what it will be told of the result. */
 void session_heed_portal(struct link *link, struct prepared *prepared);
 /* A part of the answer to Describe of a statement, or of such a portal. */
 void session_take_description(struct session *s, struct link *link, const struct request *request,

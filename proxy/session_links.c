@@ -219,7 +219,7 @@ enum use session_use_settings(struct session *s, struct link *link, const struct
     return link->answers.count > 0 ? USE_WAIT : USE_READY;
 }
 
-/* One command of the block's log by Parse, Bind, Execute without Sync, right in front of the
+/* One command (of the block's log, or a setting) by Parse, Bind, Execute without Sync, right in front of the
  * statement: if it fails, the server skips the statement too, and nothing runs outside the block
  * that should have run inside. */
 void session_send_prelude(struct link *link, const char *sql, bool before_query) {

@@ -297,7 +297,7 @@ static bool release_outside(struct session *s) {
 static bool may_release(const struct session *s) {
     return s->pool_mode == POOL_TRANSACTION && s->phase == PHASE_READY &&
            s->body_fate == BODY_NONE && s->copy_in == NULL && s->block_lost < 0 &&
-           session_drained(s);
+           session_answered(s);
 }
 
 void session_release_links(struct session *s) {
@@ -351,7 +351,7 @@ void session_check_time(struct session *s, uint64_t now) {
         return;
     const struct pool_settings *limits = session_pool_settings(s);
     bool idle = session_block_status(s->routing) == BLOCK_IDLE && session_links_unsynced(s) == 0;
-    if (!session_drained(s)) {
+    if (!session_answered(s)) {
         /* Of a pipeline that its client does not end the server holds the answers back. */
         if (s->active != NULL && is_over(s->last_active, limits->idle_transaction_timeout, now)) {
             (void)session_wait_drained(s);

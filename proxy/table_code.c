@@ -148,7 +148,7 @@ bool table_code_is_due(const struct table_code *code, uint64_t structure, uint64
     return code->asked_at == 0 || now - code->asked_at >= (soon ? code->pause : KEEP_MILLISECONDS);
 }
 
-const char *table_code_ask(struct table_code *code, const void *asker, uint64_t structure,
+const char *table_code_ask(struct table_code *code, const struct link *asker, uint64_t structure,
                            uint64_t now) {
     code->asker = asker;
     code->asked = structure;
@@ -204,7 +204,8 @@ static void take_answer(struct table_code *code) {
     code->answer_signature = NULL;
 }
 
-void table_code_answered(struct table_code *code, const void *asker, bool complete, uint64_t now) {
+void table_code_answered(struct table_code *code, const struct link *asker, bool complete,
+                         uint64_t now) {
     if (code->asker != asker)
         return;
     code->asker = NULL;

@@ -21,6 +21,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+struct link;
+
 struct table_with_code {
     char *name;   /* without its schema */
     bool on_read; /* it is enough to read it */
@@ -37,12 +39,12 @@ struct table_code {
     struct table_with_code *answer; /* of the question that is under way */
     size_t answer_count;
     char *answer_signature;
-    bool asked_all;    /* not only for the signature */
-    const void *asker; /* who asks; NULL: nobody */
-    bool failed;       /* the last question could not be answered */
-    uint64_t asked;    /* as of this change… */
-    uint64_t asked_at; /* …and this time, milliseconds; 0: never */
-    uint64_t pause;    /* from then until the next time where structure changes */
+    bool asked_all;           /* not only for the signature */
+    const struct link *asker; /* who asks; NULL: nobody */
+    bool failed;              /* the last question could not be answered */
+    uint64_t asked;           /* as of this change… */
+    uint64_t asked_at;        /* …and this time, milliseconds; 0: never */
+    uint64_t pause;           /* from then until the next time where structure changes */
 };
 
 void table_code_close(struct table_code *code);
@@ -65,12 +67,13 @@ static inline bool table_code_may_run(const struct table_code *code, uint64_t st
 bool table_code_is_due(const struct table_code *code, uint64_t structure, uint64_t now);
 /* The asker sends what this returns: a simple query, in a transaction of its own; what it sets goes
  * with that. The asker… */
-const char *table_code_ask(struct table_code *code, const void *asker, uint64_t structure,
+const char *table_code_ask(struct table_code *code, const struct link *asker, uint64_t structure,
                            uint64_t now);
 /* …gets the body of a DataRow… */
 void table_code_take_row(struct table_code *code, const uint8_t *body, size_t length);
 /* …and all has come; false: it could not be answered, or the asker is gone. Nobody asks: nothing.
  */
-void table_code_answered(struct table_code *code, const void *asker, bool complete, uint64_t now);
+void table_code_answered(struct table_code *code, const struct link *asker, bool complete,
+                         uint64_t now);
 
 #endif

@@ -173,9 +173,9 @@ run_integration() {
     install_node_pg
     [ $all = no ] || names=(tests/integration --ignore-glob='*/test_pool*')
     # What a sanitizer can see in a running proxy; runs share nothing and mostly wait, so two go at once.
-    local sanitized=(tests/integration/test_{routing,transactions,wire,startup,protocol_violations,session,auth,failures,live_cases,violations,facts_oracle,node_types}.py)
+    local sanitized=(tests/integration/test_{routing,transactions,commit,cancel,wire,startup,protocol_violations,session,auth,failures,live_cases,violations,facts_oracle,node_types}.py)
     # What depends on whose connection a client's is, with connections that clients take turns with.
-    local pooled=(tests/integration/test_{routing,transactions,wire,session,differential,clients,activerecord,node_pg,object_names_sessions,outer_transaction,allowed_schemas,one_database,whole_way}.py)
+    local pooled=(tests/integration/test_{routing,transactions,commit,cancel,wire,session,differential,clients,activerecord,node_pg,object_names_sessions,outer_transaction,allowed_schemas,one_database,whole_way}.py)
     [ $all = yes ] || sanitized=("${names[@]}")
     {
         run_pytest asan asan "${sanitized[@]}"

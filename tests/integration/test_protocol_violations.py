@@ -72,3 +72,16 @@ def test_terminate_frees_the_links(proxy):
     connection.query("SELECT 'farewell' FROM ci_builds LIMIT 1")
     connection.terminate()
     wait_until(lambda: not proxy.ci.backends("%farewell%"), "the link to close")
+
+
+def test_copy_data_behind_a_long_bind_is_no_part_of_it(proxy):
+    """The server asks for copy data while a Bind is on its way, which it then does not want."""
+    bind = wire.bind(values=["x" * 60_000])
+    with wire.connect("127.0.0.1", proxy.port, user="app", database="app") as connection:
+        connection.send(wire.parse("", "COPY ci_runners (description) FROM STDIN"), wire.bind(), wire.execute(), wire.flush(),
+                        bind[:40_000])
+        connection.read_until("G")
+        connection.send(bind[40_000:] + wire.copy_data("never\n") + wire.sync())
+        (error,) = wire.errors(connection.read_until("Z"))
+        assert (error["S"], error["C"]) == ("ERROR", "08P01")
+        assert wire.types(connection.query("SELECT 1")) == "TDCZ"

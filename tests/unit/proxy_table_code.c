@@ -9,9 +9,10 @@
 #include <cmocka.h>
 
 #include "protocol/message.h"
+#include "proxy/link.h"
 #include "proxy/table_code.h"
 
-static const int me, another; /* who asks */
+static struct link me, another; /* who asks */
 
 static void put_column(struct wire_buffer *row, const char *text) {
     uint32_t length = text != NULL ? (uint32_t)strlen(text) : UINT32_MAX;

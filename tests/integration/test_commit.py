@@ -1,0 +1,61 @@
+"""COMMIT of a block over two databases waits for the one that was modified, not for one that was only read."""
+
+import contextlib
+import os
+import signal
+
+import wire
+from pooling import done
+
+
+def issues(proxy, title):
+    return proxy.main.value("SELECT count(*) FROM issues WHERE title = %s", params=(title,))
+
+
+def in_transaction(cluster):
+    return cluster.value("SELECT count(*) FROM pg_stat_activity WHERE state LIKE 'idle in transaction%%'"
+                         " AND datname = %s", params=(cluster.dbname,))
+
+
+@contextlib.contextmanager
+def stopped_reader(connection, proxy, unique):
+    """A block that has read ci and written main, while ci's server process stands still: it goes on at the end."""
+    messages = [connection.query(text) for text in ("BEGIN", f"SELECT '{unique}' FROM ci_builds WHERE id = 1",
+                                                    f"INSERT INTO issues (title) VALUES ('{unique}')")]
+    assert not [error for answer in messages for error in wire.errors(answer)]
+    (pid,) = proxy.ci.backends(f"%{unique}%")
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield pid
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+def test_commit_does_not_wait_for_a_database_that_was_only_read(proxy, unique):
+    with wire.connect("127.0.0.1", proxy.port, user="app", database="app") as connection:
+        with stopped_reader(connection, proxy, unique):
+            assert wire.tags(connection.query("COMMIT")) == ["COMMIT"]
+            assert issues(proxy, unique) == 1
+            connection.send(wire.query("BEGIN"), wire.query("SELECT count(*) FROM ci_builds WHERE id = 1"), wire.query("COMMIT"))
+        assert wire.tags(connection.read_until("Z")) == ["BEGIN"]
+        assert wire.rows(connection.read_until("Z")) == [[b"1"]]
+        assert wire.tags(connection.read_until("Z")) == ["COMMIT"]
+    assert in_transaction(proxy.ci) == 0
+
+
+def test_a_database_that_was_only_read_may_end_during_commit(proxy, unique):
+    with wire.connect("127.0.0.1", proxy.port, user="app", database="app") as connection:
+        with stopped_reader(connection, proxy, unique) as pid:
+            assert wire.tags(connection.query("COMMIT")) == ["COMMIT"]
+            os.kill(pid, signal.SIGTERM)
+        assert wire.rows(connection.query("SELECT count(*) FROM projects WHERE id < 0")) == [[b"0"]]
+        assert wire.rows(connection.query("SELECT count(*) FROM ci_builds WHERE id = 1")) == [[b"1"]]
+
+
+def test_others_get_the_connection_that_was_modified_meanwhile(make_pool, unique):
+    proxy = make_pool(size=1)
+    with proxy.wire() as one, proxy.wire() as other:
+        with stopped_reader(one, proxy, unique):
+            done(one.query("COMMIT"))
+            assert wire.rows(done(other.query("SELECT count(*) FROM projects WHERE id < 0"))) == [[b"0"]]
+        assert wire.rows(done(other.query("SELECT count(*) FROM ci_builds WHERE id < 0"))) == [[b"0"]]
