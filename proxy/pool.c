@@ -82,16 +82,10 @@ void pool_recall_logins(struct pool *pool) {
     }
 }
 
-/* Connections that somebody will get soon. Not one that asks the catalogs, which may take long. */
-static size_t coming_count(const struct pool *pool) {
-    const struct link *asker = pool->database->table_code.asker;
-    bool asks = asker != NULL && asker->pool == pool;
-    return pool->opening_count + pool->resetting_count - (asks ? 1 : 0);
-}
-
 bool pool_is_exhausted(const struct pool_waiter *waiter) {
     const struct pool *pool = waiter->pool;
-    return pool != NULL && !waiter->granted && pool->waiting_count > coming_count(pool);
+    return pool != NULL && !waiter->granted &&
+           pool->waiting_count > pool->opening_count + pool->resetting_count;
 }
 
 static void ungrant(struct pool_waiter *waiter) {
@@ -172,7 +166,7 @@ void pool_serve_waiters(struct pool *pool) {
             break;
         pool_grant(pool->first, link);
     }
-    while (pool->waiting_count > coming_count(pool) && pool_may_open(pool))
+    while (pool->waiting_count > pool->opening_count + pool->resetting_count && pool_may_open(pool))
         pool_open_link(pool);
 }
 

@@ -128,7 +128,7 @@ def test_a_reader_that_refuses_to_commit_changes_nothing(beside, main_cluster, u
     def answer(asked):
         if b"COMMIT" in asked:
             return message(b"E", b"SERROR\0C40001\0Mnot today\0\0") + READY
-        begun = message(b"1") + message(b"2") + message(b"C", b"BEGIN\0") + message(b"3") + message(b"3")
+        begun = message(b"1") + message(b"2") + message(b"C", b"BEGIN\0")
         return (begun if b"BEGIN" in asked else b"") + message(b"C", b"SELECT 0\0") + message(b"Z", b"T" if begun else b"I")
     proxy = beside(answer)
     with wire.connect("127.0.0.1", proxy.port, user="app", database="app") as connection:
