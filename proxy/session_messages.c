@@ -267,8 +267,8 @@ enum progress session_handle_message(struct session *s) {
     size_t available = stream_available(&s->client);
     const uint8_t *body = stream_peek(&s->client) + FRAME_HEADER;
     /* Between CopyInResponse and its end the server ignores Flush and Sync, and objects to anything
-     * else. */
-    if (s->copy_in != NULL && strchr("dcfHSX", frame.type) == NULL)
+     * else, Terminate too: its COPY would wait for ever for more. */
+    if (s->copy_in != NULL && strchr("dcfHS", frame.type) == NULL)
         return protocol_violation(s, "unexpected message during COPY from stdin");
     switch (frame.type) {
     case 'd':
@@ -290,7 +290,7 @@ enum progress session_handle_message(struct session *s) {
         stream_reserve(&s->client, frame.length);
         return PROGRESS_WAIT;
     }
-    if (s->copy_in != NULL && frame.type != 'X') {
+    if (s->copy_in != NULL) {
         session_forward_message(s, s->copy_in, frame.length);
         return PROGRESS_DONE;
     }
