@@ -77,6 +77,7 @@ struct link {
     bool unsynced;          /* extended messages went out since the last Sync */
     bool wrote;             /* …that may have changed something */
     bool only_reads;        /* in the block it is in it did nothing but plain SELECT */
+    bool made_state;        /* the session may have made what a new one would lack, as a lock */
     bool skipping;          /* it skips extended messages until Sync, after an error */
     bool prelude_left;      /* a command of ours failed: its statement's name is still taken */
     bool sends_copy;        /* COPY IN: it takes CopyData now */

@@ -291,7 +291,8 @@ enum progress session_on_sync(struct session *s, size_t length) {
     bool single = link != NULL && (unsynced & (unsynced - 1)) == 0;
     if (single && (!undo || link->skipping) && (s->active == link || session_drained(s)))
         return sync_one(s, link, length);
-    if (session_wait_drained(s) == PROGRESS_WAIT)
+    bool is_idle = unsynced == 0 && !implicit && session_answered(s);
+    if (!is_idle && session_wait_drained(s) == PROGRESS_WAIT)
         return PROGRESS_WAIT;
     stream_consume(&s->client, length);
     s->skip_until_sync = false;

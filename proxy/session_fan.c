@@ -119,9 +119,18 @@ void fan_part_ended(struct session *s, struct link *link, const struct request *
         fan->failed = true;
 }
 
-/* Whether the client need not wait for it either: others were modified, and nothing keeps it. */
-static bool may_trail(const struct fan *fan, const struct link *link) {
-    return fan->modified != 0 && link->bindings == 0 && !link->unsynced;
+static bool sets_something(const struct block_log *block) {
+    for (size_t i = 0; i < block->count; i++)
+        if (block->entries[i].kind == ENTRY_SETTING)
+            return true;
+    return false;
+}
+
+/* Whether the client need not wait for it either: others were modified, nothing keeps it, and it
+ * has no settings to bring back, which would be told behind what the client sets next. */
+static bool may_trail(const struct session *s, const struct link *link) {
+    return s->script.fan.modified != 0 && link->bindings == 0 && !link->unsynced &&
+           !sets_something(&s->block);
 }
 
 static void fan_send(struct session *s, struct link *link, bool along) {
@@ -139,7 +148,7 @@ static void fan_send(struct session *s, struct link *link, bool along) {
         link_send_query(link, fan->sql, fan->sql_length);
     }
     struct request *request = answers_push(&link->answers, kind, audience);
-    request->trails = along && may_trail(fan, link);
+    request->trails = along && may_trail(s, link);
     if (fan->statement != NULL && !request->trails) {
         request->query = query_ref(s->script.query);
         request->next = s->script.next;

@@ -112,6 +112,20 @@ static void end_requests(struct session *s, struct link *link) {
         session_fail_pipeline(s);
 }
 
+/* Told when a statement needs the database next. */
+static void keep_loss(struct session *s, const struct link *link) {
+    if (s->lost == NULL)
+        s->lost = alloc_zeroed(DATABASES_MAX, sizeof *s->lost);
+    free(s->lost[link->physical]);
+    s->lost[link->physical] = alloc_text(link->last_words != NULL ? link->last_words : "");
+}
+
+/* Whether something of the session's may have been there beyond the transaction. */
+static bool may_have_kept(const struct session *s, const struct link *link) {
+    return link->bindings != 0 || link->asks_binding ||
+           (s->pool_mode != POOL_TRANSACTION && link->made_state);
+}
+
 static void lost_while_asked(struct session *s, struct link *link, bool block_open) {
     struct request *front = answers_front(&link->answers);
     bool tolerated = fan_tolerates_loss(s, link);
@@ -120,6 +134,8 @@ static void lost_while_asked(struct session *s, struct link *link, bool block_op
         tell_lost(s, link, outcome_unknown(s, link, block_open));
     if (tolerated) {
         answers_clear(&link->answers);
+        if (may_have_kept(s, link))
+            keep_loss(s, link);
         return;
     }
     if (s->script.fan.active)
@@ -169,7 +185,8 @@ void session_link_lost(struct session *s, struct link *link) {
         end_with_link(s, link);
         return;
     }
-    if (session_is_mid_message(s)) {
+    bool is_told = link->answers.count > 0 && !link_trails(link);
+    if (session_is_mid_message(s) && (link == s->active || is_told)) {
         /* The client waits for the rest of a message: whatever it were sent would be taken for
          * that. */
         session_end(s, "connection to a database was lost in the middle of a message");
@@ -186,10 +203,7 @@ void session_link_lost(struct session *s, struct link *link) {
     if (link->answers.count > 0) {
         lost_while_asked(s, link, block_open);
     } else {
-        if (s->lost == NULL)
-            s->lost = alloc_zeroed(DATABASES_MAX, sizeof *s->lost);
-        free(s->lost[link->physical]);
-        s->lost[link->physical] = alloc_text(link->last_words != NULL ? link->last_words : "");
+        keep_loss(s, link);
         enum block_status status = session_block_status(s->routing);
         if (was_in_transaction && (status == BLOCK_OPEN || status == BLOCK_IMPLICIT))
             s->block_lost = link->physical;

@@ -180,10 +180,12 @@ void session_note_binding(struct session *s, struct link *link, const struct sta
     enum statement_kind kind = statement->facts->kind;
     if (link->pool != NULL && (statement->facts->flags & STATEMENT_LOAD) != 0)
         link->bindings |= BOUND_LOAD;
+    bool makes = makes_state(statement);
+    link->made_state |= makes || (statement->facts->flags & STATEMENT_LOAD) != 0;
     if (s->pool_mode != POOL_TRANSACTION || (link->bindings & BOUND_LOAD) != 0)
         return;
     bool code = table_code_may_run(link->table_code, session_structure(s), statement->facts);
-    if (code || makes_state(statement)) {
+    if (code || makes) {
         link->asks_binding = true;
         link->makes_temporary |= (statement->facts->flags & STATEMENT_TEMPORARY) != 0;
         link->unseen = link->unseen || code || may_set_unseen(statement);
@@ -239,7 +241,7 @@ static void leave(struct session *s, struct link *link, enum pool_giving how) {
         link->set = setting_set_ref(session_setting_set(s));
         link->set_unknown = !applied || link->unseen;
     }
-    link->unseen = link->drew = false;
+    link->unseen = link->drew = link->made_state = false;
     if (s->active == link)
         s->active = NULL;
     if (s->connecting == link)

@@ -4,8 +4,10 @@ import contextlib
 import os
 import signal
 
+import pytest
+
 import wire
-from pooling import done
+from pooling import done, extended, own_mode, value
 
 
 def issues(proxy, title):
@@ -50,6 +52,59 @@ def test_a_database_that_was_only_read_may_end_during_commit(proxy, unique):
             os.kill(pid, signal.SIGTERM)
         assert wire.rows(connection.query("SELECT count(*) FROM projects WHERE id < 0")) == [[b"0"]]
         assert wire.rows(connection.query("SELECT count(*) FROM ci_builds WHERE id = 1")) == [[b"1"]]
+
+
+@own_mode
+@pytest.mark.parametrize("mode", ["off", "session", "transaction"])
+def test_what_ended_with_it_is_told(make_pool, unique, mode):
+    proxy = make_pool(mode, size=1)
+    with proxy.wire() as client:
+        done(client.query("SELECT pg_advisory_lock(7) FROM ci_builds WHERE id = 1"))
+        with stopped_reader(client, proxy, unique) as pid:
+            client.send(wire.query("COMMIT"))
+            os.kill(pid, signal.SIGTERM)
+        assert wire.tags(client.read_until("Z")) == ["COMMIT"]
+        locks = "/* database: ci */ SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'"
+        assert [error["C"] for error in wire.errors(client.query(locks))] == ["08006"]
+        assert value(client, locks) == "0"
+
+
+def test_sync_does_not_wait_for_it_either(proxy, unique):
+    with wire.connect("127.0.0.1", proxy.port, user="app", database="app") as client:
+        with stopped_reader(client, proxy, unique):
+            assert wire.tags(done(extended(client, "COMMIT"))) == ["COMMIT"]
+            assert issues(proxy, unique) == 1
+        assert value(client, "SELECT count(*) FROM ci_builds WHERE id = 1", extended) == "1"
+
+
+def read_what_comes(client, seconds=0.2):
+    """The messages up to a pause."""
+    messages = []
+    with contextlib.suppress(TimeoutError):
+        while True:
+            messages.append(client.read(seconds))
+    return messages
+
+
+def test_what_it_brings_back_is_not_told_behind_what_is_set_next(proxy, unique):
+    with wire.connect("127.0.0.1", proxy.port, user="app", database="app") as client:
+        for text in ("BEGIN", "UPDATE ci_builds SET name = name WHERE id = 1", "SET LOCAL TimeZone = 'Asia/Tokyo'",
+                     f"SELECT '{unique}' FROM projects WHERE id = 1"):
+            done(client.query(text))
+        (pid,) = proxy.main.backends(f"%{unique}%")
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            for text in ("COMMIT", "/* database: ci */ SET TimeZone = 'Europe/Berlin'"):
+                client.send(wire.parse("", text), wire.bind(), wire.describe(), wire.execute(), wire.sync())
+            messages = read_what_comes(client)
+        finally:
+            os.kill(pid, signal.SIGCONT)
+        while wire.types(messages).count("Z") < 2:
+            messages += client.read_until("Z")
+        messages += client.query("SELECT count(*) FROM projects WHERE id < 0") + client.query("SHOW TimeZone")
+        told = [each.body for each in messages if each.type == "S"]
+        assert wire.rows(messages)[-1] == [b"Europe/Berlin"]
+        assert told[-1] == b"TimeZone\0Europe/Berlin\0"
 
 
 def test_others_get_the_connection_that_was_modified_meanwhile(make_pool, unique):

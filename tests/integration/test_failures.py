@@ -210,6 +210,19 @@ def test_a_pinned_session_ends_with_its_connection_as_a_direct_one_does(killable
         assert wire.errors(client.read_to_end())[0]["C"] == "57P01"
 
 
+def test_a_long_row_comes_whole_although_another_database_ends(killable, unique):
+    with wire.connect("127.0.0.1", killable.port, user="app", database="app") as client:
+        client.query(f"SELECT '{unique}' FROM ci_builds WHERE id = 1")
+        (pid,) = killable.ci.backends(f"%{unique}%")
+        client.send(wire.query("SELECT repeat('x', 50000000) FROM projects WHERE id = 1"))
+        client.read_until("T")
+        os.kill(pid, signal.SIGKILL)
+        killable.wait_for_log("connection to a database was lost")
+        (row,) = wire.rows(client.read_until("Z"))
+        assert len(row[0]) == 50_000_000
+        assert [error["C"] for error in wire.errors(client.query("SELECT 1 FROM ci_builds"))] == ["08006"]
+
+
 def test_an_idle_session_survives_its_databases_restart(killable):
     with killable.connect() as db:
         db.execute("SET work_mem = '21MB'")
