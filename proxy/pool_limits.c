@@ -65,7 +65,10 @@ bool pool_may_open(struct pool *pool) {
     if (pool_link_count(pool) >= size_now(pool))
         return false;
     const struct pool_budget *budget = pool->budget;
-    return budget->limit == 0 || budget->open < budget->limit || make_room(pool);
+    while (budget->limit > 0 && budget->open >= budget->limit) /* a reload may have lowered it */
+        if (!make_room(pool))
+            return false;
+    return true;
 }
 
 bool pool_has_room(const struct pool *pool) {
@@ -155,6 +158,13 @@ bool pool_retires(struct pool *pool, const struct link *link) {
     return true;
 }
 
+/* After a reload that lowered a limit. */
+static bool has_too_many(const struct pool *pool) {
+    const struct pool_budget *budget = pool->budget;
+    return pool_link_count(pool) > pool->most ||
+           (budget->limit > 0 && budget->open > budget->limit);
+}
+
 static void close_old_links(struct pool *pool, uint64_t now) {
     size_t least = pool_share(pool->pools, pool->limits.min_size);
     for (struct link *link = pool->idle, *next; link != NULL; link = next) {
@@ -162,7 +172,8 @@ static void close_old_links(struct pool *pool, uint64_t now) {
         bool old = is_over(link->opened_at, pool->limits.server_lifetime, now);
         bool unused = is_over(link->idle_since, pool->limits.server_idle_timeout, now) &&
                       pool_link_count(pool) > least;
-        if (!old && !unused && !pool->stale && !pool_link_is_outdated(pool, link))
+        if (!old && !unused && !pool->stale && !has_too_many(pool) &&
+            !pool_link_is_outdated(pool, link))
             continue;
         pool_unlist_idle(pool, link);
         pool_close_link(pool, link);

@@ -8,9 +8,28 @@ import pytest
 
 import wire
 from harness import wait_until
-from pooling import code, done, nothing_comes, own_mode, waiting
+from pooling import code, done, hold, nothing_comes, own_mode, waiting
 
 pytestmark = own_mode
+
+
+# -- limits that a reload lowers ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("lower", [{"size": 2}, {"size": 4, "max_db_connections": 2}], ids=["size", "max_db_connections"])
+def test_a_limit_that_a_reload_lowers_ends_idle_connections(make_pool, lower):
+    proxy = make_pool(size=4)
+    with contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(proxy.wire()) for _ in range(4)]
+        for client in clients:
+            hold(client)
+        for client in clients[1:]:
+            done(client.query("COMMIT"))
+        proxy.configure(pool={"mode": "transaction", **lower})
+        proxy.wait_pids(2)
+        done(clients[0].query("COMMIT"))  # whose connection was not taken from it
+        for client in clients:
+            done(client.query("SELECT 1"))
 
 
 # -- max_client_conn -----------------------------------------------------------------------------
