@@ -353,6 +353,7 @@ struct link *link_failed(struct worker *worker, int physical, const char *name,
 static void link_free(struct link *link) {
     parameters_unref(link->worker->parameters, link->parameters);
     parameters_unref(link->worker->parameters, link->reported);
+    parameters_unref(link->worker->parameters, link->heeded);
     link_forget_state(link);
     answers_close(&link->answers);
     free(link->asked_setting);
@@ -404,10 +405,6 @@ void link_send_query(struct link *link, const char *sql, size_t length) {
     stream_send(&link->stream, sql, length);
     stream_send(&link->stream, "", 1);
     link->unnamed = 0; /* a simple query ends it */
-}
-
-struct parameters *link_parameters(const struct link *link) {
-    return link->reported != NULL ? link->reported : link->parameters;
 }
 
 void link_learn_parameter(struct link *link, const uint8_t *body, size_t length) {

@@ -60,7 +60,8 @@ struct link {
     char *host;                    /* "127.0.0.1:5432", for messages; NULL: not connected */
     uint32_t pid;                  /* the server's process */
     struct link_cancel *cancel;    /* what a cancel request needs */
-    struct parameters *parameters; /* what the server reported when the link was made */
+    struct parameters *parameters; /* what the server reported when the link was made; of one from
+                                      a pool, what it does where no session sets anything */
     struct link_failure *failure;  /* until it is READY */
 
     uint64_t opened_at; /* uv_now(), never 0; 0: one that only tells of a failure */
@@ -122,6 +123,7 @@ struct link {
     unsigned bindings;    /* enum binding: what keeps it with its session */
     bool makes_temporary; /* …a temporary table may be there, which it has not been asked about */
     struct parameters *reported; /* what the server reported last; NULL: `parameters` */
+    struct parameters *heeded;   /* …and when it was last looked through for new defaults */
 };
 
 /* What keeps a link with its session, beyond the transaction… */
@@ -171,7 +173,9 @@ static inline bool link_trails(const struct link *link) {
 void link_send_query(struct link *link, const char *sql, size_t length);
 
 /* What the server reported last. */
-struct parameters *link_parameters(const struct link *link);
+static inline struct parameters *link_parameters(const struct link *link) {
+    return link->reported != NULL ? link->reported : link->parameters;
+}
 /* The body of a ParameterStatus. */
 void link_learn_parameter(struct link *link, const uint8_t *body, size_t length);
 

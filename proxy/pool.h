@@ -78,6 +78,15 @@ struct parameters *pool_find_welcome(struct pool *pool, const struct setting_set
 void pool_keep_welcome(struct pool *pool, struct setting_set *settings,
                        struct parameters *reported);
 
+/* Whether its server's defaults are the ones that were seen last in its pool: of several
+ * connections each gets to know of a reload when it is next used. */
+bool pool_has_newest_defaults(const struct link *link);
+
+/* Whether its servers' default of standard_conforming_strings may be another by now than its
+ * connections began with, so that no session may rely on it. */
+void pool_doubt_strings(struct pool *pool);
+bool pool_doubts_strings(const struct pool *pool);
+
 /* Whether somebody else wants one; one of whatever pool. */
 bool pool_has_waiter(const struct pool *pool);
 bool pools_have_waiter(const struct pools *pools);

@@ -51,7 +51,8 @@ struct pool {
     struct pool *next_reached;
     struct pool_waiter *first, *last;
     size_t idle_count, used_count, opening_count, resetting_count, waiting_count;
-    struct parameters *baseline; /* what its servers report at the start; a reference */
+    struct parameters *baseline; /* what its servers' defaults were when seen last; a reference */
+    bool doubts_strings;
     struct welcome welcomes[WELCOMES_MAX];
     size_t welcome_count, welcome_next; /* where the next one goes when there are many */
     uint64_t failed_at;                 /* when the last attempt to connect failed; 0: it did not */
@@ -92,6 +93,13 @@ void pool_close_link(struct pool *pool, struct link *link);
 /* A server reports these at the start, or reports something new: what was told so far may be wrong.
  */
 void pool_heed_baseline(struct pool *pool, struct parameters *reported);
+/* Of a link that nobody uses: what it reports beyond the settings that it was left with are its
+ * server's defaults, which may be new. */
+void pool_learn_defaults(struct pool *pool, struct link *link);
+static inline void pool_heed_defaults(struct pool *pool, struct link *link) {
+    if (link->reported != link->heeded)
+        pool_learn_defaults(pool, link);
+}
 void pool_forget_welcomes(struct pool *pool);
 
 /* -- pool_limits.c ----------------------------------------------------------------------------- */

@@ -110,6 +110,7 @@ static void lose(struct link *link) {
 }
 
 static void become_idle(struct pool *pool, struct link *link) {
+    pool_heed_defaults(pool, link);
     link->pool_state = POOLED_IDLE;
     link->idle_since = uv_now(pool->pools->loop);
     list_push(&pool->idle, link);
@@ -125,7 +126,7 @@ static bool take_message(struct link *link, char type, const uint8_t *body, size
     case 'S':
         link_learn_parameter(link, body, length);
         if (link->pool_state == POOLED_IDLE)
-            pool_forget_welcomes(link->pool);
+            pool_heed_defaults(link->pool, link);
         return true;
     case 'N':
         return true;

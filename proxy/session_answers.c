@@ -76,7 +76,10 @@ static void reconcile(struct session *s, struct link *link, char status) {
     if (status == 'I') {
         bool was = link->in_block;
         link->in_block = false;
-        link->log_applied = 0;
+        /* Where the session ends it, session_block_finished() is yet to see which settings of it
+         * the link has had. */
+        if (believed != BLOCK_IMPLICIT && !s->script.fan.active)
+            link->log_applied = 0;
         bool over = was && !s->script.fan.active && session_links_in_block(s) == 0;
         if (over && (believed == BLOCK_OPEN || believed == BLOCK_FAILED)) {
             session_rolled_back(s->routing);

@@ -133,45 +133,6 @@ void session_tell_restored(struct session *s, struct link *link) {
     parameters_unref(s->worker->parameters, now);
 }
 
-/* -- where servers differ ---------------------------------------------------------------------- */
-
-/* Parameters by which a client reads values, and the classifier texts: they must be on every
- * connection what the client was told. */
-static const char *const told_parameters[] = {"client_encoding", "DateStyle", "IntervalStyle",
-                                              "TimeZone", "standard_conforming_strings"};
-enum { TOLD_PARAMETERS = sizeof told_parameters / sizeof told_parameters[0] };
-
-static bool session_sets(const struct session *s, const char *name) {
-    for (size_t i = 0; i < s->settings.count; i++)
-        if (strcasecmp(s->settings.changes[i].name, name) == 0)
-            return true;
-    return false;
-}
-
-/* Where the server of a link starts with another value than the client was told, the session sets
- * it, as if the client had. */
-void session_align_pooled(struct session *s, const struct link *link) {
-    struct parameters **aligned = &s->pools[link->physical].aligned;
-    if (s->phase != PHASE_READY || *aligned == link->parameters)
-        return;
-    parameters_unref(s->worker->parameters, *aligned);
-    *aligned = parameters_ref(link->parameters);
-    for (size_t i = 0; i < TOLD_PARAMETERS; i++) {
-        const char *name = told_parameters[i];
-        const char *there = parameters_find(link->parameters, name);
-        const char *here = session_parameter_outside(s, name);
-        if (there != NULL && here != NULL && strcmp(there, here) != 0 && !session_sets(s, name))
-            session_log_setting(s, name, here);
-    }
-}
-
-void session_forget_alignment(struct session *s) {
-    for (size_t i = 0; s->pools != NULL && i < session_settings(s)->database_count; i++) {
-        parameters_unref(s->worker->parameters, s->pools[i].aligned);
-        s->pools[i].aligned = NULL;
-    }
-}
-
 /* -- by difference ----------------------------------------------------------------------------- */
 
 static void append_command(void *context, const char *sql) {

@@ -16,6 +16,7 @@
  *     session_cancel.c    cancel requests
  *     session_pool.c      links that sessions take turns with
  *     session_handover.c  the settings that such a link is to have
+ *     session_told.c      what clients are told of its server's own
  *     session_effects.c   what a completed statement or transaction means
  *     session_catalog.c   asking the catalogs whose a statement's indexes and sequences are
  *     session_settings.c  SET and its kin, to be repeated on other links
@@ -247,9 +248,6 @@ void session_append_difference(struct session *s, struct link *link, struct wire
  * now. */
 bool session_send_difference(struct session *s, struct link *link, const struct query *query);
 void session_settle_difference(struct link *link, bool failed); /* that transaction is over */
-/* Enters what the link's server would do otherwise than the client was told, once. */
-void session_align_pooled(struct session *s, const struct link *link);
-void session_forget_alignment(struct session *s); /* after RESET ALL: it is to be done anew */
 /* Enters a setting that no statement of the client made. */
 void session_log_setting(struct session *s, const char *name, const char *value);
 /* Enters the startup packet's settings. False: an option stands there that no statement could set.
@@ -261,6 +259,26 @@ bool session_has_startup_settings(struct session *s); /* where links come from a
 /* Whether a parameter's value there is not the client's, who has yet to get its own again. */
 bool session_lacks_startup(struct session *s, const struct link *link, const char *name);
 void session_tell_restored(struct session *s, struct link *link); /* the link has them */
+
+/* -- session_told.c ---------------------------------------------------------------------------- */
+/* Enters what the link's server would do otherwise than the client was told, once. */
+void session_align_pooled(struct session *s, const struct link *link);
+void session_forget_alignment(struct session *s); /* after RESET ALL: it is to be done anew */
+/* standard_conforming_strings has another value there than the session has set: a function may have
+ * done that, or a reload. */
+void session_doubt_strings(const struct session *s, const struct link *link);
+/* Tells what is new of the server's defaults before its link is used. All else is answered. */
+void session_tell_defaults(struct session *s, struct link *link);
+/* Tells where what the link reports by now is not what the client knows. Between two messages. */
+void session_tell_news(struct session *s, struct link *link);
+static inline void session_heed_news(struct session *s) {
+    struct link *link = s->active;
+    if (link == NULL || link->pool == NULL)
+        return;
+    const struct session_pool *entry = &s->pools[link->physical];
+    if (entry->heard != link_parameters(link) || entry->known != s->parameters)
+        session_tell_news(s, link);
+}
 
 /* -- session_statements.c ---------------------------------------------------------------------- */
 /* Which link knows a statement that came by Parse: under its own name, or, where clients share the
@@ -283,6 +301,8 @@ static inline void session_prepare_named(struct session *s, struct link *link,
         (count != 1 || !statements->plain))
         session_prepare_executed(s, link, statements, count);
 }
+/* What a Bind names, which SQL's PREPARE may have made: a reference, or NULL. */
+struct prepared *session_find_for_bind(struct session *s, const char *name);
 /* Whether the link has any under the client's own names for it. */
 bool session_names_there(const struct session *s, const struct link *link);
 /* Pass the client's message on, with the statement's name on the link in it. */
@@ -300,7 +320,8 @@ bool session_name_is_reserved(const struct session *s, const char *name);
  * which the server may have to be asked. */
 enum use session_hold_statement(struct session *s, struct link *link, struct prepared *prepared,
                                 bool binds);
-/* Describe of one of its portals was sent: the client may keep what it will be told of the result. */
+/* Describe of one of its portals was sent: the client may keep what it will be told of the result.
+ */
 void session_heed_portal(struct link *link, struct prepared *prepared);
 /* A part of the answer to Describe of a statement, or of such a portal. */
 void session_take_description(struct session *s, struct link *link, const struct request *request,

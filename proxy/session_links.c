@@ -188,6 +188,8 @@ static void tell_settings_error(struct session *s, const struct link *link) {
 enum use session_use_settings(struct session *s, struct link *link, const struct query *query) {
     if (link->pool != NULL && !link->in_block && session_drained(s))
         session_align_pooled(s, link);
+    if (link->pool != NULL && s->pools[link->physical].untold && session_drained(s))
+        session_tell_defaults(s, link);
     bool settled = link->settings_applied == s->settings.last && link->aligned && !link->differs;
     bool chained = link->in_block && link->log_applied == s->block.count;
     if (settled && s->restored_settings && (!link->in_block || chained))
@@ -219,9 +221,9 @@ enum use session_use_settings(struct session *s, struct link *link, const struct
     return link->answers.count > 0 ? USE_WAIT : USE_READY;
 }
 
-/* One command (of the block's log, or a setting) by Parse, Bind, Execute without Sync, right in front of the
- * statement: if it fails, the server skips the statement too, and nothing runs outside the block
- * that should have run inside. */
+/* One command (of the block's log, or a setting) by Parse, Bind, Execute without Sync, right in
+ * front of the statement: if it fails, the server skips the statement too, and nothing runs outside
+ * the block that should have run inside. */
 void session_send_prelude(struct link *link, const char *sql, bool before_query) {
     /* The unnamed statement is the client's; a simple query ends it, and so needs no Close. */
     static const char kept_name[] = "pginterlock_prelude";

@@ -320,8 +320,11 @@ void session_let_others(struct session *s) {
 
 void session_leave_pools(struct session *s) {
     session_forget_alignment(s);
-    for (size_t i = 0; s->pools != NULL && i < session_settings(s)->database_count; i++)
+    for (size_t i = 0; s->pools != NULL && i < session_settings(s)->database_count; i++) {
+        parameters_unref(s->worker->parameters, s->pools[i].heard);
+        parameters_unref(s->worker->parameters, s->pools[i].known);
         pool_unref(s->pools[i].pool);
+    }
     free(s->pools);
     s->pools = NULL;
 }

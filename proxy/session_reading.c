@@ -54,8 +54,10 @@ void session_tell_parameter(struct session *s, struct link *link, const char *na
     if ((known != NULL && strcmp(known, value) == 0) || session_lacks_startup(s, link, name))
         return;
     /* A function may have set it, which no other link would get to know. */
-    if (strcmp(name, "standard_conforming_strings") == 0)
+    if (strcmp(name, "standard_conforming_strings") == 0) {
+        session_doubt_strings(s, link);
         session_note_value(s, link, name, value);
+    }
     message_put_parameter_status(&s->out, name, value);
     learn(s, name, value); /* the text of both may go with this */
     reply_flush(s);

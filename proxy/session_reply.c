@@ -43,6 +43,7 @@ static void send_short(struct session *s, const uint8_t *message, size_t length)
 }
 
 void reply_ready(struct session *s) {
+    session_heed_news(s);
     const uint8_t message[] = {'Z', 0, 0, 0, 5, (uint8_t)session_status(s)};
     send_short(s, message, sizeof message);
 }

@@ -124,11 +124,14 @@ struct session {
     enum pool_mode pool_mode;
     struct session_pool {
         struct pool *pool;          /* a reference; NULL until it is asked */
-        struct parameters *aligned; /* a reference: what its servers say at the start, which is
-                                       accounted for */
-    } * pools;                      /* by physical database; NULL until the first is asked */
-    struct pool_waiter waiter;      /* for a link of… */
-    int waiting_for;                /* …this physical database */
+        struct parameters *aligned; /* a reference: its servers' defaults that are accounted for… */
+        bool untold;                /* …of which the client may have to be told */
+        bool holds_strings;         /* what pool_doubts_strings() asks for is done */
+        struct parameters *heard, *known; /* references: what it reported when it was last held
+                                             against what the client was told then */
+    } * pools;                            /* by physical database; NULL until the first is asked */
+    struct pool_waiter waiter;            /* for a link of… */
+    int waiting_for;                      /* …this physical database */
     bool restored_settings; /* what the client's RESET took of the startup packet's is set again… */
     size_t restored_entries; /* …or stands in the block's log up to here */
     struct setting_set *set; /* of the settings as of… */

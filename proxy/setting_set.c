@@ -88,6 +88,17 @@ static const struct setting *find(const struct setting_set *set, const char *nam
     return NULL;
 }
 
+bool setting_set_has(const struct setting_set *set, const char *name) {
+    return find(set, name) != NULL;
+}
+
+bool setting_set_has_identity(const struct setting_set *set) {
+    for (size_t i = 0; i < set_count(set); i++)
+        if (setting_is_identity(set->settings[i].name))
+            return true;
+    return false;
+}
+
 /* A parameter that RESET name brings back, alone and without any effect on others. */
 static bool is_plain(const char *name) {
     if (setting_is_identity(name))

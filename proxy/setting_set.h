@@ -17,6 +17,9 @@ struct setting_set *setting_set_ref(struct setting_set *set);
 void setting_set_unref(struct setting_set *set);
 
 bool setting_set_equal(const struct setting_set *a, const struct setting_set *b);
+/* Whether it has a value for the parameter. */
+bool setting_set_has(const struct setting_set *set, const char *name);
+bool setting_set_has_identity(const struct setting_set *set); /* a role or another user */
 /* Makes two references to equal sets ones to the same: to that which more have, so that in the end
  * all have one. */
 void setting_set_unite(struct setting_set **a, struct setting_set **b);
