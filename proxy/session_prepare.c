@@ -186,35 +186,6 @@ static enum progress refuse_taken_portal(struct session *s, const struct portal 
     return extended_refused(s, length);
 }
 
-/* What SQL's PREPARE made can be bound by its name too; then it counts as EXECUTE of it does. A
- * reference, or NULL. */
-static struct prepared *find_for_bind(struct session *s, const char *name) {
-    struct prepared *found = prepared_find(&s->prepared, name);
-    if (found != NULL)
-        return prepared_ref(found);
-    int database = name[0] != '\0' ? session_prepared_database(s->routing, name) : -1;
-    if (database < 0)
-        return NULL;
-    struct wire_buffer sql = {0};
-    wire_append(&sql, "EXECUTE \"", 9);
-    for (const char *c = name; *c != '\0'; c++) {
-        if (*c == '"')
-            wire_append(&sql, c, 1);
-        wire_append(&sql, c, 1);
-    }
-    wire_append(&sql, "\"", 2);
-    struct error error = {{0}};
-    struct query *query = NULL;
-    if (router_query(s->config->router, (const char *)sql.data, sql.length - 1, &s->lexing, s->utf8,
-                     &query, &error)) {
-        found = prepared_new(name, query);
-        found->database = database;
-        found->prepared_on = database_bit(session_physical(s, database));
-    }
-    wire_buffer_close(&sql);
-    return found;
-}
-
 enum { BIND_HERE_MAX = 16 * 1024 }; /* names and no parameters */
 
 /* How many parameters a Bind gives; its counts have been checked. */
@@ -292,6 +263,9 @@ static database_set known_on(const struct session *s, const struct prepared *pre
 static enum progress bind_prepared(struct session *s, const struct bind_message *bind,
                                    struct prepared *prepared, size_t length) {
     enum use use = USE_READY;
+    if (prepared == NULL && bind->statement[0] != '\0' && s->block_lost < 0 &&
+        session_block_status(s->routing) == BLOCK_FAILED && session_failed_link(s) == NULL)
+        return refuse_unknown_statement(s, bind->statement, length); /* what a server says first */
     if (extended_transaction_in_doubt(s))
         use = extended_check_transaction(s, prepared != NULL ? prepared->query : NULL,
                                          prepared != NULL ? known_on(s, prepared) : KNOWN_ANYWHERE,
@@ -337,7 +311,7 @@ enum progress session_on_bind(struct session *s, const struct bind_message *bind
         return PROGRESS_WAIT;
     if (session_take_catalog_failure(s))
         return extended_refused(s, length);
-    struct prepared *prepared = find_for_bind(s, bind->statement);
+    struct prepared *prepared = session_find_for_bind(s, bind->statement);
     enum progress progress = bind_prepared(s, bind, prepared, length);
     prepared_unref(prepared);
     return progress;
@@ -460,12 +434,16 @@ enum progress session_on_close(struct session *s, const uint8_t *body, size_t bo
     struct prepared *prepared;
     int database = find_named(s, &named, &prepared);
     bool local = prepared != NULL && prepared->local;
-    bool by_sql = prepared == NULL && session_prepared_database(s->routing, named.name) >= 0;
-    if (named.kind == 'S' && s->pool_mode == POOL_TRANSACTION && !local && !by_sql)
+    int by_sql = named.kind == 'S' && prepared == NULL
+                     ? session_prepared_database(s->routing, named.name)
+                     : -1;
+    if (named.kind == 'S' && s->pool_mode == POOL_TRANSACTION && !local && by_sql < 0)
         return close_shared(s, prepared, length);
+    if (by_sql >= 0)
+        database = by_sql;
     struct link *link = NULL;
-    if (local && session_wait_drained(s) == PROGRESS_WAIT)
-        return PROGRESS_WAIT;
+    if ((local || by_sql >= 0) && session_wait_drained(s) == PROGRESS_WAIT)
+        return PROGRESS_WAIT; /* an error before it would have the server pass over it */
     if (!local) {
         enum use use = session_use_link(s, database, &link);
         if (use == USE_WAIT)
@@ -488,9 +466,13 @@ enum progress session_on_close(struct session *s, const uint8_t *body, size_t bo
     bool statement = named.kind == 'S' && prepared != NULL;
     if (statement && (prepared->prepared_on & (prepared->prepared_on - 1)) != 0)
         close_elsewhere(s, prepared, link);
+    char *name = by_sql >= 0 ? alloc_text(named.name) : NULL; /* it goes with the message */
     struct request *request = extended_forward(s, link, REQUEST_CLOSE, length);
-    if (by_sql)
+    if (by_sql >= 0) {
+        session_forget_named(s->routing, name);
         link->asks_binding = link->bindings != 0;
+        free(name);
+    }
     if (statement)
         request->prepared = prepared;
     else if (prepared != NULL)

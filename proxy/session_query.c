@@ -122,6 +122,13 @@ static int name_taken_on(struct session *s, const struct statement_facts *facts)
                             : session_prepared_database(s->routing, facts->name);
 }
 
+/* Whether PREPARE wants a name of Parse's that its server does not know. */
+static bool is_ours(const struct session *s, const struct statement_facts *facts) {
+    const struct prepared *prepared =
+        facts->kind == KIND_PREPARE ? prepared_find(&s->prepared, facts->name) : NULL;
+    return prepared != NULL && (prepared->local || prepared->shared != NULL);
+}
+
 /* Names are one space to the client, whatever the database: the server's own words. */
 static void refuse_taken_name(struct session *s, const struct statement_facts *facts,
                               struct decision *decision) {
@@ -235,7 +242,8 @@ static __attribute__((noinline)) void route_by_words(struct session *s,
     if (prepared == NULL || prepared->local) {
         session_decide(s->routing, statement, decision);
         int taken = decision->violated ? -1 : name_taken_on(s, statement->facts);
-        if (taken >= 0 && session_physical(s, taken) != session_physical(s, decision->database))
+        if (is_ours(s, statement->facts) ||
+            (taken >= 0 && session_physical(s, taken) != session_physical(s, decision->database)))
             refuse_taken_name(s, statement->facts, decision);
         return;
     }

@@ -204,6 +204,34 @@ bool session_names_there(const struct session *s, const struct link *link) {
     return false;
 }
 
+/* What SQL's PREPARE made counts as EXECUTE of it does. */
+struct prepared *session_find_for_bind(struct session *s, const char *name) {
+    struct prepared *found = prepared_find(&s->prepared, name);
+    if (found != NULL)
+        return prepared_ref(found);
+    int database = name[0] != '\0' ? session_prepared_database(s->routing, name) : -1;
+    if (database < 0)
+        return NULL;
+    struct wire_buffer sql = {0};
+    wire_append(&sql, "EXECUTE \"", 9);
+    for (const char *c = name; *c != '\0'; c++) {
+        if (*c == '"')
+            wire_append(&sql, c, 1);
+        wire_append(&sql, c, 1);
+    }
+    wire_append(&sql, "\"", 2);
+    struct error error = {{0}};
+    struct query *query = NULL;
+    if (router_query(s->config->router, (const char *)sql.data, sql.length - 1, &s->lexing, s->utf8,
+                     &query, &error)) {
+        found = prepared_new(name, query);
+        found->database = database;
+        found->prepared_on = database_bit(session_physical(s, database));
+    }
+    wire_buffer_close(&sql);
+    return found;
+}
+
 /* The message at the front of the client's stream (`length` bytes, not all of which need be there),
  * with other bytes in place of those from `from` to `to`, and so many `more` behind it. */
 static __attribute__((noinline)) void forward_renamed(struct session *s, struct link *link,

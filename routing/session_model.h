@@ -167,7 +167,6 @@ void session_remember_prepared(struct session_state *state, const struct stateme
                                int database);
 void session_remember_cursor(struct session_state *state, const struct statement *statement,
                              int database);
-void session_forget_named(struct session_state *state, const char *name);
 void session_forget_prepared(struct session_state *state);
 void session_close_cursor(struct session_state *state, const char *name);
 void session_close_cursors(struct session_state *state);

@@ -164,9 +164,11 @@ void session_set_at_startup(struct session_state *state, const char *name, const
 /* Where the SQL-level prepared statement or the cursor of that name lives, or -1. */
 int session_prepared_database(const struct session_state *state, const char *name);
 int session_cursor_database(const struct session_state *state, const char *name);
+/* The statement of that name was closed by the protocol, or is none any more. */
+void session_forget_named(struct session_state *state, const char *name);
 
-/* Bind has made a portal in a transaction: to SQL's FETCH, MOVE and CLOSE it is a cursor, which ends
- * with the transaction. */
+/* Bind has made a portal in a transaction: to SQL's FETCH, MOVE and CLOSE it is a cursor, which
+ * ends with the transaction. */
 void session_note_portal(struct session_state *state, const char *name,
                          const struct statement *statement, int database);
 
