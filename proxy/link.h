@@ -136,13 +136,17 @@ enum binding {
     BOUND_LOAD = 1 << 5,     /* LOAD, which nothing undoes */
     BOUND_NAME = 1 << 6,     /* EXECUTE in SQL of what came by Parse */
     BOUND_UNKNOWN = 1 << 7,  /* the server could not be asked */
+    BOUND_SEED = 1 << 8,     /* setseed(), which nothing undoes either */
     /* …and for now; not in `bindings`, but found out: session_link_keeps(). */
-    KEPT_BY_TRANSACTION = 1 << 8,
-    KEPT_BY_COPY = 1 << 9,
-    KEPT_BY_PIPELINE = 1 << 10,  /* messages went out that no Sync has followed */
-    KEPT_BY_STATEMENT = 1 << 11, /* or its answer is on the way */
-    KEPT_REASONS = 12,
+    KEPT_BY_TRANSACTION = 1 << 9,
+    KEPT_BY_COPY = 1 << 10,
+    KEPT_BY_PIPELINE = 1 << 11,  /* messages went out that no Sync has followed */
+    KEPT_BY_STATEMENT = 1 << 12, /* or its answer is on the way */
+    KEPT_REASONS = 13,
 };
+
+/* …for good: such a connection is closed when its client goes. */
+enum { BOUND_FOR_GOOD = BOUND_LOAD | BOUND_SEED };
 
 /* Starts connecting to `conninfo`; the result comes by on_connected, never from within this call.
  * Never NULL. */

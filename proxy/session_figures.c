@@ -154,6 +154,7 @@ static const char *const reasons[KEPT_REASONS] = {
     "LOAD",
     "EXECUTE of a prepared statement",
     "not known",
+    "random seed",
     "transaction",
     "COPY",
     "pipeline",

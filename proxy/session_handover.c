@@ -144,6 +144,8 @@ static void append_command(void *context, const char *sql) {
 static void had(struct link *link, struct setting_set *wanted) {
     setting_set_unref(link->set);
     link->set = setting_set_ref(wanted);
+    if (setting_set_has(wanted, "seed"))
+        link->bindings |= BOUND_SEED;
     link->set_unknown = false;
     link->differs = false;
 }

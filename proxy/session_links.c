@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 int session_physical(const struct session *s, int database) {
     return session_settings(s)->databases[database].physical;
@@ -154,6 +155,12 @@ static void append_differences(struct session *s, struct link *link, struct wire
     link->aligned = true;
 }
 
+/* It is about to be set. */
+static void note_seed(struct link *link, const char *name) {
+    if (link->pool != NULL && name != NULL && strcasecmp(name, "seed") == 0)
+        link->bindings |= BOUND_SEED;
+}
+
 /* Sends the session's settings that the link has not had; waits for their success, since a
  * statement must not run without them. */
 static void append_settings(struct session *s, struct link *link, struct wire_buffer *sql) {
@@ -166,6 +173,7 @@ static void append_settings(struct session *s, struct link *link, struct wire_bu
                 continue;
             wire_append(sql, change->sql, strlen(change->sql));
             wire_append(sql, ";", 1);
+            note_seed(link, change->name);
         }
     }
     if (!link->aligned)
@@ -262,7 +270,10 @@ static void use_block(struct session *s, struct link *link) {
     if (link->log_applied == 0)
         link->only_reads = true;
     while (link->log_applied < s->block.count) {
-        session_send_prelude(link, s->block.entries[link->log_applied].sql, query_follows(s));
+        const struct block_entry *entry = &s->block.entries[link->log_applied];
+        session_send_prelude(link, entry->sql, query_follows(s));
+        if (entry->kind == ENTRY_SETTING)
+            note_seed(link, entry->name);
         link->log_applied++;
         link->in_block = s->block.entries[0].kind == ENTRY_BEGIN;
     }

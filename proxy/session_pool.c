@@ -176,13 +176,25 @@ static bool may_set_unseen(const struct statement *statement) {
            (statement->facts->flags & STATEMENT_DYNAMIC) != 0;
 }
 
+/* Itself, or in a body that runs now. */
+static bool seeds(const struct statement_facts *facts) {
+    bool defines = facts->kind == KIND_DDL && facts->inner_kind == KIND_EMPTY;
+    return (facts->flags & STATEMENT_SEED) != 0 && !defines;
+}
+
+static bool code_seeds(const struct link *link, const struct statement_facts *facts) {
+    return link->table_code->seeds && table_code_seeds(link->table_code, facts);
+}
+
 void session_note_binding(struct session *s, struct link *link, const struct statement *statement) {
     enum statement_kind kind = statement->facts->kind;
     if (link->pool != NULL && (statement->facts->flags & STATEMENT_LOAD) != 0)
         link->bindings |= BOUND_LOAD;
+    if (link->pool != NULL && (seeds(statement->facts) || code_seeds(link, statement->facts)))
+        link->bindings |= BOUND_SEED;
     bool makes = makes_state(statement);
     link->made_state |= makes || (statement->facts->flags & STATEMENT_LOAD) != 0;
-    if (s->pool_mode != POOL_TRANSACTION || (link->bindings & BOUND_LOAD) != 0)
+    if (s->pool_mode != POOL_TRANSACTION || (link->bindings & BOUND_FOR_GOOD) != 0)
         return;
     bool code = table_code_may_run(link->table_code, session_structure(s), statement->facts);
     if (code || makes) {
@@ -214,7 +226,7 @@ static void ask_binding(struct session *s, struct link *link) {
 }
 
 void session_take_bindings(struct link *link, const uint8_t *row, size_t length) {
-    unsigned bindings = link->bindings & (BOUND_LOAD | BOUND_NAME);
+    unsigned bindings = link->bindings & (BOUND_FOR_GOOD | BOUND_NAME);
     size_t at = 2;
     for (unsigned i = 0; i < BINDINGS_ASKED && length - at >= 5 && wire_get_u32(row + at) == 1;
          i++) {
@@ -336,8 +348,8 @@ void session_leave_links(struct session *s) {
         if (link == NULL)
             continue;
         bool clean = s->pool_mode == POOL_TRANSACTION && link->bindings == 0 && !link->asks_binding;
-        bool loaded = (link->bindings & (BOUND_LOAD | BOUND_UNKNOWN)) != 0;
-        leave(s, link, !is_at_rest(link) || loaded ? POOL_CLOSE : clean ? POOL_KEEP : POOL_RESET);
+        bool unclean = (link->bindings & (BOUND_FOR_GOOD | BOUND_UNKNOWN)) != 0;
+        leave(s, link, !is_at_rest(link) || unclean ? POOL_CLOSE : clean ? POOL_KEEP : POOL_RESET);
     }
     session_leave_pools(s);
     setting_set_unref(s->set);

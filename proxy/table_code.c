@@ -45,7 +45,9 @@ static const char question[] = SIGNATURE
     /* PostgreSQL's own functions that could, as they stand in the tree of an expression. */
     "calls AS (SELECT ':funcid (' || string_agg(oid::text, '|') || ') ' AS pattern FROM pg_proc "
     "WHERE oid < 16384 AND proname ~ $r$^(set_config|pg_(try_)?advisory_lock(_shared)?|"
-    "(query|cursor)_to_xml.*|ts_stat|ts_rewrite)$$r$), "
+    "(query|cursor)_to_xml.*|ts_stat|ts_rewrite|setseed)$$r$), "
+    "seed AS (SELECT ':funcid ' || oid || ' ' AS pattern FROM pg_proc "
+    "WHERE oid < 16384 AND proname = 'setseed'), "
     /* The others, in lower case and without comments and strings. */
     "functions AS (SELECT p.oid, lanname IN ('sql', 'plpgsql') AS readable, "
     "regexp_replace(lower(prosrc COLLATE \"C\"), $r$e'([^'\\\\]|\\\\.|'')*'|'[^']*'|--[^\\n]*|"
@@ -68,10 +70,14 @@ static const char question[] = SIGNATURE
     "UNION ALL SELECT 'pg_class'::regclass, partrelid, false, partexprs::text "
     "FROM pg_partitioned_table "
     "UNION ALL SELECT 'pg_type'::regclass, oid, true, typdefaultbin::text FROM pg_type), "
-    "base(c, o, r) AS ("
-    "SELECT c, o, r FROM expressions, calls WHERE o >= 16384 AND tree ~ pattern "
-    "UNION SELECT 'pg_proc'::regclass, oid, true FROM functions p WHERE CASE WHEN readable THEN "
-    "source ~ $r$\\m(set_config|pg_(try_)?advisory_lock(_shared)?|execute|"
+    /* With whether it seeds random numbers. */
+    "base(c, o, r, s) AS ("
+    "SELECT c, o, r, strpos(tree, seed.pattern) > 0 FROM expressions, calls, seed "
+    "WHERE o >= 16384 AND tree ~ calls.pattern "
+    "UNION SELECT 'pg_proc'::regclass, oid, true, readable AND "
+    "source ~ $r$\\m(setseed|set\\s+(session\\s+)?seed)\\M$r$ "
+    "FROM functions p WHERE CASE WHEN readable THEN "
+    "source ~ $r$\\m(setseed|set_config|pg_(try_)?advisory_lock(_shared)?|execute|"
     "(query|cursor)_to_xml\\w*|ts_stat|ts_rewrite|(pg_)?temp(orary)?|with\\s+hold|"
     "do\\s*(\\$|language))\\M|(^|;|>>|\\m(begin|then|else|loop|atomic))\\s*(listen|unlisten|load|"
     "prepare|deallocate|discard|reset|set\\s+(?!\\s|(local|constraints|transaction)\\M))$r$ "
@@ -116,13 +122,18 @@ static const char question[] = SIGNATURE
     "AND (confdeltype IN ('c', 'n', 'd') OR confupdtype IN ('c', 'n', 'd')) "
     /* …and which source names it. */
     "UNION ALL SELECT c, o, 'pg_proc'::regclass, oid, true FROM names JOIN words USING (word)), "
-    "found(c, o, r) AS (SELECT * FROM base "
-    "UNION SELECT w.c, w.o, coalesce(w.r, f.r) FROM found f "
+    "found(c, o, r, s) AS (SELECT * FROM base "
+    "UNION SELECT w.c, w.o, coalesce(w.r, f.r), s FROM found f "
     "JOIN ways w ON w.uc = f.c AND w.uo = f.o WHERE w.o >= 16384) "
     /* A name that is not in ASCII depends on the encoding: NULL. An event trigger: ''. */
     "SELECT CASE WHEN octet_length(relname) = length(relname) THEN relname END, bool_or(r) "
     "FROM found JOIN pg_class ON oid = o "
     "WHERE c = 'pg_class'::regclass AND relkind IN ('r', 'p', 'v', 'm', 'f') GROUP BY 1 "
+    "UNION ALL SELECT concat(relname, proname) || '()', bool_or(r) FROM found "
+    "LEFT JOIN pg_class ON c = 'pg_class'::regclass AND pg_class.oid = o "
+    "AND relkind IN ('r', 'p', 'v', 'm', 'f') "
+    "LEFT JOIN pg_proc ON c = 'pg_proc'::regclass AND pg_proc.oid = o "
+    "WHERE s AND concat(relname, proname) <> '' GROUP BY 1 "
     "UNION ALL SELECT '', true FROM found WHERE c = 'pg_event_trigger'::regclass GROUP BY c";
 
 /* -- asking ------------------------------------------------------------------------------------ */
@@ -185,12 +196,20 @@ static int compare_tables(const void *one, const void *other) {
     return strcmp(a->name, b->name);
 }
 
+static bool is_seed(const char *name) {
+    size_t length = strlen(name);
+    return length > 2 && strcmp(name + length - 2, "()") == 0;
+}
+
 /* All that the catalogs say, as of answer_signature. */
 static void take_answer(struct table_code *code) {
     free_tables(code->tables, code->count);
     code->all = code->answer_count > TABLES_MAX;
     for (size_t i = 0; i < code->answer_count; i++)
         code->all = code->all || code->answer[i].name == NULL;
+    code->seeds = false;
+    for (size_t i = 0; i < code->answer_count && !code->all; i++)
+        code->seeds = code->seeds || is_seed(code->answer[i].name);
     code->tables = code->answer;
     code->count = code->answer_count;
     if (!code->all && code->count > 1)
@@ -244,6 +263,27 @@ bool table_code_finds(const struct table_code *code, uint64_t structure,
         if (unknown)
             return true;
         const struct table_with_code *table = find(code, facts->tables[i].name);
+        if (table != NULL && (table->on_read || facts->tables[i].access != ACCESS_READ))
+            return true;
+    }
+    return false;
+}
+
+static const struct table_with_code *find_seed(const struct table_code *code, const char *name) {
+    char *key = alloc_format("%s()", name);
+    const struct table_with_code *found = find(code, key);
+    free(key);
+    return found;
+}
+
+bool table_code_seeds(const struct table_code *code, const struct statement_facts *facts) {
+    if (!code->seeds || code->all)
+        return false;
+    for (size_t i = 0; i < facts->function_count; i++)
+        if (find_seed(code, facts->functions[i]) != NULL)
+            return true;
+    for (size_t i = 0; i < facts->table_count; i++) {
+        const struct table_with_code *table = find_seed(code, facts->tables[i].name);
         if (table != NULL && (table->on_read || facts->tables[i].access != ACCESS_READ))
             return true;
     }

@@ -31,6 +31,8 @@ struct table_with_code {
 struct table_code {
     struct table_with_code *tables; /* sorted by name */
     size_t count;
+    bool seeds;         /* some of it seeds random numbers: names with "()" behind them, of tables
+                           and of functions that do so when they are called */
     bool all;           /* they are too many, or can't be compared: any table may have some */
     bool known;         /* the catalogs have said all this… */
     uint64_t structure; /* …as of this change… */
@@ -62,6 +64,9 @@ static inline bool table_code_may_run(const struct table_code *code, uint64_t st
     return (table_code_is_unknown(code, structure) || code->count > 0) &&
            table_code_finds(code, structure, facts);
 }
+
+/* Whether the statement may seed random numbers by it, or by a function that it calls. */
+bool table_code_seeds(const struct table_code *code, const struct statement_facts *facts);
 
 /* Whether it is time to ask. */
 bool table_code_is_due(const struct table_code *code, uint64_t structure, uint64_t now);

@@ -72,7 +72,7 @@ static struct aside set_aside(struct walk *walk, const char *text, int position,
 static void resume(struct walk *walk, const struct aside *aside) {
     static const unsigned from_bodies = STATEMENT_SHARED_KEY | STATEMENT_LASTVAL |
                                         STATEMENT_SET_CONFIG | STATEMENT_DYNAMIC |
-                                        STATEMENT_CALLS_FUNCTIONS;
+                                        STATEMENT_CALLS_FUNCTIONS | STATEMENT_SEED;
     struct statement_facts *statement = walk->statement;
     unsigned kept = aside->kind == KIND_DO ? from_bodies | STATEMENT_MODIFIES_DDL : from_bodies;
     walk->text = aside->text;

@@ -246,6 +246,8 @@ static void note_set_config(struct walk *walk, const List *args) {
         return;
     const char *name = constant_text(walk, linitial(args));
     const char *local = constant_text(walk, list_nth(args, 2));
+    if (name && strcasecmp(name, "seed") == 0)
+        statement->flags |= STATEMENT_SEED;
     if (second) { /* of several one is known, which must be none of ours */
         bool first_ours = statement->name && is_ours(statement->name);
         bool ours = name && is_ours(name);
@@ -344,6 +346,8 @@ void walk_function(struct walk *walk, const FuncCall *call, const struct scope *
         walk->statement->flags |= STATEMENT_CONSTANTS;
     if (own && strcmp(name, "set_config") == 0)
         note_set_config(walk, call->args);
+    if (own && strcmp(name, "setseed") == 0)
+        walk->statement->flags |= STATEMENT_SEED;
     if (own && strcmp(name, "lastval") == 0)
         walk->statement->flags |= STATEMENT_LASTVAL | STATEMENT_CURRVAL;
     if (own && strcmp(name, "currval") == 0)

@@ -103,6 +103,8 @@ static void visit_set(struct walk *walk, const VariableSetStmt *set) {
     out->name = setting_name(walk, set->name);
     if (set->is_local)
         out->flags |= STATEMENT_LOCAL;
+    if (out->name && strcasecmp(out->name, "seed") == 0)
+        out->flags |= STATEMENT_SEED;
     switch (set->kind) {
     case VAR_SET_VALUE:
         out->value = setting_value(walk, set->args);

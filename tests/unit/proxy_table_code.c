@@ -70,6 +70,36 @@ static void afterwards_only_those_that_were_named(void **state) {
     table_code_close(&code);
 }
 
+static bool seeds(const struct table_code *code, const char *function, const char *table,
+                  enum access access) {
+    struct table_facts tables = {.name = table, .access = access};
+    struct statement_facts facts = {.kind = KIND_SELECT,
+                                    .functions = &function,
+                                    .function_count = function != NULL ? 1 : 0,
+                                    .tables = &tables,
+                                    .table_count = table != NULL ? 1 : 0};
+    return table_code_seeds(code, &facts);
+}
+
+static void what_seeds_random_numbers_is_told_apart(void **state) {
+    (void)state;
+    struct table_code code = {0};
+    table_code_ask(&code, &me, 7, 1000);
+    take(&code, "a_table", "f");
+    take(&code, "a_table()", "f");
+    take(&code, "another", "t");
+    take(&code, "seeder()", "t");
+    table_code_answered(&code, &me, true, 1000);
+    assert_true(seeds(&code, "seeder", NULL, ACCESS_READ));
+    assert_false(seeds(&code, "another", "another", ACCESS_WRITE));
+    assert_true(seeds(&code, NULL, "a_table", ACCESS_WRITE));
+    assert_false(seeds(&code, NULL, "a_table", ACCESS_READ));
+    table_code_close(&code);
+    code = learned();
+    assert_false(seeds(&code, "seeder", "a_table", ACCESS_WRITE));
+    table_code_close(&code);
+}
+
 static void an_event_trigger_is_run_by_any_ddl(void **state) {
     (void)state;
     struct table_code code = {0};
@@ -180,6 +210,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(before_anything_is_known_every_table_may_have_code),
         cmocka_unit_test(afterwards_only_those_that_were_named),
+        cmocka_unit_test(what_seeds_random_numbers_is_told_apart),
         cmocka_unit_test(an_event_trigger_is_run_by_any_ddl),
         cmocka_unit_test(a_name_that_cannot_be_compared_stands_for_all),
         cmocka_unit_test(a_change_of_structure_makes_it_unknown),
