@@ -9,7 +9,6 @@
 enum {
     STARTUP_LENGTH_MIN = 8,     /* length field and code */
     STARTUP_LENGTH_MAX = 10004, /* MAX_STARTUP_PACKET_LENGTH and the length field */
-    STARTUP_CANCEL_LENGTH = 16,
 };
 
 /* Codes in place of a version, chosen never to be one (pqcomm.h). */
@@ -185,4 +184,11 @@ void startup_put_negotiation(struct wire_buffer *buffer, const struct startup *s
     for (size_t i = 0; i < startup->unknown_option_count; i++)
         message_put_string(buffer, startup->unknown_options[i]);
     message_end(buffer, mark);
+}
+
+void startup_write_cancel(uint8_t packet[STARTUP_CANCEL_LENGTH], uint32_t pid, uint32_t key) {
+    wire_put_u32(packet, STARTUP_CANCEL_LENGTH);
+    wire_put_u32(packet + 4, code_cancel);
+    wire_put_u32(packet + 8, pid);
+    wire_put_u32(packet + 12, key);
 }

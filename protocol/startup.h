@@ -56,4 +56,8 @@ const char *startup_find(const struct startup *startup, const char *name);
  * is 0. */
 void startup_put_negotiation(struct wire_buffer *buffer, const struct startup *startup);
 
+/* A CancelRequest, as who would be obeyed sends it. */
+enum { STARTUP_CANCEL_LENGTH = 16 };
+void startup_write_cancel(uint8_t packet[STARTUP_CANCEL_LENGTH], uint32_t pid, uint32_t key);
+
 #endif

@@ -9,6 +9,7 @@
 struct cancel_request {
     struct letter letter; /* first */
     struct worker *from;
+    struct cancel_request *next; /* of a list */
     uint32_t pid, key;
     /* `from`'s alone: */
     void (*done)(void *asker);
@@ -58,7 +59,16 @@ void cancel_request_forget(struct cancel_request *request) {
         request->asker = NULL;
 }
 
-void cancel_request_over(struct cancel_request *request) {
-    request->letter.deliver = on_over;
-    mailbox_post(&request->from->mailbox, &request->letter);
+struct cancel_request *cancel_request_join(struct cancel_request *list,
+                                           struct cancel_request *one) {
+    one->next = list;
+    return one;
+}
+
+void cancel_request_over(struct cancel_request *list) {
+    for (struct cancel_request *request = list, *next; request != NULL; request = next) {
+        next = request->next;
+        request->letter.deliver = on_over;
+        mailbox_post(&request->from->mailbox, &request->letter);
+    }
 }

@@ -19,7 +19,11 @@ struct cancel_request *cancel_request_send(struct worker *from, uint32_t pid, ui
 /* The asker goes before `done` was called. NULL is fine. [from's thread] */
 void cancel_request_forget(struct cancel_request *request);
 
-/* By whom it was posted to, when it can hit nothing more; takes it. [any worker's thread] */
-void cancel_request_over(struct cancel_request *request);
+/* By whom they were posted to: a list of those that go together. Takes both; the list may be NULL.
+ */
+struct cancel_request *cancel_request_join(struct cancel_request *list, struct cancel_request *one);
+
+/* …when they can hit nothing more; takes the list, which may be NULL. [any worker's thread] */
+void cancel_request_over(struct cancel_request *list);
 
 #endif

@@ -24,6 +24,7 @@ struct link_connect {
     struct link *link; /* NULL once the link was closed */
     uv_loop_t *loop;
     PGconn *conn;
+    struct backend_key *key; /* listens to conn; NULL: it doesn't */
     struct conninfo info;
     size_t resolving; /* the host that is being resolved */
     uv_getaddrinfo_t request;
@@ -69,6 +70,7 @@ static void connect_end(struct link *link) {
     link->connect = NULL;
     connect->link = NULL;
     poll_end(connect);
+    backend_key_end(connect->key, connect->conn);
     PQfinish(connect->conn);
     connect->conn = NULL;
     if (connect->request_active)
@@ -126,7 +128,9 @@ static void learn(struct link *link, PGconn *conn) {
     }
     link->parameters = parameters_new(link->worker->parameters, list, count);
     link->pid = (uint32_t)PQbackendPID(conn);
-    link->cancel = link_cancel_new(link, conn);
+    link->cancel = link_cancel_new(link, conn, link->connect->key);
+    backend_key_end(link->connect->key, conn);
+    link->connect->key = NULL;
     const char *host = PQhost(conn), *port = PQport(conn);
     bool known = host != NULL && host[0] != '\0';
     link->host =
@@ -220,6 +224,7 @@ static void start(struct link *link) {
         fail_with(link, "out of memory in libpq");
         return;
     }
+    connect->key = backend_key_watch(connect->conn);
     PQsetErrorVerbosity(link->connect->conn,
                         PQERRORS_VERBOSE); /* the only way to a refusal's SQLSTATE */
     if (PQstatus(link->connect->conn) == CONNECTION_BAD) {

@@ -162,11 +162,14 @@ struct link *link_failed(struct worker *worker, int physical, const char *name,
 /* Closes and frees it, at any time and in any state; no callback comes after this. */
 void link_close(struct link *link);
 
-/* Sends a cancel request for it from another thread; the client's is over when that has ended.
- * Failure is not told, as in the protocol. */
+/* Has the server cancel what it runs, see link_cancel.h; the client's request is over when the
+ * server's has ended, which may be within this call, as may on_cancelled(). Failure is not told, as
+ * in the protocol. */
 void link_cancel(struct link *link, struct cancel_request *request_take);
 
 bool link_is_cancelling(const struct link *link);
+/* A request was given up that may still hit what runs there later. */
+bool link_cancel_in_doubt(const struct link *link);
 
 /* Whether all that is outstanding is an answer that keeps no client waiting. */
 static inline bool link_trails(const struct link *link) {

@@ -185,7 +185,8 @@ void pool_give(struct link *link, enum pool_giving how) {
     struct pool *neighbour = pool_neighbour_in_need(pool);
     bool wanted = !pool->stale || pool->first != NULL; /* by who goes on as before a reload */
     bool fit = link->state == LINK_READY && link->stream.state == STREAM_OPEN && wanted &&
-               !pool->pools->stopping && pool_has_room(pool) && !pool_retires(pool, link);
+               !link_cancel_in_doubt(link) && !pool->pools->stopping && pool_has_room(pool) &&
+               !pool_retires(pool, link);
     if (how == POOL_CLOSE || !fit || neighbour != NULL)
         pool_close_link(pool, link);
     else

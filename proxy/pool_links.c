@@ -184,9 +184,13 @@ static void on_event(struct link *link) {
     }
 }
 
-/* A cancel request that was under way has been sent: nothing can hit the next session any more. */
+/* A cancel request that was under way has been taken: nothing can hit the next session any more. Or
+ * it may still do so, for all that is known. */
 static void on_cancelled(struct link *link) {
-    on_event(link);
+    if (link_cancel_in_doubt(link))
+        lose(link);
+    else
+        on_event(link);
 }
 
 void pool_keep_link(struct pool *pool, struct link *link, bool reset) {

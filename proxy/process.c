@@ -225,8 +225,8 @@ static bool start_signal(struct process *process, uv_signal_t *handle, int numbe
 static bool start_signals(struct process *process, struct error *error) {
     signal(SIGPIPE, SIG_IGN);
     signal(SIGXFSZ, SIG_IGN); /* a file that may not grow is an error of the write */
-    /* Names are resolved and cancel requests sent from libuv's threads; a server that does not
-     * answer must not hold up the others. Read by libuv when its first work comes. */
+    /* Names are resolved by libuv's threads; one that takes long must not hold up the others. Read
+     * by libuv when its first work comes. */
     setenv("UV_THREADPOOL_SIZE", "32", 0);
     int result = uv_async_init(&process->loop, &process->workers_ended, on_workers_ended);
     if (result != 0)

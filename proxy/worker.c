@@ -3,6 +3,7 @@
 #include "config/alloc.h"
 #include "config/allowlist.h"
 #include "protocol/scram_keys.h"
+#include "proxy/link_cancel.h"
 #include "proxy/parameters.h"
 #include "proxy/pool.h"
 #include "proxy/server_statements.h"
@@ -254,8 +255,8 @@ static void on_patience_over(uv_timer_t *timer) {
     uv_stop(timer->loop);
 }
 
-/* What libuv's threads are at can't be stopped: names that are being resolved, cancel requests to a
- * server that doesn't answer. They get a moment, in which handles are closed, too. */
+/* What libuv's threads are at can't be stopped: names that are being resolved. They get a moment,
+ * in which handles are closed, too. */
 static void wait_for_requests(struct worker *worker) {
     uv_timer_t *patience = &worker->end_timer;
     uv_timer_init(&worker->loop, patience);
@@ -281,6 +282,7 @@ static void *run(void *argument) {
          round++)
         ;
     pools_stop(worker->pools);
+    link_cancels_stop(worker);
     uv_walk(&worker->loop, close_handle, NULL);
     wait_for_requests(worker);
     violations_open(worker->violations, NULL);

@@ -25,6 +25,7 @@
 #include <stdint.h>
 #include <uv.h>
 
+struct cancel_attempt;
 struct parameter_store;
 struct pools;
 struct scram_keys;
@@ -84,6 +85,7 @@ struct worker {
     struct session *sessions;     /* doubly linked */
     struct session_walk *walks;   /* over them */
     struct cancel_keys cancel_keys;
+    struct cancel_attempt *cancels; /* requests on their way to servers, see link_cancel.h */
     struct violations *violations;
     struct figures figures;
     int today;     /* since 1970-01-01, UTC: for the sessions' allowlist */

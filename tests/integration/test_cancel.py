@@ -8,7 +8,7 @@ import signal
 import pytest
 
 import wire
-from harness import wait_until
+from harness import DEMO, POOL_MODE, Postgres, wait_until
 from pooling import code, done, extended, hold, nothing_comes, own_mode, simple
 
 LOCK = 77
@@ -158,6 +158,101 @@ def test_who_hangs_up_on_a_cancel_request_does_not_take_it_back(own):
                     nothing_comes(request)
             assert code(client.read_until()) == "57014"
         done(client.query("SELECT 1"))
+
+
+@pytest.fixture
+def by_socket():
+    """A cluster with two Unix sockets, of which the file of one has another name than the server gave it, as in a
+    folder that is mounted elsewhere; and the hosts by which to find them."""
+    name = f"@{os.urandom(8).hex()}"
+    cluster = Postgres("main")
+    other = cluster.folder / "mounted"
+    other.mkdir()
+    with (cluster.data / "postgresql.conf").open("a") as conf:
+        conf.write(f"unix_socket_directories = '{cluster.folder}, {name}'\n")
+    cluster.start().create_database("app", DEMO / "main.sql", DEMO / "shared.sql")
+    os.link(cluster.folder / f".s.PGSQL.{cluster.port}", other / f".s.PGSQL.{cluster.port}")
+    os.rename(cluster.folder / f".s.PGSQL.{cluster.port}", cluster.folder / "hidden")
+    yield cluster, {"another name": str(other), "abstract": name}
+    os.rename(cluster.folder / "hidden", cluster.folder / f".s.PGSQL.{cluster.port}")
+    cluster.close()
+
+
+@pytest.mark.parametrize("kind", ["another name", "abstract"])
+def test_a_cancel_request_finds_a_unix_socket_as_the_connection_did(by_socket, ci_cluster, make_proxy, kind):
+    cluster, hosts = by_socket
+    proxy = make_proxy(cluster, ci_cluster, databases={"main": cluster.conninfo(host=hosts[kind]), "ci": ci_cluster.conninfo()})
+    with connect(proxy) as client:
+        done(client.query("SELECT 1 FROM projects LIMIT 1"))
+        client.send(wire.query("SELECT pg_sleep(60)"))
+        nothing_comes(client)
+        client.cancel()
+        assert code(client.read_until(timeout=20)) == "57014"
+
+
+def test_cancel_requests_that_nobody_takes_hold_up_nothing_else(own_clusters, make_proxy):
+    """Another database's name is looked up meanwhile, which is the work of libuv's threads."""
+    main, ci = own_clusters
+    proxy = make_proxy(main, ci, databases={"main": main.conninfo(), "ci": ci.conninfo(host="localhost")},
+                       **({"pool": {"mode": POOL_MODE, "size": 40}} if POOL_MODE else {}))
+    with contextlib.ExitStack() as stack, main.admin("app") as look:
+        other, *clients = [stack.enter_context(connect(proxy)) for _ in range(33)]
+        let_go = stack.enter_context(locked(main))
+        for client in clients:
+            client.send(wire.query(f"SELECT pg_advisory_xact_lock({LOCK}) FROM projects LIMIT 1"))
+        wait_until(lambda: len(look.execute("SELECT FROM pg_locks WHERE locktype = 'advisory' AND NOT granted").fetchall()) == 32,
+                   "all of them to wait")
+        with no_connections(main):
+            requests = [stack.enter_context(cancelling(client)) for client in clients]
+            nothing_comes(requests[-1])
+            done(other.query("SELECT 1 FROM ci_builds LIMIT 1", timeout=10))
+        for client in clients:
+            assert code(client.read_until()) == "57014"
+        let_go()
+
+
+def test_a_request_that_nobody_takes_is_given_up_after_login_timeout(own_clusters, make_proxy):
+    """What waits for its fate has waited long enough then."""
+    proxy = make_proxy(*own_clusters, login_timeout=1)
+    main = own_clusters[0]
+    with connect(proxy) as client, main.admin("app") as look:
+        for table in "ci_builds", "projects":
+            done(client.query(f"SELECT 1 FROM {table} LIMIT 1"))
+        with locked(main) as let_go:
+            client.send(*(wire.parse("", sql) + wire.bind() + wire.execute() + wire.sync() for sql in (
+                f"SELECT pg_advisory_xact_lock({LOCK}) FROM projects LIMIT 1",
+                "SELECT pg_sleep(60) FROM (SELECT 1 FROM ci_builds LIMIT 1) t")))
+            wait_for_waiter(look)
+            with no_connections(main), cancelling(client) as request:
+                nothing_comes(request)
+                let_go()
+                assert code(client.read_until()) is None
+                assert code(client.read_until(timeout=10)) == "57014"
+        done(client.query("SELECT 1 FROM ci_builds LIMIT 1"))
+
+
+@own_mode
+@pytest.mark.parametrize("mode", ["session", "transaction"])
+def test_a_connection_that_a_late_request_may_hit_goes_to_nobody_else(own_clusters, make_pool, mode):
+    main, ci = own_clusters
+    proxy = make_pool(mode, main, ci, size=1, settings={"login_timeout": 1})
+    with contextlib.ExitStack() as stack, main.admin("app") as look:
+        client = stack.enter_context(proxy.wire())
+        done(client.query("SELECT 1 FROM projects LIMIT 1"))
+        [pid] = proxy.pids()
+        with locked(main) as let_go:
+            client.send(wire.query(f"SELECT pg_advisory_xact_lock({LOCK})"))
+            wait_for_waiter(look)
+            with no_connections(main):
+                stack.enter_context(cancelling(client))
+                nothing_comes(client)
+                let_go()
+                assert code(client.read_until()) is None
+                client.terminate()
+                wait_until(lambda: not look.execute("SELECT FROM pg_stat_activity WHERE pid = %s", (pid,)).fetchall(),
+                           "the connection to end")
+        with proxy.wire() as another:
+            done(another.query("SELECT pg_sleep(0.5)"))
 
 
 @own_mode

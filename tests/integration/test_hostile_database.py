@@ -1,5 +1,6 @@
 """A database that breaks the protocol costs the statement that was asked of it, and nothing else."""
 
+import contextlib
 import signal
 import socket
 import struct
@@ -8,7 +9,7 @@ import threading
 import pytest
 
 import wire
-from harness import wait_until
+from pooling import nothing_comes
 
 
 def message(kind, body=b""):
@@ -31,6 +32,7 @@ class FakeDatabase:
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.port = self.listener.getsockname()[1]
         self.cancelled, self.closed = threading.Event(), threading.Event()
+        self.cancels = []  # pid and key of each request
         threading.Thread(target=self.accept, daemon=True).start()
 
     def accept(self):
@@ -46,6 +48,7 @@ class FakeDatabase:
             length = struct.unpack(">I", connection.recv(4, socket.MSG_WAITALL))[0]
             kind = connection.recv(length - 4, socket.MSG_WAITALL)
             if struct.unpack(">I", kind[:4])[0] == CANCEL:
+                self.cancels.append(struct.unpack(">II", kind[4:]))
                 self.cancelled.set()
                 self.closed.wait()  # who cancels waits for the server's hanging up
                 return
@@ -155,3 +158,28 @@ def test_a_cancel_request_that_a_database_does_not_take_does_not_hold_up_the_end
     proxy.signal(signal.SIGTERM)
     proxy.process.wait(8)  # its shutdown_timeout is 10 s
     proxy.stop()
+
+
+def test_cancel_requests_that_come_while_one_is_under_way_go_together(beside):
+    """…in one more: else a client could have any number of connections made to a server that takes none of them."""
+    running = threading.Event()
+
+    def answer(asked):
+        running.set()
+        return b""
+    proxy = beside(answer)
+    fake = beside.fakes[0]
+    with contextlib.ExitStack() as stack:
+        client = stack.enter_context(wire.connect("127.0.0.1", proxy.port, user="app", database="app"))
+        client.send(wire.query("SELECT 1 FROM ci_builds"))
+        assert running.wait(20)
+        requests = [stack.enter_context(wire.Connection("127.0.0.1", proxy.port)) for _ in range(30)]
+        for request in requests:
+            request.send(wire.cancel_request(client.pid, client.key))
+        assert fake.cancelled.wait(20)
+        nothing_comes(requests[-1], 0.3)
+        assert fake.cancels == [(1, 2)]
+        fake.closed.set()
+        for request in requests:
+            assert request.read_to_end() == []
+        assert fake.cancels == [(1, 2)] * 2

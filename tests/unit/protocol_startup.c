@@ -241,6 +241,18 @@ static void test_a_cancel_request_gives_pid_and_key(void **state) {
     assert_bad(&startup, &error, "08P01", "invalid length of cancel request packet");
 }
 
+static void test_a_cancel_request_is_written_as_it_is_read(void **state) {
+    (void)state;
+    uint8_t packet[STARTUP_CANCEL_LENGTH];
+    struct startup startup;
+    struct error error;
+    startup_write_cancel(packet, 256, 0xff000001);
+    startup_read(packet, sizeof packet, &startup, &error);
+    assert_int_equal(startup.kind, STARTUP_CANCEL);
+    assert_int_equal(startup.pid, 256);
+    assert_int_equal(startup.key, 0xff000001);
+}
+
 static enum startup_kind kind_of_length(uint32_t length) {
     uint8_t bytes[4];
     struct startup startup;
@@ -275,6 +287,7 @@ int main(void) {
         cmocka_unit_test(test_replication_takes_what_the_server_takes),
         cmocka_unit_test(test_encryption_requests_are_recognised),
         cmocka_unit_test(test_a_cancel_request_gives_pid_and_key),
+        cmocka_unit_test(test_a_cancel_request_is_written_as_it_is_read),
         cmocka_unit_test(test_a_length_outside_the_limits_is_refused_at_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
