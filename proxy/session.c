@@ -180,12 +180,8 @@ static bool session_waits(const struct session *s) {
 
 /* Whether more than a part of a message is there, which from a client that has hung up is all. */
 static bool has_message(const struct session *s) {
-    size_t available = stream_available(&s->client);
-    struct frame frame;
-    return s->body_fate != BODY_NONE
-               ? available > 0
-               : frame_read(stream_peek(&s->client), available, &frame) == FRAME_OK &&
-                     frame.length <= available;
+    return s->body_fate != BODY_NONE ? stream_available(&s->client) > 0
+                                     : session_has_whole_message(s);
 }
 
 static void after_work(struct session *s) {

@@ -8,13 +8,8 @@
 
 /* Whether one has come that is not done with, and has not been sent. */
 static bool message_waits(const struct session *s) {
-    if (s->script.active || s->query != NULL)
-        return true;
-    struct frame frame;
-    size_t available = stream_available(&s->client);
-    return s->body_fate == BODY_NONE &&
-           frame_read(stream_peek(&s->client), available, &frame) == FRAME_OK &&
-           frame.length <= available;
+    return s->script.active || s->query != NULL ||
+           (s->body_fate == BODY_NONE && session_has_whole_message(s));
 }
 
 void session_cancel(struct session *s, struct cancel_request *request_take) {

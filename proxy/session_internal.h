@@ -64,6 +64,8 @@ void session_link_home(struct session *s);
 /* Handles the next message of the client, whole or its beginning. PROGRESS_WAIT: nothing more can
  * be done now. */
 enum progress session_handle_message(struct session *s);
+/* Whether one is there to its end; where body_fate is BODY_NONE. */
+bool session_has_whole_message(const struct session *s);
 /* Whether another message of the client's would only pile up here: it does not take its answers, or
  * a database does not take, or answer, what came before. An event comes when that is over. */
 bool session_is_full(struct session *s);

@@ -248,6 +248,13 @@ static enum progress on_whole_message(struct session *s, char type, const uint8_
     }
 }
 
+bool session_has_whole_message(const struct session *s) {
+    size_t available = stream_available(&s->client);
+    struct frame frame;
+    return frame_read(stream_peek(&s->client), available, &frame) == FRAME_OK &&
+           frame.length <= available;
+}
+
 enum progress session_handle_message(struct session *s) {
     if (s->body_fate != BODY_NONE)
         return continue_body(s);

@@ -358,6 +358,8 @@ void session_leave_links(struct session *s) {
 
 /* -- time -------------------------------------------------------------------------------------- */
 
+enum { PAUSE_MILLISECONDS = 200 }; /* after which a pipeline is thought to go on later, if ever */
+
 static bool is_over(uint64_t since, unsigned seconds, uint64_t now) {
     return seconds > 0 && now - since >= (uint64_t)seconds * 1000;
 }
@@ -369,8 +371,10 @@ void session_check_time(struct session *s, uint64_t now) {
     const struct pool_settings *limits = session_pool_settings(s);
     bool idle = session_block_status(s->routing) == BLOCK_IDLE && session_links_unsynced(s) == 0;
     if (!session_answered(s)) {
-        /* Of a pipeline that its client does not end the server holds the answers back. */
-        if (s->active != NULL && is_over(s->last_active, limits->idle_transaction_timeout, now)) {
+        /* Of a pipeline that its client does not end the server holds the answers back. The client
+         * idles from when they have come, which is to be soon. */
+        if (s->active != NULL && limits->idle_transaction_timeout > 0 &&
+            now - s->last_active >= PAUSE_MILLISECONDS) {
             (void)session_wait_drained(s);
             session_flush_link(s->active);
         }

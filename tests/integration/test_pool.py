@@ -345,6 +345,15 @@ def test_a_client_that_does_not_end_its_pipeline_idles_in_a_transaction(make_poo
         assert rows(next_one.query(f"SELECT count(*) FROM users WHERE username = '{unique}'")) == [("0",)]
 
 
+def test_asking_for_the_answers_of_an_open_pipeline_does_not_prolong_its_clients_time(make_pool):
+    proxy = make_pool(idle_transaction_timeout=4)
+    with proxy.wire() as client:
+        began = time.monotonic()
+        client.send(wire.parse("", "SELECT 1"), wire.bind(), wire.execute())
+        assert fatal(client) == "25P03"
+        assert 3.9 < time.monotonic() - began < 7
+
+
 @pytest.mark.parametrize("limit", ["client_idle_timeout", "idle_transaction_timeout"])
 def test_a_statement_may_take_longer_than_an_idle_client_may(make_pool, limit):
     proxy = make_pool(**{limit: 1})
