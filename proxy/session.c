@@ -100,11 +100,11 @@ static bool session_is_idle(const struct session *s) {
            session_block_status(s->routing) == BLOCK_IDLE;
 }
 
-/* Its client has said goodbye and hung up; the answer to what still runs is for nobody. */
+/* The answer to what still runs is for nobody: its client has gone, or said goodbye. */
 static bool has_left(const struct session *s) {
-    size_t left = stream_available(&s->client);
-    bool over = s->client.state == STREAM_EOF || s->client.state == STREAM_BROKEN;
-    return over && (left == 0 || (left == FRAME_HEADER && stream_peek(&s->client)[0] == 'X'));
+    bool goodbye =
+        stream_available(&s->client) == FRAME_HEADER && stream_peek(&s->client)[0] == 'X';
+    return s->client.state == STREAM_BROKEN || (s->client.state == STREAM_EOF && goodbye);
 }
 
 void session_drain(struct session *s) {
@@ -184,6 +184,36 @@ static bool has_message(const struct session *s) {
                                      : session_has_whole_message(s);
 }
 
+/* Whether nothing remains to be done for a client that has sent its end or has gone. */
+static bool is_done_with(const struct session *s, bool waits) {
+    if (s->client.state != STREAM_EOF && s->client.state != STREAM_BROKEN)
+        return false;
+    if (s->active != NULL && stream_unsent(&s->active->stream) > 0)
+        return false; /* what it asked for last is still on its way */
+    if (s->draining && has_left(s))
+        return true;
+    bool alone = !has_message(s);
+    bool runs = s->script.active && (s->copy_in == NULL || !alone); /* it comes to an end */
+    if (runs || (waits && !alone))
+        return false;
+    bool lacks = s->copy_in != NULL || s->body_fate != BODY_NONE; /* what it will never get */
+    return s->client.state == STREAM_BROKEN ||
+           (stream_unsent(&s->client) == 0 && (lacks || !session_is_owed(s)));
+}
+
+/* A client that has only sent its end waits for its answers; one that has closed its socket looks
+ * the same over TCP, until its system is sent something. A ParameterStatus may come at any time,
+ * and this one tells nothing new. */
+static void probe(struct session *s) {
+    const char *encoding = session_parameter(s, "client_encoding");
+    if (s->probed || s->is_unix || session_is_mid_message(s) || encoding == NULL)
+        return;
+    s->probed = true;
+    message_put_parameter_status(&s->out, "client_encoding", encoding);
+    reply_flush(s);
+    stream_flush(&s->client);
+}
+
 static void after_work(struct session *s) {
     if (s->active != NULL)
         session_flush_link(s->active);
@@ -196,16 +226,13 @@ static void after_work(struct session *s) {
         session_release_links(s);
     bool waits = session_waits(s);
     stream_set_reading(&s->client, !waits || stream_available(&s->client) < CLIENT_WAITING_HIGH);
-    bool gone = s->client.state == STREAM_EOF || s->client.state == STREAM_BROKEN;
-    if (s->active != NULL && stream_unsent(&s->active->stream) > 0)
-        gone = false; /* what it asked for last is still on its way */
-    bool alone = !has_message(s) || (s->draining && has_left(s));
-    bool runs = s->script.active && (s->copy_in == NULL || !alone); /* it comes to an end */
-    if (gone && (!waits || alone) && !runs)
+    if (is_done_with(s, waits))
         session_end(s, s->client.state == STREAM_EOF ? "client disconnected"
                                                      : stream_error(&s->client));
     else if (s->draining && session_is_idle(s) && stream_available(&s->client) == 0)
         session_terminate(s);
+    else if (s->client.state == STREAM_EOF)
+        probe(s);
 }
 
 void session_process(struct session *s) {
@@ -257,7 +284,8 @@ static void on_client_event(struct stream *stream) {
         login_on_event(s->login);
         break;
     case PHASE_LINKING:
-        if (stream->state == STREAM_EOF || stream->state == STREAM_BROKEN)
+        if (stream->state == STREAM_BROKEN ||
+            (stream->state == STREAM_EOF && !session_has_whole_message(s)))
             session_end(s, "client disconnected");
         break;
     case PHASE_READY:

@@ -69,8 +69,10 @@ bool session_has_whole_message(const struct session *s);
 /* Whether another message of the client's would only pile up here: it does not take its answers, or
  * a database does not take, or answer, what came before. An event comes when that is over. */
 bool session_is_full(struct session *s);
-/* …the first of it. One that has hung up need not be waited for. */
+/* …the first of it. */
 bool session_client_is_full(const struct session *s);
+/* Whether answers are on their way, which need nothing more from the client. */
+bool session_is_owed(const struct session *s);
 /* Asks the active link for its answers (Flush) where they could be held back. */
 enum progress session_wait_drained(struct session *s);
 /* Passes the message at the front of the client's stream on to a link, whole or as far as it is

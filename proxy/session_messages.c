@@ -31,14 +31,18 @@ bool session_drained(const struct session *s) {
     return undrained_link(s) == NULL;
 }
 
+/* Its answer comes only with that to a Sync, or a Flush. */
+static bool is_held_back(const struct request *request) {
+    return request->kind != REQUEST_QUERY && request->kind != REQUEST_SYNC &&
+           request->kind != REQUEST_FUNCTION;
+}
+
 enum progress session_wait_drained(struct session *s) {
     struct link *link = undrained_link(s);
     if (link == NULL)
         return PROGRESS_DONE;
     struct request *last = answers_last(&link->answers);
-    bool held_back =
-        last->kind != REQUEST_QUERY && last->kind != REQUEST_SYNC && last->kind != REQUEST_FUNCTION;
-    if (held_back && !last->flushed) {
+    if (is_held_back(last) && !last->flushed) {
         static const uint8_t flush[] = {'H', 0, 0, 0, 4};
         stream_send(&link->stream, flush, sizeof flush);
         last->flushed = true;
@@ -49,7 +53,17 @@ enum progress session_wait_drained(struct session *s) {
 }
 
 bool session_client_is_full(const struct session *s) {
-    return stream_unsent(&s->client) > CLIENT_UNSENT_HIGH && s->client.state == STREAM_OPEN;
+    return stream_unsent(&s->client) > CLIENT_UNSENT_HIGH;
+}
+
+bool session_is_owed(const struct session *s) {
+    for (int i = 0; i < session_link_count(s); i++)
+        for (size_t n = 0; s->links[i] != NULL && n < s->links[i]->answers.count; n++) {
+            const struct request *request = answers_at(&s->links[i]->answers, n);
+            if (!is_held_back(request) || request->flushed)
+                return true;
+        }
+    return false;
 }
 
 bool session_is_full(struct session *s) {

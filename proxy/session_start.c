@@ -226,6 +226,7 @@ void session_on_login_done(struct login *login, bool ok) {
         return;
     }
     s->phase = PHASE_LINKING;
+    stream_serve_half_open(&s->client);
     const struct settings *settings = session_settings(s);
     int home = settings->entrypoints[s->entrypoint].database;
     s->home = settings->databases[home >= 0 ? home : 0].physical;

@@ -99,6 +99,8 @@ struct session {
     enum session_phase phase;
     bool is_unix;
     bool draining;
+    bool probed; /* something was sent to a client that had sent its end, to see whether it is there
+                  */
     bool admitted; /* counted as a client of the process */
     char *peer;
     time_t connected;

@@ -3,6 +3,7 @@
 #include "config/alloc.h"
 #include "proxy/stream_buffer.h"
 #include "proxy/stream_bulk.h"
+#include "proxy/stream_transfer.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -17,9 +18,6 @@ enum {
     RECEIVE_ROUNDS = 4,   /* reads of one stream before the other ones' turn comes */
 };
 
-/* What one read or write did. */
-enum transfer { TRANSFER_DONE, TRANSFER_BLOCKED, TRANSFER_END, TRANSFER_FAILED };
-
 /* -- what the loop watches --------------------------------------------------------------------- */
 
 static bool is_readable_wanted(const struct stream *stream) {
@@ -33,10 +31,13 @@ static bool is_readable_wanted(const struct stream *stream) {
 }
 
 static int wanted_events(const struct stream *stream) {
+    bool writable = stream->writable_wanted || stream->tls_wants_write || stream->write_failed;
+    if (stream->state == STREAM_EOF && stream->serves_half_open)
+        return UV_PRIORITIZED | (writable ? UV_WRITABLE : 0); /* the former for its going */
     if (stream->state != STREAM_OPEN && stream->state != STREAM_HANDSHAKE)
         return 0;
     int events = is_readable_wanted(stream) ? UV_READABLE : 0;
-    if (stream->writable_wanted || stream->tls_wants_write || stream->write_failed)
+    if (writable)
         events |= UV_WRITABLE;
     /* Bytes that OpenSSL has decrypted already don't make the socket readable; that it is writable
      * wakes us. */
@@ -69,106 +70,6 @@ static void set_broken(struct stream *stream) {
 
 /* -- reading and writing ----------------------------------------------------------------------- */
 
-static void note_error(struct stream *stream, const char *what, const char *why) {
-    free(stream->error);
-    stream->error = why == NULL ? alloc_text(what) : alloc_format("%s failed: %s", what, why);
-}
-
-static enum transfer fail_system(struct stream *stream, const char *what) {
-    note_error(stream, what, strerror(errno));
-    return TRANSFER_FAILED;
-}
-
-/* Classifies a failed OpenSSL call; ERR_clear_error() was called before it. */
-static enum transfer judge_tls(struct stream *stream, int result, const char *what,
-                               bool *other_direction, int other) {
-    int number = errno;
-    int reason = SSL_get_error(stream->ssl, result);
-    if (reason == SSL_ERROR_WANT_READ || reason == SSL_ERROR_WANT_WRITE) {
-        *other_direction = reason == other;
-        return TRANSFER_BLOCKED;
-    }
-    if (reason == SSL_ERROR_ZERO_RETURN)
-        return TRANSFER_END;
-    unsigned long code = ERR_peek_error();
-    if (reason == SSL_ERROR_SYSCALL && code == 0) {
-        if (number == 0)
-            return TRANSFER_END;
-        errno = number;
-        return fail_system(stream, what);
-    }
-    /* Messages are framed, so that an end without close_notify is no more than an end. */
-    if (ERR_GET_REASON(code) == SSL_R_UNEXPECTED_EOF_WHILE_READING)
-        return TRANSFER_END;
-    const char *text = ERR_reason_error_string(code);
-    free(stream->error);
-    stream->error = alloc_format("TLS: %s failed: %s", what, text != NULL ? text : "unknown error");
-    ERR_clear_error();
-    return TRANSFER_FAILED;
-}
-
-static enum transfer read_tls(struct stream *stream, uint8_t *data, size_t size, size_t *done) {
-    *done = 0;
-    stream->tls_wants_write = false;
-    do {
-        size_t length = 0;
-        ERR_clear_error();
-        errno = 0;
-        int result = SSL_read_ex(stream->ssl, data + *done, size - *done, &length);
-        if (result <= 0) {
-            /* What came before an end is handed out first; the next call meets the end again. */
-            if (*done > 0)
-                return TRANSFER_DONE;
-            return judge_tls(stream, result, "receiving", &stream->tls_wants_write,
-                             SSL_ERROR_WANT_WRITE);
-        }
-        *done += length;
-    } while (*done < size && SSL_pending(stream->ssl) > 0);
-    return TRANSFER_DONE;
-}
-
-static enum transfer read_some(struct stream *stream, uint8_t *data, size_t size, size_t *done) {
-    if (stream->ssl != NULL)
-        return read_tls(stream, data, size, done);
-    ssize_t length;
-    do
-        length = recv(stream->fd, data, size, 0);
-    while (length < 0 && errno == EINTR);
-    *done = length > 0 ? (size_t)length : 0;
-    if (length > 0)
-        return TRANSFER_DONE;
-    if (length == 0)
-        return TRANSFER_END;
-    if (errno == EAGAIN || errno == EWOULDBLOCK)
-        return TRANSFER_BLOCKED;
-    return fail_system(stream, "receiving");
-}
-
-static enum transfer write_some(struct stream *stream, const uint8_t *data, size_t size,
-                                size_t *done) {
-    *done = 0;
-    if (stream->ssl != NULL) {
-        stream->tls_wants_read = false;
-        ERR_clear_error();
-        errno = 0;
-        int result = SSL_write_ex(stream->ssl, data, size, done);
-        if (result > 0)
-            return TRANSFER_DONE;
-        return judge_tls(stream, result, "sending", &stream->tls_wants_read, SSL_ERROR_WANT_READ);
-    }
-    ssize_t length;
-    do
-        length = send(stream->fd, data, size, MSG_NOSIGNAL);
-    while (length < 0 && errno == EINTR);
-    if (length >= 0) {
-        *done = (size_t)length;
-        return TRANSFER_DONE;
-    }
-    if (errno == EAGAIN || errno == EWOULDBLOCK)
-        return TRANSFER_BLOCKED;
-    return fail_system(stream, "sending");
-}
-
 /* Sends as much of `data` as the socket takes and returns how much that was. Where sending fails
  * the loop is asked for one more event, in which the peer's last words are read: a server that ends
  * says why before it closes. */
@@ -177,14 +78,14 @@ static size_t write_all(struct stream *stream, const uint8_t *data, size_t size)
     stream->run = 0;
     while (total < size) {
         size_t done;
-        enum transfer result = write_some(stream, data + total, size - total, &done);
+        enum transfer result = stream_write_some(stream, data + total, size - total, &done);
         total += done;
         stream->sent += done;
         if (result == TRANSFER_BLOCKED)
             break;
         if (result != TRANSFER_DONE) {
             if (result == TRANSFER_END)
-                note_error(stream, "sending", "the peer closed the connection");
+                stream_note_error(stream, "sending", "the peer closed the connection");
             stream->write_failed = true;
             return size;
         }
@@ -284,7 +185,7 @@ static bool receive_once(struct stream *stream, bool *more) {
         return false;
     struct stream_buffer *in = &stream->in;
     size_t room = stream_buffer_room(in), done;
-    enum transfer result = read_some(stream, in->data + in->end, room, &done);
+    enum transfer result = stream_read_some(stream, in->data + in->end, room, &done);
     in->end += done;
     stream->received += done;
     stream_bulk_received(stream, done);
@@ -327,13 +228,13 @@ static void continue_handshake(struct stream *stream) {
         return;
     }
     bool wants_write = false;
-    switch (judge_tls(stream, result, "the handshake", &wants_write, SSL_ERROR_WANT_WRITE)) {
+    switch (stream_judge_tls(stream, result, "the handshake", &wants_write, SSL_ERROR_WANT_WRITE)) {
     case TRANSFER_BLOCKED:
         stream->tls_wants_write = wants_write;
         update_polling(stream);
         return;
     case TRANSFER_END:
-        note_error(stream, "TLS: the peer closed the connection during the handshake", NULL);
+        stream_note_error(stream, "TLS: the peer closed the connection during the handshake", NULL);
         break;
     case TRANSFER_DONE:
     case TRANSFER_FAILED:
@@ -407,16 +308,32 @@ static void transfer(struct stream *stream, int events, bool forced) {
         stream->on_event(stream);
 }
 
+/* The peer takes what is queued, or has gone. */
+static void serve_half_open(struct stream *stream, int events) {
+    if (events & UV_WRITABLE)
+        write_queued(stream);
+    bool gone = stream->write_failed || events & UV_PRIORITIZED;
+    if (gone && stream->error == NULL)
+        stream_note_error(stream, "the peer closed the connection", NULL);
+    if (gone)
+        set_broken(stream);
+    else if (stream_unsent(stream) > 0)
+        return;
+    stream->on_event(stream);
+}
+
 void stream_on_poll(uv_poll_t *handle, int status, int events) {
     struct stream *stream = (struct stream *)handle;
     if (status < 0) {
         stream->polled_events =
             0; /* libuv stopped watching; the system calls below say what is wrong */
-        events = UV_READABLE | UV_WRITABLE;
+        events = UV_READABLE | UV_WRITABLE | UV_PRIORITIZED;
     }
     stream->in_event = true;
     if (stream->state == STREAM_HANDSHAKE)
         continue_handshake(stream);
+    else if (stream->state == STREAM_EOF)
+        serve_half_open(stream, events);
     else if (stream->write_failed)
         receive_last_words(stream);
     else
@@ -463,6 +380,11 @@ void stream_reserve(struct stream *stream, size_t length) {
     update_polling(stream);
 }
 
+void stream_serve_half_open(struct stream *stream) {
+    stream->serves_half_open = true;
+    update_polling(stream);
+}
+
 void stream_set_reading(struct stream *stream, bool reading) {
     if (stream->reading == reading)
         return;
@@ -481,7 +403,7 @@ static void on_closed(uv_handle_t *handle) {
 void stream_close(struct stream *stream, void (*closed)(struct stream *stream)) {
     if (stream->state == STREAM_CLOSED)
         return;
-    bool orderly = stream->state == STREAM_OPEN && !stream->write_failed;
+    bool orderly = may_write(stream);
     stream->state = STREAM_CLOSED;
     stream->closed = closed;
     stream_bulk_close(stream);

@@ -39,13 +39,14 @@ struct stream {
     enum stream_state state;
     bool reading; /* wants to be told of bytes to read */
     bool writable_wanted;
-    bool tls_wants_write; /* SSL_read or a handshake waits for the socket to take bytes */
-    bool tls_wants_read;  /* SSL_write waits for bytes to arrive */
-    bool write_failed;    /* sending failed; what the peer said last is read yet, then the state is
-                             BROKEN */
-    bool in_event;        /* within its own on_event: what is watched changes once, at its end */
-    bool bulk_reads;      /* the owner's: long runs may be read in big pieces, see stream_bulk.h */
-    int polled_events;    /* what uv_poll watches now */
+    bool tls_wants_write;  /* SSL_read or a handshake waits for the socket to take bytes */
+    bool tls_wants_read;   /* SSL_write waits for bytes to arrive */
+    bool write_failed;     /* sending failed; what the peer said last is read yet, then the state is
+                              BROKEN */
+    bool in_event;         /* within its own on_event: what is watched changes once, at its end */
+    bool serves_half_open; /* see stream_serve_half_open() */
+    bool bulk_reads;       /* the owner's: long runs may be read in big pieces, see stream_bulk.h */
+    int polled_events;     /* what uv_poll watches now */
     struct stream_buffer in, out;
     size_t run;               /* bytes received since something was sent */
     struct stream_bulk *bulk; /* NULL until the first long run; see stream_bulk.h */
@@ -109,6 +110,11 @@ static inline size_t stream_unsent(const struct stream *stream) {
 static inline const char *stream_error(const struct stream *stream) {
     return stream->error != NULL ? stream->error : "";
 }
+
+/* A peer that has sent its end (EOF) may still take what it asked for. From now on it is sent that,
+ * and that the peer has gone altogether is told as BROKEN: a closed Unix socket says so itself,
+ * with TCP the peer's system does when something more is sent to it. */
+void stream_serve_half_open(struct stream *stream);
 
 /* Back-pressure: stop or resume reading. */
 void stream_set_reading(struct stream *stream, bool reading);

@@ -1,10 +1,14 @@
-"""A client that hangs up in the middle of something leaves no transaction open on any database, and no connection to it."""
+"""A client that hangs up in the middle of something leaves no transaction open on any database, and no connection to it.
+One that has only sent its end gets its answers."""
+
+import signal
+import socket
 
 import pytest
 
 import wire
 from harness import wait_until
-from pooling import own_mode
+from pooling import done, own_mode, rows
 
 pytestmark = own_mode
 
@@ -37,6 +41,9 @@ MIDDLES = {
 }
 
 
+in_all_modes = pytest.mark.parametrize("mode", ["transaction", "session", "off"])
+
+
 # They have begun when these return.
 COPIES = {
     "with nothing yet": lambda *at: copy(*at, wire.terminate()),
@@ -50,7 +57,7 @@ def states(proxy):
                                                params=(proxy.name,))]
 
 
-@pytest.mark.parametrize("mode", ["transaction", "session", "off"])
+@in_all_modes
 @pytest.mark.parametrize("ask", COPIES.values(), ids=COPIES)
 def test_a_goodbye_within_a_copy(make_pool, unique, mode, ask):
     proxy = make_pool(mode, size=1)
@@ -61,7 +68,7 @@ def test_a_goodbye_within_a_copy(make_pool, unique, mode, ask):
     assert proxy.main.value("SELECT count(*) FROM users WHERE username IN (%s, 'some')", params=(unique,)) == 0
 
 
-@pytest.mark.parametrize("mode", ["transaction", "session", "off"])
+@in_all_modes
 @pytest.mark.parametrize("middle", MIDDLES.values(), ids=MIDDLES)
 def test_in_the_middle_of(make_pool, unique, mode, middle):
     proxy = make_pool(mode, size=1)
@@ -69,3 +76,92 @@ def test_in_the_middle_of(make_pool, unique, mode, middle):
         middle(client, unique)
         wait_until(lambda: set(states(proxy)) - {"idle"}, "the transaction to begin")
     wait_until(lambda: not set(states(proxy)) - {"idle"}, "the transaction to end")
+
+
+# -- only its sending side -----------------------------------------------------------------------
+
+
+def statements(sql):
+    return wire.parse("", sql) + wire.bind() + wire.execute()
+
+
+SLOW = "SELECT 'main' FROM (SELECT pg_sleep(0.3) FROM projects LIMIT 1) t"
+CI = "SELECT 'ci' FROM (SELECT pg_sleep(0.2) FROM ci_builds LIMIT 1) t"
+LAST_WORDS = {
+    "a statement": (wire.query(SLOW), ["main"]),
+    "statements for two databases": (wire.query(SLOW) + wire.query(CI) + wire.query(SLOW), ["main", "ci", "main"]),
+    "a text for two databases": (wire.query(f"{SLOW}; {CI}"), ["main", "ci"]),
+    "a pipeline": (statements(SLOW) + wire.sync(), ["main"]),
+    "a pipeline and Terminate": (statements(SLOW) + wire.sync() + wire.terminate(), ["main"]),
+    "statements with a Flush": (statements(SLOW) + wire.flush(), ["main"]),
+    "a pipeline and one without an end": (statements(SLOW) + wire.sync() + statements(SLOW), ["main"]),
+    "a statement and a part of another": (wire.query(SLOW) + wire.query(SLOW)[:-2], ["main"]),
+    "a COPY": (wire.query("CREATE TEMP TABLE t (x text)") + wire.query("COPY t FROM STDIN") + wire.copy_data("a row\n")
+               + wire.copy_done() + wire.query("SELECT x FROM t"), ["a row"]),
+    "the rest of a transaction": (wire.query("BEGIN") + wire.query(SLOW) + wire.query(CI) + wire.query("COMMIT"), ["main", "ci"]),
+}
+
+
+def ask_and_end(client, *parts):
+    client.send(*parts)
+    client.socket.shutdown(socket.SHUT_WR)
+    return client.read_to_end()
+
+
+def texts(messages):
+    return [value for value, in rows(done(messages))]
+
+
+@in_all_modes
+@pytest.mark.parametrize("asked, expected", LAST_WORDS.values(), ids=LAST_WORDS)
+def test_who_has_sent_its_end_gets_its_answers(make_pool, mode, asked, expected):
+    proxy = make_pool(mode)
+    for host in "127.0.0.1", str(proxy.folder):
+        with wire.connect(host, proxy.port, user="app", database="app") as client:
+            assert texts(ask_and_end(client, asked)) == expected
+
+
+@in_all_modes
+def test_who_has_sent_its_end_before_it_is_let_in_gets_its_answers(make_pool, mode):
+    """As printf … | nc does."""
+    proxy = make_pool(mode)
+    for _ in range(2):  # on a new connection, and on one of the pool's
+        with wire.Connection("127.0.0.1", proxy.port) as client:
+            messages = ask_and_end(client, wire.startup({"user": "app", "database": "app"}), wire.query(SLOW), wire.query(CI))
+            assert texts(messages) == ["main", "ci"]
+
+
+@in_all_modes
+def test_who_has_sent_its_end_may_take_much_and_slowly(make_pool, mode):
+    proxy = make_pool(mode)
+    with proxy.wire() as client:
+        client.send(wire.query("SELECT repeat('x', 100000) FROM generate_series(1, 600)"), wire.query(CI))
+        client.socket.shutdown(socket.SHUT_WR)
+        wait_until(lambda: proxy.main.sql("SELECT pid FROM pg_stat_activity WHERE application_name = %s"
+                                          " AND wait_event = 'ClientWrite'", params=(proxy.name,)), "answers to pile up")
+        answers = texts(client.read_to_end())
+        assert len(answers) == 601 and answers[-1] == "ci"
+
+
+@in_all_modes
+def test_who_has_gone_altogether_holds_no_connection_by_its_statement(make_pool, mode):
+    proxy = make_pool(mode, size=1)
+    with proxy.wire() as client:
+        client.send(wire.query("SELECT pg_sleep(60)"))
+        wait_until(lambda: proxy.main.backends("%pg_sleep(60)%"), "it to run")
+    proxy.wait_for_log(rf"session ended client=\S+ pid={client.pid} ")
+    with proxy.wire() as another:
+        assert texts(another.query("SELECT 'next'")) == ["next"]
+    for pid in proxy.pids():
+        proxy.main.sql("SELECT pg_terminate_backend(%s)", params=(pid,))
+
+
+@in_all_modes
+def test_sigterm_lets_who_has_sent_its_end_have_its_answers(make_pool, mode):
+    proxy = make_pool(mode)
+    with proxy.wire() as client:
+        client.send(wire.query("SELECT 'slow' FROM (SELECT pg_sleep(2)) t"))
+        client.socket.shutdown(socket.SHUT_WR)
+        wait_until(lambda: proxy.main.backends("%pg_sleep(2)%"), "it to run")
+        proxy.signal(signal.SIGTERM)
+        assert texts(client.read_to_end()) == ["slow"]

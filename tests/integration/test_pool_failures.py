@@ -353,12 +353,14 @@ def test_sigterm_ends_who_waits_in_vain(make_pool):
 
 
 @pytest.mark.parametrize("mode", ["off", "session", "transaction"])
-def test_sigterm_does_not_wait_for_what_clients_have_left_running(make_pool, mode):
+@pytest.mark.parametrize("behind", [b"", wire.query("SELECT 1") * 2], ids=["nothing behind", "statements behind"])
+@pytest.mark.parametrize("goodbye", [b"", wire.terminate()], ids=["without a word", "Terminate"])
+def test_sigterm_does_not_wait_for_what_clients_have_left_running(make_pool, mode, behind, goodbye):
     proxy = make_pool(mode)
     with proxy.wire() as client:
-        client.send(wire.query("SELECT pg_sleep(60)"))
+        client.send(wire.query("SELECT pg_sleep(60)"), behind)
         wait_until(lambda: proxy.main.backends("%pg_sleep(60)%"), "it to run")
-        client.terminate()
+        client.send(goodbye)
     proxy.signal(signal.SIGTERM)
     proxy.process.wait(8)  # its shutdown_timeout is 10 s
     proxy.stop()

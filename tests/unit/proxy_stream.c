@@ -239,6 +239,44 @@ static void the_end_is_told_once_after_the_last_bytes(void **state) {
     assert_int_equal(stream_available(&f->stream), 3);
 }
 
+static void a_peer_that_has_sent_its_end_takes_all_that_is_queued(void **state) {
+    struct fixture *f = *state;
+    enum { SIZE = 4 << 20 };
+    char *data = calloc(1, SIZE), got[65536];
+    stream_serve_half_open(&f->stream);
+    shutdown(f->peer, SHUT_WR);
+    turn(f);
+    assert_int_equal(f->stream.state, STREAM_EOF);
+    stream_send(&f->stream, data, SIZE);
+    stream_flush(&f->stream);
+    size_t received = 0;
+    for (int i = 0; i < 10000 && received < SIZE; i++) {
+        ssize_t length = read(f->peer, got, sizeof got);
+        received += length > 0 ? (size_t)length : 0;
+        turn(f);
+    }
+    assert_int_equal(received, SIZE);
+    assert_int_equal(stream_unsent(&f->stream), 0);
+    assert_int_equal(f->stream.state, STREAM_EOF);
+    assert_int_equal(f->events, 2); /* its end, and room */
+    free(data);
+}
+
+static void a_peer_that_goes_after_its_end_is_told(void **state) {
+    struct fixture *f = *state;
+    stream_serve_half_open(&f->stream);
+    shutdown(f->peer, SHUT_WR);
+    for (int i = 0; i < 4; i++)
+        turn(f);
+    assert_int_equal(f->events, 1);
+    close(f->peer);
+    f->peer = -1;
+    for (int i = 0; i < 4; i++)
+        turn(f);
+    assert_int_equal(f->events, 2);
+    assert_int_equal(f->stream.state, STREAM_BROKEN);
+}
+
 static void last_words_are_read_after_a_failed_send(void **state) {
     struct fixture *f = *state;
     peer_sends(f, "why", 3);
@@ -307,6 +345,8 @@ int main(void) {
         TEST(what_is_queued_is_sent_by_flush),
         TEST(more_than_the_socket_takes_follows_in_order_and_is_told),
         TEST(the_end_is_told_once_after_the_last_bytes),
+        TEST(a_peer_that_has_sent_its_end_takes_all_that_is_queued),
+        TEST(a_peer_that_goes_after_its_end_is_told),
         TEST(last_words_are_read_after_a_failed_send),
         TEST(a_failed_send_is_told_though_reading_is_off),
         TEST(closing_twice_within_an_event_is_safe),
