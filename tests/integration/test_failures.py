@@ -210,6 +210,7 @@ def test_a_pinned_session_ends_with_its_connection_as_a_direct_one_does(killable
         assert wire.errors(client.read_to_end())[0]["C"] == "57P01"
 
 
+@pytest.mark.own_connection
 def test_a_long_row_comes_whole_although_another_database_ends(killable, unique):
     with wire.connect("127.0.0.1", killable.port, user="app", database="app") as client:
         client.query(f"SELECT '{unique}' FROM ci_builds WHERE id = 1")
