@@ -170,6 +170,13 @@ bool message_read_diagnostic(const uint8_t *body, size_t length, struct diagnost
     return cursor_finish(&cursor, error);
 }
 
+bool diagnostic_is_fatal(const struct diagnostic *diagnostic) {
+    const char *severity = diagnostic->severity_nonlocalized != NULL
+                               ? diagnostic->severity_nonlocalized
+                               : diagnostic->severity;
+    return severity != NULL && (strcmp(severity, "FATAL") == 0 || strcmp(severity, "PANIC") == 0);
+}
+
 /* -- writing ----------------------------------------------------------------------------------- */
 
 enum { BUFFER_FIRST = 256 };

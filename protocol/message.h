@@ -67,6 +67,8 @@ struct diagnostic {
 };
 bool message_read_diagnostic(const uint8_t *body, size_t length, struct diagnostic *out,
                              struct error *);
+/* FATAL or PANIC: whoever sent it has nothing more to say, and ends the connection. */
+bool diagnostic_is_fatal(const struct diagnostic *diagnostic);
 
 /* -- writing ----------------------------------------------------------------------------------- */
 

@@ -83,8 +83,8 @@ static bool ask(struct pool *pool, struct link *link) {
 }
 
 /* It may be that the last session's cancel request came late, or that the catalogs may not be read;
- * every table counts then. */
-static void take_refusal(struct link *link, const uint8_t *body, size_t length) {
+ * every table counts then. False: the connection ends with it. */
+static bool take_refusal(struct link *link, const uint8_t *body, size_t length) {
     struct diagnostic diagnostic;
     struct error error = {{0}};
     bool read = message_read_diagnostic(body, length, &diagnostic, &error);
@@ -94,6 +94,7 @@ static void take_refusal(struct link *link, const uint8_t *body, size_t length) 
                                    {"error", read ? diagnostic.message : error.text, 0},
                                    {0}});
     table_code_answered(link->table_code, link, false, uv_now(link->pool->pools->loop));
+    return !read || !diagnostic_is_fatal(&diagnostic);
 }
 
 /* -- what an unused connection says ------------------------------------------------------------ */
@@ -141,10 +142,7 @@ static bool take_message(struct link *link, char type, const uint8_t *body, size
         table_code_take_row(link->table_code, body, length);
         return true;
     case 'E':
-        if (!is_asking(link))
-            return false;
-        take_refusal(link, body, length);
-        return true;
+        return is_asking(link) && take_refusal(link, body, length);
     case 'Z':
         if (!resetting || length != 1 || body[0] != 'I')
             return false;

@@ -427,6 +427,10 @@ void session_read_link(struct session *s, struct link *link) {
         }
         if (s->phase == PHASE_CLOSING || s->links[physical] != link)
             return;
+        if (link->last_message != NULL) { /* its server may take long to end, and says no more */
+            session_link_lost(s, link);
+            break;
+        }
     }
     if (s->links[physical] == link) {
         bool ended = link->stream.state == STREAM_EOF || link->stream.state == STREAM_BROKEN;

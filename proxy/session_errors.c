@@ -110,11 +110,8 @@ void session_on_error(struct session *s, struct link *link, const uint8_t *messa
     if (!message_read_diagnostic(message + FRAME_HEADER, length - FRAME_HEADER, &diagnostic,
                                  &error))
         memset(&diagnostic, 0, sizeof diagnostic);
-    const char *severity = diagnostic.severity_nonlocalized != NULL
-                               ? diagnostic.severity_nonlocalized
-                               : diagnostic.severity;
-    if (severity != NULL && (strcmp(severity, "FATAL") == 0 || strcmp(severity, "PANIC") == 0)) {
-        /* The connection ends with it; what that means for the client is said when it has ended. */
+    if (diagnostic_is_fatal(&diagnostic)) {
+        /* The connection ends with it, and is left as soon as this has been read. */
         free(link->last_words);
         link->last_words = alloc_text(diagnostic.message);
         free(link->last_message);

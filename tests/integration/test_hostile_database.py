@@ -84,11 +84,11 @@ def beside(make_proxy, main_cluster):
     """A proxy whose ci is the fake."""
     fakes = []
 
-    def make(answer, **how):
-        fake = FakeDatabase(answer, **how)
+    def make(answer, hangs_up=False, **settings):
+        fake = FakeDatabase(answer, hangs_up)
         fakes.append(fake)
         return make_proxy(databases={"main": main_cluster.conninfo(),
-                                     "ci": f"host=127.0.0.1 port={fake.port} dbname=x sslmode=disable"})
+                                     "ci": f"host=127.0.0.1 port={fake.port} dbname=x sslmode=disable"}, **settings)
     make.fakes = fakes
     yield make
     for fake in fakes:
@@ -107,6 +107,30 @@ def test_nonsense_from_a_database_is_an_error_and_a_closed_link(beside, answer):
         if answer != ANSWERS["a row before its description ends the query twice"]:
             assert errors[0]["C"] in ("08006", "08007"), errors
         main_still_answers(connection)
+
+
+LAST_WORDS = message(b"E", b"SFATAL\0VFATAL\0C57P01\0Mgoodbye\0\0")
+
+
+def test_who_says_goodbye_is_not_waited_for(beside):
+    proxy = beside(LAST_WORDS)
+    with wire.connect("127.0.0.1", proxy.port, user="app", database="app") as connection:
+        assert [error["C"] for error in wire.errors(connection.query("SELECT 1 FROM ci_builds"))] == ["08006"]
+        main_still_answers(connection)
+
+
+def test_who_says_goodbye_to_a_question_of_the_pools_is_not_waited_for(beside):
+    """What code stands behind the tables is asked when the first client has given its connection back."""
+    def answer(asked):
+        if b"pg_trigger" in asked:
+            return LAST_WORDS
+        unbound = message(b"D", struct.pack(">H", 5) + (struct.pack(">I", 1) + b"f") * 5)
+        return (unbound if b"pg_listening_channels" in asked else b"") + message(b"C", b"SELECT 0\0") + READY
+    proxy = beside(answer, pool={"mode": "transaction", "size": 1}, workers=1)
+    with wire.connect("127.0.0.1", proxy.port, user="app", database="app") as connection:
+        assert wire.tags(connection.query("SELECT 1 FROM ci_builds")) == ["SELECT 0"]
+        proxy.wait_for_log("cannot learn which tables have code behind them database=ci error=goodbye")
+        assert wire.tags(connection.query("SELECT 1 FROM ci_builds")) == ["SELECT 0"]
 
 
 @pytest.mark.parametrize("size, cut", [(100, 1), (100, 4), (100, 5), (100, 20), (100_000, 1), (100_000, 5), (100_000, 50_000)])

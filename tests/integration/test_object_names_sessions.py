@@ -335,7 +335,10 @@ def test_statement_timeout_ends_the_question(db, proxy):
 
 @pytest.mark.parametrize("in_block", [False, True])
 def test_a_link_lost_while_asked(db, proxy, main_sequence, in_block):
-    """Outside the block its catalog is not heard, no more; within it, it is the block that is lost."""
+    """Outside the block its catalog is not heard, no more; within it, it is the block that is lost. A server that once
+    made a temporary table doesn't end while the catalog is locked, after it has said that it would."""
+    db.execute("CREATE TEMP TABLE gone (n int) /* database: ci */")
+    db.execute("DROP TABLE gone")
     with LockedCatalog(proxy.ci) as locked:
         if in_block:
             db.execute("BEGIN")

@@ -245,6 +245,17 @@ static void test_absent_fields_are_left_out_and_severity_stands_for_both(void **
     wire_buffer_close(&buffer);
 }
 
+static void test_fatal_and_panic_are_the_last_words(void **state) {
+    (void)state;
+    assert_true(diagnostic_is_fatal(&(struct diagnostic){.severity = "FATAL"}));
+    assert_true(diagnostic_is_fatal(&(struct diagnostic){.severity_nonlocalized = "PANIC"}));
+    assert_true(diagnostic_is_fatal(
+        &(struct diagnostic){.severity = "FATALE", .severity_nonlocalized = "FATAL"}));
+    assert_false(diagnostic_is_fatal(
+        &(struct diagnostic){.severity = "FATAL", .severity_nonlocalized = "ERROR"}));
+    assert_false(diagnostic_is_fatal(&(struct diagnostic){0}));
+}
+
 static void test_unknown_diagnostic_fields_are_skipped(void **state) {
     (void)state;
     struct diagnostic read;
@@ -374,6 +385,7 @@ int main(void) {
         cmocka_unit_test(test_a_diagnostic_is_written_in_the_servers_order),
         cmocka_unit_test(test_a_written_diagnostic_reads_back),
         cmocka_unit_test(test_absent_fields_are_left_out_and_severity_stands_for_both),
+        cmocka_unit_test(test_fatal_and_panic_are_the_last_words),
         cmocka_unit_test(test_unknown_diagnostic_fields_are_skipped),
         cmocka_unit_test(test_a_diagnostic_cut_at_any_byte_is_malformed),
         cmocka_unit_test(test_backend_messages_are_written_as_the_manual_says),
