@@ -9,7 +9,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { TICK_MILLISECONDS = 250 };
+enum {
+    TICK_MILLISECONDS = 250,
+    ASKER_MILLISECONDS =
+        20, /* so long it is counted on that a connection which asks is back soon */
+};
 
 /* -- handing over ------------------------------------------------------------------------------ */
 
@@ -82,10 +86,18 @@ void pool_recall_logins(struct pool *pool) {
     }
 }
 
+/* Connections that somebody will get soon. Where there is much code, the catalogs' answer is not.
+ */
+static size_t coming_count(const struct pool *pool) {
+    const struct table_code *code = &pool->database->table_code;
+    bool lasts = code->asker != NULL && code->asker->pool == pool &&
+                 uv_now(pool->pools->loop) - code->asked_at >= ASKER_MILLISECONDS;
+    return pool->opening_count + pool->resetting_count - (lasts ? 1 : 0);
+}
+
 bool pool_is_exhausted(const struct pool_waiter *waiter) {
     const struct pool *pool = waiter->pool;
-    return pool != NULL && !waiter->granted &&
-           pool->waiting_count > pool->opening_count + pool->resetting_count;
+    return pool != NULL && !waiter->granted && pool->waiting_count > coming_count(pool);
 }
 
 static void ungrant(struct pool_waiter *waiter) {
@@ -166,8 +178,28 @@ void pool_serve_waiters(struct pool *pool) {
             break;
         pool_grant(pool->first, link);
     }
-    while (pool->waiting_count > pool->opening_count + pool->resetting_count && pool_may_open(pool))
+    while (pool->waiting_count > coming_count(pool) && pool_may_open(pool))
         pool_open_link(pool);
+}
+
+static void on_patience(uv_timer_t *timer) {
+    struct pools *pools = timer->data;
+    uint64_t now = uv_now(pools->loop);
+    for (struct pool_database *database = pools->databases; database != NULL;
+         database = database->next) {
+        const struct table_code *code = &database->table_code;
+        if (code->asker == NULL)
+            continue;
+        if (now - code->asked_at >= ASKER_MILLISECONDS)
+            pool_serve(code->asker->pool);
+        else
+            pools_await_asker(pools);
+    }
+}
+
+void pools_await_asker(struct pools *pools) {
+    if (!uv_is_active((uv_handle_t *)&pools->patience))
+        uv_timer_start(&pools->patience, on_patience, ASKER_MILLISECONDS, 0);
 }
 
 void pool_fail(struct pool *pool, const struct link_failure *failure) {
@@ -313,10 +345,13 @@ bool pools_new(struct pools **out, struct worker *worker, unsigned workers, stru
     uv_loop_t *loop = &worker->loop;
     *pools = (struct pools){.worker = worker, .workers = workers, .loop = loop};
     pools->granted_tail = &pools->granted;
-    pools->prepare.data = pools->check.data = pools->tick.data = pools;
+    pools->prepare.data = pools->check.data = pools;
+    pools->tick.data = pools->patience.data = pools;
     uv_prepare_init(loop, &pools->prepare); /* these two can't fail */
     uv_check_init(loop, &pools->check);
     int result = uv_timer_init(loop, &pools->tick);
+    if (result == 0)
+        result = uv_timer_init(loop, &pools->patience);
     *out = pools;
     return result == 0 ||
            error_set(error, "cannot make a timer for the pools: %s", uv_strerror(result));

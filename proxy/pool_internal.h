@@ -71,6 +71,7 @@ struct pools {
     uv_prepare_t prepare;
     uv_check_t check;
     uv_timer_t tick;
+    uv_timer_t patience; /* with a connection that asks the catalogs */
     bool stopping;
 };
 
@@ -137,6 +138,8 @@ static inline void pool_serve(struct pool *pool) {
 }
 void pool_grant(struct pool_waiter *waiter, struct link *link);
 void pool_recall_logins(struct pool *pool);
+/* One has begun to ask the catalogs: it is counted on to be back soon, but not for long. */
+void pools_await_asker(struct pools *pools);
 /* Gives what went wrong to all who wait. */
 void pool_fail(struct pool *pool, const struct link_failure *failure);
 void pool_free_unused(struct pools *pools);

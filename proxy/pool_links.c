@@ -79,6 +79,7 @@ static bool ask(struct pool *pool, struct link *link) {
     link->resets_left++;
     link_send_query(link, question, strlen(question));
     stream_flush(&link->stream);
+    pools_await_asker(pool->pools);
     return true;
 }
 

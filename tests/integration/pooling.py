@@ -3,7 +3,7 @@
 import pytest
 
 import wire
-from harness import POOL_MODE
+from harness import POOL_MODE, wait_until
 
 own_mode = pytest.mark.skipif(POOL_MODE is not None, reason="these tests say themselves how connections are shared")
 
@@ -40,6 +40,23 @@ def value(client, sql, ask=simple):
 def pid_of(client):
     """The server's process that serves it now."""
     return int(value(client, "SELECT pg_backend_pid()"))
+
+
+def questions(cluster):
+    """How often a connection was asked what binds it, and which tables have code behind them."""
+    log = cluster.log()
+    return log.count("SELECT EXISTS (SELECT FROM pg_catalog.pg_locks"), log.count("statement: SET LOCAL search_path TO pg_catalog")
+
+
+def wait_known(client, cluster, statement):
+    """Until it is known which tables have code: the statement is asked about no more, and no connection that asks is
+    waited for, or another made in its stead."""
+    def quiet():
+        before = questions(cluster)
+        done(client.query(statement))
+        done(client.query(statement))
+        return questions(cluster) == before
+    wait_until(quiet, "the tables with code to be known")
 
 
 def fatal(client):

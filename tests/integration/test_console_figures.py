@@ -14,7 +14,7 @@ import pytest
 import wire
 from console import ADMIN, client, clients, pool, show, stats, wait_client
 from harness import one, wait_until
-from pooling import hold, own_mode, waiting
+from pooling import hold, own_mode, wait_known, waiting
 from test_auth import certificates  # noqa: F401  pylint: disable=unused-import
 
 pytestmark = own_mode
@@ -176,6 +176,7 @@ def test_several_reasons_stand_side_by_side(make_shared):
 def test_a_copy_keeps_its_connection(make_shared):
     proxy = make_shared(size=2)
     with proxy.wire(parameters={"application_name": "a"}) as db:
+        wait_known(db, proxy.main, "SELECT 1 FROM projects LIMIT 1")
         db.send(wire.query("COPY projects FROM STDIN"))
         db.read_until("G")
         assert "COPY" in kept(proxy, "a")
@@ -295,6 +296,9 @@ def test_servers_are_those_that_the_database_knows(make_shared):
 
 def test_transactions_and_queries_are_counted_where_they_ran(make_shared):
     proxy = make_shared(size=2)
+    with proxy.wire() as client_before:
+        wait_known(client_before, proxy.main, "SELECT 1 FROM projects LIMIT 1")
+        wait_known(client_before, proxy.ci, "SELECT 1 FROM ci_builds LIMIT 1")
     with proxy.connect() as db:
         db.execute("SELECT 1")
         before, ci = stats(proxy), stats(proxy, "ci")

@@ -11,7 +11,7 @@ import pytest
 
 import wire
 from harness import one, wait_until
-from pooling import code, done, fatal, hold, own_mode, pid_of, rows, waiting
+from pooling import code, done, fatal, hold, own_mode, pid_of, rows, wait_known, waiting
 
 pytestmark = own_mode
 
@@ -282,6 +282,7 @@ def test_a_connection_that_nobody_uses_ends(make_pool):
     proxy = make_pool(size=4, min_size=1, server_idle_timeout=1)
     with contextlib.ExitStack() as stack:
         clients = [stack.enter_context(proxy.wire()) for _ in range(3)]
+        wait_known(clients[0], proxy.main, "SELECT 1 FROM projects LIMIT 1")
         for client in clients:
             hold(client)
         assert len(proxy.pids()) == 3

@@ -4,7 +4,7 @@ whatever the others' settings are and whatever becomes of the tables."""
 import pytest
 
 import wire
-from pooling import code, done, own_mode, rows
+from pooling import code, done, own_mode, rows, wait_known
 
 pytestmark = own_mode
 
@@ -168,6 +168,7 @@ def test_who_asked_once_for_a_portals_result_gets_no_other_from_another_connecti
 def test_who_asks_for_each_portals_result_hears_of_it(make_pool, table):
     proxy = make_pool(size=2)
     with connect(proxy) as told, connect(proxy) as holder:
+        wait_known(told, proxy.ci, "SELECT 1 FROM ci_builds LIMIT 1")
         done(prepare(told, SELECT))
         for _ in range(2):
             assert type_told(run_described(told)) == 23  # int4

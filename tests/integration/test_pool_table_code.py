@@ -7,7 +7,7 @@ import pytest
 
 import wire
 from harness import wait_until
-from pooling import code, done, extended, own_mode, pid_of, simple, value
+from pooling import code, done, extended, own_mode, pid_of, questions, simple, value, wait_known
 
 pytestmark = own_mode
 
@@ -80,20 +80,8 @@ def ci(ci_cluster):
     forget()
 
 
-def questions(cluster):
-    """How often a connection was asked what binds it, and which tables have code behind them."""
-    log = cluster.log()
-    return log.count("SELECT EXISTS (SELECT FROM pg_catalog.pg_locks"), log.count("statement: SET LOCAL search_path TO pg_catalog")
-
-
 def learn(client, cluster):
-    """Until it is known which tables have code: the statement is asked about no more."""
-    def quiet():
-        before = questions(cluster)
-        done(client.query(f"SELECT n FROM {T}_quiet"))
-        done(client.query(f"SELECT n FROM {T}_quiet"))
-        return questions(cluster) == before
-    wait_until(quiet, "the tables with code to be known")
+    wait_known(client, cluster, f"SELECT n FROM {T}_quiet")
 
 
 def run(client, sql, ask=simple):
@@ -227,6 +215,21 @@ def catalog_locked(ci):
 
 
 READ = f"SELECT n FROM {T}_quiet"
+
+
+def test_another_connection_is_made_while_one_asks_for_long(make_pool, ci):
+    def is_made():
+        """False: the question, which waits 100 ms for the catalog, was over too soon."""
+        proxy = make_pool(size=2)
+        with proxy.wire() as one, proxy.wire() as other, catalog_locked(ci) as asked:
+            done(one.query(READ))
+            try:
+                wait_until(asked, "the question to wait", 1)
+            except AssertionError:
+                return False
+            done(other.query(READ))
+            return asked()
+    assert any(is_made() for _ in range(5))
 
 
 def test_a_locked_catalog_holds_up_nobody_for_long(make_pool, ci):
