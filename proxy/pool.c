@@ -11,8 +11,7 @@
 
 enum {
     TICK_MILLISECONDS = 250,
-    ASKER_MILLISECONDS =
-        20, /* so long it is counted on that a connection which asks is back soon */
+    ASKER_MILLISECONDS = 20, /* one that asks is counted on to be back within this time */
 };
 
 /* -- handing over ------------------------------------------------------------------------------ */
@@ -86,8 +85,7 @@ void pool_recall_logins(struct pool *pool) {
     }
 }
 
-/* Connections that somebody will get soon. Where there is much code, the catalogs' answer is not.
- */
+/* Connections that somebody will get soon; not one whose question to the catalogs takes long. */
 static size_t coming_count(const struct pool *pool) {
     const struct table_code *code = &pool->database->table_code;
     bool lasts = code->asker != NULL && code->asker->pool == pool &&
