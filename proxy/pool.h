@@ -54,8 +54,8 @@ struct pool_waiter {
  * for what its own session holds. */
 bool pool_is_deadlocked(const struct pool_waiter *waiter);
 
-/* Whether it gets one only when somebody else gives one back, or when one has asked the catalogs for
- * long: none is free or being made for it. */
+/* Whether it gets one only when somebody else gives one back, or when one has asked the catalogs
+ * for long: none is free or being made for it. */
 bool pool_is_exhausted(const struct pool_waiter *waiter);
 
 /* A connection at once; or NULL, and the waiter is in the queue. */
