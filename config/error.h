@@ -15,6 +15,6 @@ struct error {
 
 /* Formats the message and returns false, so that a caller can write `return error_set(...)`. */
 bool error_set(struct error *error, const char *format, ...)
-    __attribute__((format(printf, 2, 3)));
+    __attribute__((format(printf, 2, 3))) __attribute__((cold));
 
 #endif

@@ -184,7 +184,8 @@ static inline struct parameters *link_parameters(const struct link *link) {
     return link->reported != NULL ? link->reported : link->parameters;
 }
 /* The body of a ParameterStatus. */
-void link_learn_parameter(struct link *link, const uint8_t *body, size_t length);
+void link_learn_parameter(struct link *link, const uint8_t *body, size_t length)
+    __attribute__((cold));
 
 /* After DISCARD ALL: settings, statements and bindings are gone. */
 void link_forget_state(struct link *link);

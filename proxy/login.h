@@ -71,7 +71,7 @@ bool login_start(struct login **out, struct worker *worker, struct stream *clien
                  struct error *error) __attribute__((warn_unused_result));
 
 /* Bytes arrived, the TLS handshake ended, or the stream is over. */
-void login_on_event(struct login *login);
+void login_on_event(struct login *login) __attribute__((noinline));
 
 /* At any time, also within `done`; the memory lives until the loop has closed the timer. NULL is
  * fine. */

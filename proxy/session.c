@@ -132,7 +132,7 @@ static bool can_follow(const struct session *s, const struct settings *fresh) {
 }
 
 /* After a reload an idle session goes on under the new settings. */
-static void follow_reload(struct session *s) {
+static __attribute__((cold)) void follow_reload(struct session *s) {
     struct worker_config *fresh = s->worker->config;
     if (s->config == fresh || !session_is_idle(s))
         return;

@@ -176,7 +176,8 @@ static bool on_ready(struct session *s, struct link *link, const uint8_t *messag
 /* From now on the database takes copy data. A Sync that was sent behind the Execute is read as part
  * of it and ignored: the client sends another one when it is done. At any other message that was
  * sent the server gives up with an error. */
-static void begin_copy_in(struct session *s, struct link *link, const struct request *request) {
+static __attribute__((cold)) void begin_copy_in(struct session *s, struct link *link,
+                                                const struct request *request) {
     if (request->kind == REQUEST_EXECUTE && link->answers.count > 1 &&
         answers_at(&link->answers, 1)->kind != REQUEST_SYNC)
         return;
@@ -263,8 +264,8 @@ static bool parameter_is_for_client(const struct session *s, const struct link *
 
 /* One of its own making bears the process id that the client was told, so that clients can leave
  * out what they sent themselves. */
-static void pass_on_notification(struct session *s, const struct link *link, const uint8_t *message,
-                                 size_t length) {
+static __attribute__((cold)) void pass_on_notification(struct session *s, const struct link *link,
+                                                       const uint8_t *message, size_t length) {
     uint8_t head[FRAME_HEADER + 4];
     size_t given = 0;
     if (length >= sizeof head && wire_get_u32(message + FRAME_HEADER) == link->pid) {
@@ -303,7 +304,8 @@ static bool handle(struct session *s, struct link *link, const uint8_t *message,
 }
 
 /* Begins to pass on a message whose body is not looked at. False: it answers nothing. */
-static bool begin_streaming(struct link *link, const struct frame *frame) {
+static __attribute__((noinline)) bool begin_streaming(struct link *link,
+                                                      const struct frame *frame) {
     struct request *request = answers_front(&link->answers);
     if (request == NULL || answer_to(request, frame->type) == ANSWER_WRONG)
         return false;
@@ -406,7 +408,7 @@ static bool client_is_mid_message(const struct session *s, const struct link *li
     return s->active != NULL && s->active != link && s->active->frame_left > 0;
 }
 
-static void break_link(struct session *s, struct link *link) {
+static __attribute__((cold)) void break_link(struct session *s, struct link *link) {
     free(link->last_words);
     link->last_words = alloc_text("the database sent a message that does not belong there (08P01)");
     session_link_lost(s, link);

@@ -187,7 +187,7 @@ static void push(struct link *link, enum request_kind kind) {
 }
 
 /* With a Sync of its own, unless that would end the client's pipeline. */
-static void ask(struct session *s, struct link *link) {
+static __attribute__((cold)) void ask(struct session *s, struct link *link) {
     struct wire_buffer sql = {0}, out = {0};
     append_question(&sql, &s->catalog);
     message_put_close(&out, 'S', portal); /* a cancelled one may have left its name */

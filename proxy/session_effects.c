@@ -72,8 +72,8 @@ static void forget_all_statements(struct session *s, struct link *link,
 }
 
 /* What could not be seen is said, at most once in ten seconds: how often, and by whom last. */
-static void report_dynamic(struct session *s, const struct link *link,
-                           const struct statement *statement) {
+static __attribute__((cold)) void report_dynamic(struct session *s, const struct link *link,
+                                                 const struct statement *statement) {
     enum { PAUSE_MS = 10000 };
     struct dynamic_count *dynamic = &s->worker->dynamic;
     uint64_t now = uv_now(&s->worker->loop);

@@ -113,7 +113,8 @@ static bool noted_when_sent(const struct statement *statement) {
     }
 }
 
-static enum progress execute_local(struct session *s, struct portal *portal, size_t length) {
+static __attribute__((cold)) enum progress execute_local(struct session *s, struct portal *portal,
+                                                         size_t length) {
     if (session_wait_drained(s) == PROGRESS_WAIT)
         return PROGRESS_WAIT;
     if (portal->done) {

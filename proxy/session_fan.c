@@ -213,7 +213,8 @@ static void savepoint_done(struct session *s, const struct statement_facts *fact
             *applied[i] = s->block.count;
 }
 
-static void discard_done(struct session *s, const struct statement_facts *facts) {
+static __attribute__((cold)) void discard_done(struct session *s,
+                                               const struct statement_facts *facts) {
     bool all =
         facts->kind == KIND_DISCARD && facts->name != NULL && strcmp(facts->name, "all") == 0;
     if (all || facts->kind == KIND_DEALLOCATE)
@@ -241,7 +242,7 @@ static void discard_done(struct session *s, const struct statement_facts *facts)
 }
 
 /* BEGIN within the block changed its characteristics: links that join later get it too. */
-static void begin_again_done(struct session *s, const struct fan *fan) {
+static __attribute__((cold)) void begin_again_done(struct session *s, const struct fan *fan) {
     session_end_implicit(s->routing, true); /* where it was one, it has become the block */
     if (!fan->several)
         return;

@@ -130,7 +130,7 @@ enum progress extended_malformed(struct session *s, const struct error *error);
 /* Effects of an Execute that are known only with its answer: what comes next has to wait for it. */
 bool extended_behind_barrier(struct session *s);
 /* Where a portal that did not come by Bind may be: a cursor's database, or the default. */
-int session_portal_database(struct session *s, const char *name);
+int session_portal_database(struct session *s, const char *name) __attribute__((noinline));
 struct request *extended_forward(struct session *s, struct link *link, enum request_kind kind,
                                  size_t length);
 /* 25P02, or the loss of a link within the transaction. USE_FAILED: the client has got the error;
@@ -197,7 +197,7 @@ bool request_writes(const struct request *request); /* what it runs may change d
 /* A link whose server holds the failed block, and so refuses statements in its own words; or NULL.
  */
 struct link *session_failed_link(const struct session *s);
-void session_drop_link(struct session *s, struct link *link);
+void session_drop_link(struct session *s, struct link *link) __attribute__((cold));
 /* One command in front of the next statement, which is a simple query or not; if it fails the
  * server skips that too. */
 void session_send_prelude(struct link *link, const char *sql, bool before_query);
@@ -206,7 +206,7 @@ void session_flush_link(struct link *link);
 /* -- session_cancel.c -------------------------------------------------------------------------- */
 /* For a message for which a cancel request is kept. WAIT: something else may be hit by it yet;
  * FAILED: the client has got the error. */
-enum use session_heed_cancel(struct session *s);
+enum use session_heed_cancel(struct session *s) __attribute__((cold));
 void session_link_cancelled(struct link *link); /* no request for it is on its way any more */
 
 /* -- session_loss.c ---------------------------------------------------------------------------- */
@@ -229,7 +229,7 @@ void session_keep_welcome(struct session *s, struct link *link);
 void session_release_links(struct session *s);
 /* Between two messages that came together, where links are shared by transaction: somebody else may
  * have waited longer. */
-void session_let_others(struct session *s);
+void session_let_others(struct session *s) __attribute__((cold));
 /* The next link comes from the pools of the settings of then. No link is left. */
 void session_leave_pools(struct session *s);
 /* Gives back all, at the session's end. */
@@ -238,7 +238,8 @@ void session_leave_links(struct session *s);
  * the server was asked about it. */
 void session_note_call(const struct session *s, struct link *link);
 void session_note_binding(struct session *s, struct link *link, const struct statement *statement);
-void session_take_bindings(struct link *link, const uint8_t *row, size_t length);
+void session_take_bindings(struct link *link, const uint8_t *row, size_t length)
+    __attribute__((cold));
 void session_binding_unknown(struct link *link);
 /* Why the session has the link now: bits of enum binding. */
 unsigned session_link_keeps(const struct session *s, const struct link *link);
@@ -293,7 +294,7 @@ void session_share_statement(struct session *s, struct prepared *prepared);
 /* …and again: as long as it means the same on the database, it stays what it is. */
 void session_share_on(struct session *s, struct prepared *prepared, int physical);
 /* It has been retired. */
-void session_share_anew(struct session *s, struct prepared *prepared);
+void session_share_anew(struct session *s, struct prepared *prepared) __attribute__((cold));
 /* Parse again, on another link than at first; nothing where the link knows it. */
 void session_prepare_there(struct link *link, struct prepared *prepared);
 /* Before statements that run such a one by EXECUTE in SQL. */
@@ -329,7 +330,8 @@ enum use session_hold_statement(struct session *s, struct link *link, struct pre
 void session_heed_portal(struct link *link, struct prepared *prepared);
 /* A part of the answer to Describe of a statement, or of such a portal. */
 void session_take_description(struct session *s, struct link *link, const struct request *request,
-                              char type, const uint8_t *body, size_t length);
+                              char type, const uint8_t *body, size_t length)
+    __attribute__((noinline));
 /* Its result is not what it was. */
 void session_statement_stale(struct session *s, struct prepared *prepared);
 /* How often tables were seen to change; once more. */
@@ -343,7 +345,8 @@ void session_read_link(struct session *s, struct link *link);
 
 /* -- session_errors.c -------------------------------------------------------------------------- */
 /* An ErrorResponse: for the client, or for whom the proxy asked. */
-void session_on_error(struct session *s, struct link *link, const uint8_t *message, size_t length);
+void session_on_error(struct session *s, struct link *link, const uint8_t *message, size_t length)
+    __attribute__((cold));
 /* What a Parse that failed, or will not be run, was to make. */
 void session_parse_failed(struct session *s, struct link *link, const struct request *request);
 
@@ -361,12 +364,12 @@ bool session_take_catalog_failure(struct session *s); /* once; scripts are told 
 bool session_catalog_may_fail(const struct link *link, const char *sqlstate);
 void session_catalog_failed(struct session *s, bool in_pipeline);
 void session_take_catalog_row(struct session *s, const struct link *link, const uint8_t *row,
-                              size_t length);
+                              size_t length) __attribute__((cold));
 void session_catalog_answered(struct session *s, const struct link *link);
 void catalog_close(struct catalog *catalog);
 /* A completed statement may have changed structure; what did may have been undone, or is over. */
 void session_note_structure(struct session *s, const struct statement *statement);
-void session_structure_settled(struct session *s, bool over);
+void session_structure_settled(struct session *s, bool over) __attribute__((cold));
 
 /* -- session_effects.c ------------------------------------------------------------------------- */
 /* The transaction is over on all links: settings made in it stay (committed) or are forgotten; AND
@@ -385,7 +388,7 @@ void session_note_settings(struct session *s, struct link *link, const struct qu
 /* Asks for a value that set_config() gave, once everything else on the link is answered. */
 void session_unalign_links(
     struct session *s); /* their servers' defaults are in force again: see link->aligned */
-void session_ask_setting(struct session *s, struct link *link);
+void session_ask_setting(struct session *s, struct link *link) __attribute__((cold));
 /* The link has left its block: what set_config() made there, which may have been for the block
  * only, is asked for again. */
 void session_block_left(struct session *s, struct link *link, bool committed);
@@ -395,7 +398,7 @@ void session_write_set(struct wire_buffer *sql, const char *name, const char *va
 void session_write_set_config(struct wire_buffer *sql, const char *name, const char *value,
                               bool local);
 void session_capture_setting(struct session *s, struct link *link, const struct request *request,
-                             const uint8_t *row, size_t length);
+                             const uint8_t *row, size_t length) __attribute__((cold));
 
 /* Asks how the server reads texts by now; the answer comes to session_learn_reading(). */
 void session_ask_reading(struct link *link);
@@ -414,7 +417,7 @@ void session_tell_pending(struct session *s, struct link *link, bool kept);
 void session_tell_parameter(struct session *s, struct link *link, const char *name,
                             const char *value);
 void session_on_parameter(struct session *s, struct link *link, const uint8_t *message,
-                          size_t length);
+                          size_t length) __attribute__((cold));
 /* No transaction is open: the values of now are those that stay. */
 void session_settle_parameters(struct session *s);
 /* What all links are to agree on, whether or not a block is open: NULL where it isn't known. */
@@ -437,7 +440,7 @@ bool session_is_mid_message(const struct session *s); /* nothing of ours may go 
 void reply_flush(struct session *s);                  /* moves `out` to the client's stream */
 void reply_ready(struct session *s);
 void reply_command_complete(struct session *s, const char *tag);
-void reply_empty(struct session *s, char type);
+void reply_empty(struct session *s, char type) __attribute__((noinline));
 /* ERROR with these fields; the block fails with it. NULL fields are left out. */
 void reply_error(struct session *s, const char *sqlstate, const char *message, const char *detail,
                  const char *hint);
@@ -449,8 +452,8 @@ void reply_fatal(struct session *s, const char *sqlstate, const char *message, c
 void reply_violation(struct session *s, const struct query *query,
                      const struct statement *statement, const struct decision *decision);
 /* As PostgreSQL says it, so that drivers know it. */
-void reply_stale_plan(struct session *s);
-void reply_aborted(struct session *s); /* 25P02 */
+void reply_stale_plan(struct session *s) __attribute__((cold));
+void reply_aborted(struct session *s) __attribute__((cold)); /* 25P02 */
 /* The text of a refusal, until the next one is made. */
 const char *session_message(struct session *s, const char *format, ...)
     __attribute__((format(printf, 2, 3)));

@@ -88,7 +88,8 @@ void session_forward_message(struct session *s, struct link *link, size_t length
     }
 }
 
-static enum progress protocol_violation(struct session *s, const char *message) {
+static __attribute__((cold)) enum progress protocol_violation(struct session *s,
+                                                              const char *message) {
     reply_fatal(s, "08P01", message, NULL, NULL);
     session_end(s, message);
     return PROGRESS_WAIT;
@@ -141,7 +142,8 @@ static __attribute__((noinline)) enum progress continue_body(struct session *s) 
 
 /* CopyData, CopyDone, CopyFail: to the link that takes them; ignored where none does, as the server
  * does. */
-static enum progress on_copy(struct session *s, char type, size_t length) {
+static __attribute__((noinline)) enum progress on_copy(struct session *s, char type,
+                                                       size_t length) {
     if (s->copy_in == NULL && !session_drained(s) && !s->skip_until_sync)
         return session_wait_drained(s) == PROGRESS_WAIT ? PROGRESS_WAIT : PROGRESS_DONE;
     if (s->copy_in == NULL) {
@@ -161,8 +163,8 @@ static enum progress on_copy(struct session *s, char type, size_t length) {
 
 enum { FIRST_USER_OID = 16384 }; /* FirstNormalObjectId: functions below are PostgreSQL's own */
 
-static enum progress on_function_call(struct session *s, const uint8_t *body, size_t available,
-                                      size_t length) {
+static __attribute__((cold)) enum progress on_function_call(struct session *s, const uint8_t *body,
+                                                            size_t available, size_t length) {
     if (available < 4)
         return length - FRAME_HEADER < 4 ? protocol_violation(s, "invalid message format")
                                          : PROGRESS_WAIT;

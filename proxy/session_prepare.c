@@ -208,8 +208,8 @@ static enum progress refuse_unknown_statement(struct session *s, const char *nam
 
 /* Bind of a statement that nobody knows: the server has the words, and must not have the statement,
  * which nobody would count. */
-static enum progress bind_unknown(struct session *s, const struct bind_message *bind,
-                                  size_t length) {
+static __attribute__((cold)) enum progress
+bind_unknown(struct session *s, const struct bind_message *bind, size_t length) {
     if (session_name_is_reserved(s, bind->statement))
         return refuse_unknown_statement(s, bind->statement, length);
     struct link *link;
@@ -251,7 +251,8 @@ static enum progress bind_here(struct session *s, const struct bind_message *bin
 }
 
 /* The databases that can refuse it under the client's own name for it. */
-static database_set known_on(const struct session *s, const struct prepared *prepared) {
+static __attribute__((cold)) database_set known_on(const struct session *s,
+                                                   const struct prepared *prepared) {
     database_set set = 0;
     for (int i = 0; i < session_link_count(s) && prepared->shared == NULL; i++)
         if (s->links[i] != NULL && session_knows_statement(s->links[i], prepared))

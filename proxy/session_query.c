@@ -341,7 +341,8 @@ static bool whole_query_goes_to(struct session *s, const struct query *query,
 }
 
 /* The query that is at hand, as it is, to a server that answers it whatever it says. */
-static void pass_on_unread(struct session *s, struct link *link, size_t length) {
+static __attribute__((cold)) void pass_on_unread(struct session *s, struct link *link,
+                                                 size_t length) {
     query_unref(session_give_query(s));
     s->active = link;
     answers_push(&link->answers, REQUEST_QUERY, AUDIENCE_CLIENT);

@@ -120,7 +120,8 @@ static bool is_stale(const struct prepared *prepared, bool told) {
     return result != 0 && result != prepared->told;
 }
 
-static void ask(struct session *s, struct link *link, struct prepared *prepared) {
+static __attribute__((cold)) void ask(struct session *s, struct link *link,
+                                      struct prepared *prepared) {
     struct wire_buffer out = {0};
     message_put_describe(&out, 'S', shared_statement_name(prepared->shared));
     stream_send(&link->stream, out.data, out.length);

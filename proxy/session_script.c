@@ -12,8 +12,9 @@
 
 /* -- one statement ----------------------------------------------------------------------------- */
 
-static void run_own_setting(struct session *s, const struct statement *statement,
-                            const struct decision *decision) {
+static __attribute__((cold)) void run_own_setting(struct session *s,
+                                                  const struct statement *statement,
+                                                  const struct decision *decision) {
     const struct statement_facts *facts = statement->facts;
     const char *sqlstate = "22023";
     struct error error = {{0}};

@@ -235,8 +235,8 @@ static bool is_set_by_parts(const struct statement_facts *facts) {
 /* What set_config() set: one constant, or what the server is to be asked for. Where it may have set
  * something for the transaction only, it counts within the block, and behind that the server is
  * asked what has stayed. */
-static void note_set_configs(struct session *s, struct link *link,
-                             const struct statement_facts *facts) {
+static __attribute__((cold)) void note_set_configs(struct session *s, struct link *link,
+                                                   const struct statement_facts *facts) {
     bool several = (facts->flags & STATEMENT_SETS_SEVERAL) != 0;
     const char *name = several ? NULL : facts->name;
     bool maybe = (facts->flags & STATEMENT_MAYBE_LOCAL) != 0;
@@ -294,8 +294,9 @@ static void note_characteristics(struct session *s, struct link *link,
     free(copy);
 }
 
-static void note_set(struct session *s, struct link *link, const struct query *query,
-                     const struct statement_facts *facts) {
+static __attribute__((noinline)) void note_set(struct session *s, struct link *link,
+                                               const struct query *query,
+                                               const struct statement_facts *facts) {
     bool local = (facts->flags & STATEMENT_LOCAL) != 0;
     if (is_set_by_parts(facts)) {
         if (link->in_block && !local)

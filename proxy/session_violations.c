@@ -39,8 +39,10 @@ static void read_url(const struct session *s, const struct text_span *span,
 }
 
 /* What all violations of a decision have in common. */
-static struct occurrence occurrence_of(const struct session *s, const struct statement *statement,
-                                       const struct decision *decision, const struct tags *tags) {
+static __attribute__((cold)) struct occurrence occurrence_of(const struct session *s,
+                                                             const struct statement *statement,
+                                                             const struct decision *decision,
+                                                             const struct tags *tags) {
     const struct settings *settings = session_settings(s);
     return (struct occurrence){
         .executable = true,

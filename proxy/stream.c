@@ -62,7 +62,7 @@ static void update_polling(struct stream *stream) {
         uv_poll_start(&stream->poll, events, stream_on_poll);
 }
 
-static void set_broken(struct stream *stream) {
+static __attribute__((cold)) void set_broken(struct stream *stream) {
     stream->state = STREAM_BROKEN;
     stream_buffer_release(&stream->out, stream->buffers);
     update_polling(stream);
@@ -200,7 +200,7 @@ static bool receive_once(struct stream *stream, bool *more) {
 }
 
 /* After a failed send: what has arrived is taken as far as it fits, and the stream is over. */
-static void receive_last_words(struct stream *stream) {
+static __attribute__((cold)) void receive_last_words(struct stream *stream) {
     bool more = true;
     char *error = stream->error; /* why sending failed says more than why receiving does */
     stream->error = NULL;
@@ -215,7 +215,7 @@ static void receive_last_words(struct stream *stream) {
 
 /* -- TLS --------------------------------------------------------------------------------------- */
 
-static void continue_handshake(struct stream *stream) {
+static __attribute__((cold)) void continue_handshake(struct stream *stream) {
     ERR_clear_error();
     errno = 0;
     int result = SSL_accept(stream->ssl);

@@ -17,7 +17,7 @@ void stream_buffer_borrow(struct stream_buffer *buffer, struct buffer_pool *pool
 void stream_buffer_release(struct stream_buffer *buffer, struct buffer_pool *pool);
 
 /* Moves the waiting bytes to the front. Pointers into the buffer end to be valid. */
-void stream_buffer_compact(struct stream_buffer *buffer);
+void stream_buffer_compact(struct stream_buffer *buffer) __attribute__((cold));
 
 /* Room for `length` more bytes at `end`: by moving the waiting bytes to the front, else by
  * doubling. */

@@ -17,6 +17,6 @@ long names_get(const struct names *names, const char *name);
 
 /* Enters the name or gives it another index; -1 removes it. */
 void names_set(struct names *names, const char *name, long index);
-void names_clear(struct names *names);
+void names_clear(struct names *names) __attribute__((noinline));
 
 #endif

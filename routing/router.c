@@ -134,9 +134,10 @@ static char *shape_room(struct router *router, size_t length) {
 }
 
 /* …by what follows from reading it. */
-static bool query_by_shape(struct router *router, const char *text, size_t length,
-                           const struct lexing *lexing, bool check_utf8, struct cache_key *key,
-                           struct query **out, struct error *error) {
+static __attribute__((noinline)) bool query_by_shape(struct router *router, const char *text,
+                                                     size_t length, const struct lexing *lexing,
+                                                     bool check_utf8, struct cache_key *key,
+                                                     struct query **out, struct error *error) {
     struct reading reading = begin_reading(router, text, length, lexing);
     struct shape shape;
     struct cache_key shape_key = {.text = NULL};

@@ -164,17 +164,17 @@ void named_statement_close(struct named_statement *named);
 void session_pop_temporary(struct session_state *state);
 void session_pop_cursor(struct session_state *state);
 void session_remember_prepared(struct session_state *state, const struct statement *statement,
-                               int database);
+                               int database) __attribute__((cold));
 void session_remember_cursor(struct session_state *state, const struct statement *statement,
-                             int database);
-void session_forget_prepared(struct session_state *state);
-void session_close_cursor(struct session_state *state, const char *name);
+                             int database) __attribute__((cold));
+void session_forget_prepared(struct session_state *state) __attribute__((cold));
+void session_close_cursor(struct session_state *state, const char *name) __attribute__((cold));
 void session_close_cursors(struct session_state *state);
 void session_note_temporaries(struct session_state *state, const struct statement *statement,
                               int database);
 void session_drop_temporaries(struct session_state *state);
-void session_compact_temporaries(struct session_state *state);
+void session_compact_temporaries(struct session_state *state) __attribute__((cold));
 void session_compact_cursors(struct session_state *state);
-void session_compact_settings(struct session_state *state);
+void session_compact_settings(struct session_state *state) __attribute__((cold));
 
 #endif

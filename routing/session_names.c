@@ -46,7 +46,7 @@ void session_pop_temporary(struct session_state *state) {
     free(last->name);
 }
 
-static void temporary_drop(struct session_state *state, const char *name) {
+static __attribute__((cold)) void temporary_drop(struct session_state *state, const char *name) {
     const struct temporary_table *table = find_temporary(state, name);
     if (table != NULL) {
         temporary_push(state, (struct temporary_table){.name = alloc_text(name),
@@ -244,8 +244,9 @@ void session_compact_cursors(struct session_state *state) {
 }
 
 /* ALTER TABLE … RENAME TO: the new name takes the old one's place. */
-static void note_renamed(struct session_state *state, const struct statement *statement,
-                         const struct table_facts *table) {
+static __attribute__((cold)) void note_renamed(struct session_state *state,
+                                               const struct statement *statement,
+                                               const struct table_facts *table) {
     const struct temporary_table *meant = session_meant_temporary(state, statement, table);
     if (meant == NULL) {
         return;

@@ -181,7 +181,7 @@ static size_t find_savepoint(const struct session_state *state, const char *name
     return i; /* one more than the index; 0: none */
 }
 
-static void savepoint_push(struct session_state *state, const char *name) {
+static __attribute__((cold)) void savepoint_push(struct session_state *state, const char *name) {
     if (!session_counts(state)) { /* it begins where a transaction does: nowhere yet */
         state->now.last_wrote = -1;
         state->last_ran = -1;
@@ -192,7 +192,7 @@ static void savepoint_push(struct session_state *state, const char *name) {
         (struct savepoint){.name = alloc_text(name), .mark = state->now};
 }
 
-static void savepoint_return(struct session_state *state, const char *name) {
+static __attribute__((cold)) void savepoint_return(struct session_state *state, const char *name) {
     size_t found = find_savepoint(state, name);
     if (found > 0) {
         struct mark mark = state->savepoints[found - 1].mark;
@@ -205,7 +205,7 @@ static void savepoint_return(struct session_state *state, const char *name) {
     }
 }
 
-static void savepoint_release(struct session_state *state, const char *name) {
+static __attribute__((cold)) void savepoint_release(struct session_state *state, const char *name) {
     size_t found = find_savepoint(state, name);
     if (found > 0) {
         session_cut_savepoints(state, found - 1);
@@ -288,7 +288,7 @@ static void note_setting(struct session_state *state, const struct statement *st
     }
 }
 
-static void note_discard(struct session_state *state, const char *what) {
+static __attribute__((cold)) void note_discard(struct session_state *state, const char *what) {
     bool all = what == NULL || strcmp(what, "all") == 0;
     if (all || strcmp(what, "temp") == 0) {
         session_drop_temporaries(state);

@@ -120,7 +120,8 @@ void session_rolled_back(struct session_state *state);
 
 /* What a database reported in ReadyForQuery ('I', 'T', 'E') where it differs from what is believed:
  * adopt it. */
-void session_adopt_status(struct session_state *state, char status, int database);
+void session_adopt_status(struct session_state *state, char status, int database)
+    __attribute__((cold));
 
 enum block_status session_block_status(const struct session_state *state);
 
@@ -181,6 +182,6 @@ void session_lost_database(struct session_state *state, int database);
 
 /* Number of characters before byte `offset` in UTF-8 text, plus one: PostgreSQL's 1-based position.
  */
-int position_in_characters(const char *text, size_t length, int offset);
+int position_in_characters(const char *text, size_t length, int offset) __attribute__((cold));
 
 #endif

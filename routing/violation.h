@@ -19,9 +19,12 @@ struct violation_case {
 
 /* `impossible`: it is told because no single database can execute the statement, not because of the
  * rule's mode. */
-void violation_cross_join(const struct violation_case *v, bool impossible, struct violation *out);
-void violation_unclassified(const struct violation_case *v, struct violation *out);
-void violation_unparsed(const struct violation_case *v, struct violation *out);
+void violation_cross_join(const struct violation_case *v, bool impossible, struct violation *out)
+    __attribute__((cold));
+void violation_unclassified(const struct violation_case *v, struct violation *out)
+    __attribute__((cold));
+void violation_unparsed(const struct violation_case *v, struct violation *out)
+    __attribute__((cold));
 
 /* What a session that asked for pginterlock.allowed_gitlab_schemas may not do. */
 enum allowed_breach {
@@ -31,16 +34,20 @@ enum allowed_breach {
     ALLOWED_BREACH_UNKNOWN,   /* can't be looked into */
 };
 void violation_allowed_schemas(const struct violation_case *v, enum allowed_breach breach,
-                               struct violation *out);
-void violation_cross_foreign_key(const struct violation_case *v, struct violation *out);
-void violation_write_lock(const struct violation_case *v, struct violation *out);
-void violation_wrong_database(const struct violation_case *v, struct violation *out);
+                               struct violation *out) __attribute__((cold));
+void violation_cross_foreign_key(const struct violation_case *v, struct violation *out)
+    __attribute__((cold));
+void violation_write_lock(const struct violation_case *v, struct violation *out)
+    __attribute__((cold));
+void violation_wrong_database(const struct violation_case *v, struct violation *out)
+    __attribute__((cold));
 
 /* `databases` and `schemas`: what the statement would modify now. */
 void violation_cross_transaction(const struct violation_case *v, database_set databases,
-                                 schema_set schemas, struct violation *out);
+                                 schema_set schemas, struct violation *out) __attribute__((cold));
 
 /* PREPARE TRANSACTION in a transaction that is in two databases. */
-void violation_unroutable(const struct violation_case *v, struct violation *out);
+void violation_unroutable(const struct violation_case *v, struct violation *out)
+    __attribute__((cold));
 
 #endif
