@@ -325,8 +325,8 @@ bool session_name_is_reserved(const struct session *s, const char *name);
  * which the server may have to be asked. */
 enum use session_hold_statement(struct session *s, struct link *link, struct prepared *prepared,
                                 bool binds);
-/* Describe of one of its portals was sent: the client may keep what it will be told of the result.
- */
+/* Describe of one of its portals was sent: the client may keep what it will be told of the
+ * result. */
 void session_heed_portal(struct link *link, struct prepared *prepared);
 /* A part of the answer to Describe of a statement, or of such a portal. */
 void session_take_description(struct session *s, struct link *link, const struct request *request,
