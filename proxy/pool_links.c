@@ -98,13 +98,23 @@ static bool take_refusal(struct link *link, const uint8_t *body, size_t length) 
     return !read || !diagnostic_is_fatal(&diagnostic);
 }
 
+static void keep_last_words(struct link *link, const uint8_t *body, size_t length) {
+    struct diagnostic diagnostic;
+    struct error error = {{0}};
+    free(link->last_words);
+    link->last_words = message_read_diagnostic(body, length, &diagnostic, &error)
+                           ? alloc_text(diagnostic.message)
+                           : NULL;
+}
+
 /* -- what an unused connection says ------------------------------------------------------------ */
 
-static void lose(struct link *link) {
+/* `why`: what the log says where the server has said nothing. */
+static void lose(struct link *link, const char *why) {
     struct pool *pool = link->pool;
+    const char *error = link->last_words != NULL ? link->last_words : why;
     log_event(pool->pools->worker->log, LOG_INFO, "an unused connection to a database ended",
-              (struct log_field[]){
-                  {"database", pool->name, 0}, {"error", stream_error(&link->stream), 0}, {0}});
+              (struct log_field[]){{"database", pool->name, 0}, {"error", error, 0}, {0}});
     if (link->pool_state == POOLED_IDLE)
         pool_unlist_idle(pool, link);
     pool_close_link(pool, link);
@@ -143,7 +153,10 @@ static bool take_message(struct link *link, char type, const uint8_t *body, size
         table_code_take_row(link->table_code, body, length);
         return true;
     case 'E':
-        return is_asking(link) && take_refusal(link, body, length);
+        if (is_asking(link) && take_refusal(link, body, length))
+            return true;
+        keep_last_words(link, body, length);
+        return false;
     case 'Z':
         if (!resetting || length != 1 || body[0] != 'I')
             return false;
@@ -168,12 +181,13 @@ static void on_event(struct link *link) {
                                  frame.length - FRAME_HEADER);
         stream_consume(stream, frame.length);
         if (!fine) {
-            lose(link);
+            lose(link, "it sent a message that does not belong there (08P01)");
             return;
         }
     }
     if (stream->state != STREAM_OPEN) {
-        lose(link);
+        const char *why = stream_error(stream);
+        lose(link, why[0] != '\0' ? why : "the server hung up");
         return;
     }
     if (link->pool_state == POOLED_RESETTING && link->resets_left == 0 &&
@@ -187,7 +201,7 @@ static void on_event(struct link *link) {
  * it may still do so, for all that is known. */
 static void on_cancelled(struct link *link) {
     if (link_cancel_in_doubt(link))
-        lose(link);
+        lose(link, "a cancel request may still hit what runs there");
     else
         on_event(link);
 }

@@ -130,6 +130,7 @@ def test_who_says_goodbye_to_a_question_of_the_pools_is_not_waited_for(beside):
     with wire.connect("127.0.0.1", proxy.port, user="app", database="app") as connection:
         assert wire.tags(connection.query("SELECT 1 FROM ci_builds")) == ["SELECT 0"]
         proxy.wait_for_log("cannot learn which tables have code behind them database=ci error=goodbye")
+        proxy.wait_for_log("an unused connection to a database ended database=ci error=goodbye")
         assert wire.tags(connection.query("SELECT 1 FROM ci_builds")) == ["SELECT 0"]
 
 
