@@ -338,6 +338,14 @@ void session_catalog_failed(struct session *s, bool in_pipeline) {
         s->catalog.failed = true;
 }
 
+bool session_catalog_unheard(struct session *s, const struct link *link) {
+    struct catalog *catalog = &s->catalog;
+    bool was_next = catalog->active && (catalog->left & database_bit(link->physical)) != 0;
+    if (was_next)
+        catalog->left &= ~database_bit(link->physical);
+    return was_next;
+}
+
 bool session_take_catalog_failure(struct session *s) {
     bool failed = s->catalog.failed;
     s->catalog.failed = false;

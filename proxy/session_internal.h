@@ -363,6 +363,8 @@ bool session_take_catalog_failure(struct session *s); /* once; scripts are told 
 /* Whether such an error of the question leaves the statement alone. */
 bool session_catalog_may_fail(const struct link *link, const char *sqlstate);
 void session_catalog_failed(struct session *s, bool in_pipeline);
+/* The link was lost before it could be asked. False: it was not to be asked next. */
+bool session_catalog_unheard(struct session *s, const struct link *link);
 void session_take_catalog_row(struct session *s, const struct link *link, const uint8_t *row,
                               size_t length) __attribute__((cold));
 void session_catalog_answered(struct session *s, const struct link *link);

@@ -126,6 +126,35 @@ static bool may_have_kept(const struct session *s, const struct link *link) {
            (s->pool_mode != POOL_TRANSACTION && link->made_state);
 }
 
+/* Whether all that it was asked is the proxy's own: the client's settings, what binds it to the
+ * client, … Nothing of the client's has been sent, or all of that has been answered. */
+static bool only_proxy_asked(const struct session *s, struct link *link) {
+    for (size_t i = 0; i < link->answers.count; i++) {
+        const struct request *request = answers_at(&link->answers, i);
+        if (request->audience != AUDIENCE_PROXY || request->asks_catalog || request->trails ||
+            (s->script.active && !request->asks_binding))
+            return false;
+    }
+    return link->answers.count > 0;
+}
+
+/* Of a connection that nobody had asked anything. One that clients take turns with by transaction
+ * is between two of them nobody's, unless something binds it. */
+static bool lost_something(const struct session *s, const struct link *link,
+                           bool was_in_transaction) {
+    if (s->phase == PHASE_LINKING)
+        return false;
+    return was_in_transaction || s->pool_mode != POOL_TRANSACTION || may_have_kept(s, link);
+}
+
+/* The client is told with its next statement. */
+static void lost_between(struct session *s, const struct link *link, bool was_in_transaction) {
+    keep_loss(s, link);
+    enum block_status status = session_block_status(s->routing);
+    if (was_in_transaction && (status == BLOCK_OPEN || status == BLOCK_IMPLICIT))
+        s->block_lost = link->physical;
+}
+
 static void lost_while_asked(struct session *s, struct link *link, bool block_open) {
     struct request *front = answers_front(&link->answers);
     bool tolerated = fan_tolerates_loss(s, link);
@@ -181,7 +210,9 @@ void session_link_lost(struct session *s, struct link *link) {
                                    {"database", link->name, 0},
                                    {"error", why, 0},
                                    {0}});
-    if (session_ends_with(s, link)) {
+    /* A server that ends while it is given the startup packet's settings would do so again. */
+    bool refused = s->phase == PHASE_LINKING && link->answers.count > 0;
+    if (refused || session_ends_with(s, link)) {
         end_with_link(s, link);
         return;
     }
@@ -195,19 +226,20 @@ void session_link_lost(struct session *s, struct link *link) {
     forget_names(s, link);
     link->in_block = false;
     link->unsynced = false;
-    bool aside = link->answers.count > 0 && answers_front(&link->answers)->asks_catalog;
-    if (aside && !was_in_transaction) /* its catalog is not heard, no more */
+    bool keeps = lost_something(s, link, was_in_transaction);
+    if (link->answers.count > 0 && answers_front(&link->answers)->asks_catalog) {
+        if (was_in_transaction)
+            session_catalog_failed(s, false);
+        else /* its catalog is not heard, no more */
+            answers_clear(&link->answers);
+    } else if (only_proxy_asked(s, link)) {
         answers_clear(&link->answers);
-    else if (aside)
-        session_catalog_failed(s, false);
-    if (link->answers.count > 0) {
-        lost_while_asked(s, link, block_open);
-    } else {
-        keep_loss(s, link);
-        enum block_status status = session_block_status(s->routing);
-        if (was_in_transaction && (status == BLOCK_OPEN || status == BLOCK_IMPLICIT))
-            s->block_lost = link->physical;
+        keeps = !session_catalog_unheard(s, link) || keeps;
     }
+    if (link->answers.count > 0)
+        lost_while_asked(s, link, block_open);
+    else if (keeps)
+        lost_between(s, link, was_in_transaction);
     session_drop_link(s, link);
     reply_flush(s);
 }

@@ -8,6 +8,7 @@ import pytest
 
 import wire
 from harness import fails, one, rejected, wait_until
+from pooling import code, done, nothing_comes, own_mode, value, wait_known
 
 _counter = itertools.count(1)
 
@@ -364,6 +365,46 @@ def test_a_link_lost_while_asked(db, proxy, main_sequence, in_block):
         db.execute("SELECT 1")
     db.execute("ROLLBACK")
     assert one(db, "SELECT count(*) FROM ci_builds") > 0
+
+
+OF_CI = "SELECT count(*) FROM ci_builds WHERE id = 1"
+
+
+def end_who_asks(cluster, pattern):
+    """Ends the server's process that waits for the locked catalog; it has hung up when this returns."""
+    (pid,) = cluster.backends(pattern)
+    cluster.sql("SELECT pg_terminate_backend(%s, 5000)", params=(pid,), dbname="postgres")
+
+
+@own_mode
+def test_on_a_shared_connection_nothing_is_lost_with_the_question(make_pool, main_sequence):
+    """Between two transactions nothing of the client's is there."""
+    proxy = make_pool(size=1, settings={"workers": 1})
+    with proxy.wire() as client:
+        wait_known(client, proxy.ci, OF_CI)
+        with LockedCatalog(proxy.ci) as locked:
+            client.send(wire.query(f"SELECT nextval('{main_sequence}')"))
+            wait_until(locked.waiting, "the question to wait")
+            end_who_asks(proxy.ci, "%tn.nspname%")
+        assert wire.rows(done(client.read_until("Z"))) == [[b"1"]]
+        assert value(client, OF_CI) == "1"
+
+
+@own_mode
+def test_a_link_lost_while_asked_what_binds_it_is_told_with_the_next_statement_for_it(make_pool):
+    """The client has had its answer then, and waits for nothing."""
+    proxy = make_pool(size=1, settings={"workers": 1})
+    binding = "%pg_listening_channels%"
+    with proxy.wire() as client:
+        wait_known(client, proxy.ci, OF_CI)
+        with LockedCatalog(proxy.ci):
+            done(client.query("SELECT pg_advisory_lock(7) FROM ci_builds WHERE id = 1"))
+            wait_until(lambda: proxy.ci.backends(binding), "the question to wait")
+            end_who_asks(proxy.ci, binding)
+        nothing_comes(client)
+        assert value(client, "SELECT count(*) FROM projects WHERE id < 0") == "0"
+        assert code(client.query(OF_CI)) == "08006"
+        assert value(client, OF_CI) == "1"
 
 
 def test_a_catalog_that_may_not_be_read_is_not_heard(own_clusters, make_proxy):
