@@ -10,7 +10,7 @@ build="build-essential cmake ninja-build pkg-config clang-14 libclang-rt-14-dev
        libxxhash-dev uthash-dev postgresql-server-dev-15 libcmocka-dev"
 server="postgresql-15 postgresql-client-15 util-linux"
 test="$server openssl procps python3 python3-pytest python3-psycopg python3-asyncpg ruby ruby-activerecord ruby-pg valgrind"
-bench="$server pgbouncer postgresql-contrib openssl procps python3 python3-psycopg valgrind"
+bench="$server pgbouncer postgresql-contrib openssl procps python3 python3-psycopg valgrind linux-perf"
 
 packages=""
 [ $# -gt 0 ] || set -- build server test bench

@@ -54,6 +54,8 @@ GOALS = [
       for mode in ("simple", "extended", "prepared")),
     *(most(f"mixed load, {pool}: look-ups of 10,000 over 2 ms beyond those of a direct client beside it",
            "mixed", {}, target, "stalls_beyond", None, 1.0) for target, pool in POOLS.items()),
+    *(most(f"… {pool}: longest turn of the loop in which nothing else ran on its processor, µs",
+           "mixed", {}, target, "turn_us", None, 2000) for target, pool in POOLS.items()),
     most("memory of an idle client, KiB", "idle", None, POOLED_FIRST, "kb", None, 2.0),
     least("connections a second, opened and closed", "connect", {"tls": False}, POOLED_FIRST, "tps", None, 4000),
     most("CPU of a TLS connection: of PgBouncer's", "connect", {"tls": True}, POOLED_FIRST, "cpu_us", "peer", 1.1),

@@ -20,6 +20,7 @@ import machine
 import wire
 from harness import BINDIR, cpu_seconds, temporary_folder
 from targets import Target
+from turns import Turns
 
 ALL = ("direct", "pgbouncer", "pgbouncer-pool", "pginterlock", "pginterlock-pool")
 SESSION = ("direct", "pgbouncer", "pginterlock")
@@ -349,7 +350,9 @@ class Connect(Measurement):
 class Mixed(Measurement):
     """One client looks rows up 2,000 times a second while four others insert 1,000 rows with 48 KB of text, 40 times a second;
     beside it another looks them up directly, and sees what is the databases' and the machine's. p50_us, p99_us, p999_us of
-    the first, direct_… of the other; stalls: how many of 10,000 took over 2 ms, and direct_stalls; most_us: the longest."""
+    the first, direct_… of the other; stalls: how many of 10,000 took over 2 ms, and direct_stalls; most_us: the longest.
+    turn_us: the longest turn of the loop in which nothing else ran on its processor; disturbed: how many of 10,000 turns took
+    over 2 ms, all of which are others'. These two where perf is there."""
 
     name, all_targets = "mixed", ("pgbouncer", "pginterlock", "pginterlock-pool")
 
@@ -367,9 +370,15 @@ class Mixed(Measurement):
         writers.wait_for_clients()
         readers = [Pgbench(self.folder, where, "-S", "-M", "extended", "--rate=2000", clients=1, seconds=seconds, sampling=1)
                    for where in (target, self.stage.target("direct"))]
+        with Turns(target.pid) as turns:
+            for reader in readers:
+                reader.finish()
         values = {}
+        if turns.own:
+            values["turn_us"] = turns.own[-1]
+            values["disturbed"] = (sum(each > 2000 for each in turns.disturbed) * 10000
+                                   / len(turns.own + turns.disturbed))
         for prefix, reader in zip(("", "direct_"), readers):
-            reader.finish()
             ordered = reader.latencies()
             values.update({prefix + "p50_us": percentile(ordered, 0.5), prefix + "p99_us": percentile(ordered, 0.99),
                            prefix + "p999_us": percentile(ordered, 0.999), prefix + "most_us": ordered[-1],

@@ -46,10 +46,12 @@ TABLES = {
                 "server, too.", [("a second", "tps", None, ".0f"), *CPU]),
     "mixed": ("Look-ups beside big inserts",
               "2,000 look-ups a second while four clients insert 1,000 rows of 48 KB in all, 40 times a second; a direct client "
-              "beside it sees what is the databases' and the machine's. Stalls: of 10,000 look-ups, those over 2 ms.",
+              "beside it sees what is the databases' and the machine's. Stalls: of 10,000 look-ups, those over 2 ms. Own turn: the longest of the loop in which nothing else ran on its processor; others' turns: of "
+              "10,000, those over 2 ms.",
               PERCENTILES + [("direct p99.9 µs", "direct_p999_us", None, ".0f"), ("longest µs", "most_us", None, ".0f"),
                              ("direct longest µs", "direct_most_us", None, ".0f"), ("stalls", "stalls", None, ".1f"),
-                             ("direct stalls", "direct_stalls", None, ".1f")]),
+                             ("direct stalls", "direct_stalls", None, ".1f"), ("own turn µs", "turn_us", None, ".0f"),
+                             ("others' turns", "disturbed", None, ".1f")]),
     "instructions": ("Instructions", "`pgbench -S`, 8 clients; of the proxy's own code and its libraries per transaction, counted by "
                      "valgrind. The kernel's part, the bigger one, is not in it.",
                      [("instructions", "instructions", None, ".0f"), ("of PgBouncer's", "instructions", "peer", ".2f")]),

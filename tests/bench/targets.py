@@ -44,7 +44,8 @@ client_tls_sslmode = allow
 client_tls_key_file = {key}
 client_tls_cert_file = {cert}
 """)
-        self.process = subprocess.Popen([*AS_POSTGRES, *program, "-q", ini], cwd="/",
+        # In a session of its own, as ours: the kernel shares the processors out between sessions (sched_autogroup).
+        self.process = subprocess.Popen([*AS_POSTGRES, *program, "-q", ini], cwd="/", start_new_session=True,
                                         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         wait_until(self._accepts, "PgBouncer")
 

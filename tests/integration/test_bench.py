@@ -13,6 +13,7 @@ import goals  # noqa: E402
 import loads  # noqa: E402
 import micro  # noqa: E402
 import report  # noqa: E402
+import turns  # noqa: E402
 
 ABOUT = {"date": "2026-11-23", "machine": "m", "system": "s", "pginterlock": "p", "pgbouncer": "b", "postgres": "q", "how": "h",
          "minutes": 1, "pool": False}
@@ -116,3 +117,12 @@ def test_a_part_may_get_a_tenth_dearer_and_no_more():
 
 def test_a_part_that_has_no_figure_to_compare_with_fails_and_one_that_is_gone_too():
     assert micro.compare({("new", "t"): 1.0}, {("old", "t"): 1.0}) == 2
+
+
+def test_turns_of_a_loop_are_told_apart_by_whether_others_ran_meanwhile():
+    lines = ["  7  1.000000: syscalls:sys_enter_epoll_wait: ", "  7  1.000100: syscalls:sys_exit_epoll_wait: ",
+             "  7  1.000150: syscalls:sys_enter_epoll_wait: ", "  7  1.000160:     sched:sched_switch: ",
+             "  7  2.000000: syscalls:sys_exit_epoll_pwait: ", "  8  2.000100: syscalls:sys_exit_epoll_pwait: ",
+             "  7  2.000200:     sched:sched_switch: ", "  8  2.000300: syscalls:sys_enter_epoll_pwait: ",
+             "  7  2.003000: syscalls:sys_enter_epoll_pwait: "]
+    assert turns.turns_of(lines) == ([50.0, 200.0], [3000.0])
