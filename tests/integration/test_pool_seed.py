@@ -3,7 +3,7 @@ disturbs their order. PostgreSQL knows no way to undo it, so the connection ends
 
 import pytest
 
-from pooling import code, done, extended, own_mode, pid_of, simple, value
+from pooling import code, done, extended, own_mode, pid_of, rows, simple, value, wait_known, waiting
 
 pytestmark = own_mode
 
@@ -102,19 +102,20 @@ CODE = {
 @pytest.mark.parametrize("what", CODE)
 def test_what_code_seeds_binds_and_other_code_does_not(make_pool, seeded, what):
     create, run = CODE[what]
-    proxy = make_pool(size=2, settings={"rules": {"unclassified": "off"}})
+    proxy = make_pool(size=1, settings={"rules": {"unclassified": "off"}})
     proxy.main.sql(create + ";CREATE FUNCTION public._test_plain() RETURNS int LANGUAGE plpgsql AS $$ BEGIN RETURN 1; END $$")
     try:
         with proxy.wire() as client, proxy.wire() as other:
-            done(client.query("SELECT count(*) FROM users"))
-            done(other.query("SELECT count(*) FROM users"))  # by now the catalogs have answered
+            wait_known(client, proxy.main, "SELECT count(*) FROM users")
             done(client.query("SELECT _test_plain()"))
-            assert value(client, "SELECT count(*) FROM pg_stat_activity WHERE application_name = "
-                         f"'{proxy.name}'") == "1"  # one connection serves both
+            pid = pid_of(other)  # one connection serves both
             done(client.query(run))
-            pid = pid_of(client)
-            assert value(other, RANDOM) not in seeded and pid_of(other) != pid
+            waiting(other, sql=RANDOM)
+            assert pid_of(client) == pid
             assert value(client, RANDOM) == seeded[0]
+            client.terminate()
+            assert rows(done(other.read_until("Z")))[0][0] not in seeded
+            assert pid_of(other) != pid
     finally:
         proxy.main.sql("DROP FUNCTION _test_plain(); DROP VIEW IF EXISTS _test_seeded" if what == "a view" else
                        "DROP FUNCTION _test_plain(); DROP TABLE IF EXISTS _test_seeded;"
