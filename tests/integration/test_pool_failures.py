@@ -275,8 +275,9 @@ def test_a_reload_makes_the_pool_larger_and_smaller(make_pool):
 def test_a_reload_with_other_connection_strings_ends_the_old_connections(make_pool):
     proxy = make_pool(size=2)
     with proxy.wire() as busy, proxy.wire() as idle:
-        old = pid_of(idle)
+        done(idle.query("SELECT 1"))
         hold(busy)
+        old = pid_of(busy)
         proxy.name += "-anew"
         proxy.strings["application_name"] = proxy.name
         proxy.configure(databases=proxy.databases(proxy.main, proxy.ci))
