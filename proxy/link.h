@@ -137,7 +137,7 @@ enum binding {
     BOUND_NAME = 1 << 6,     /* EXECUTE in SQL of what came by Parse */
     BOUND_UNKNOWN = 1 << 7,  /* the server could not be asked */
     BOUND_SEED = 1 << 8,     /* setseed(), which nothing undoes either */
-    /* …and for now; not in `bindings`, but found out: session_link_keeps(). */
+    /* …and what passes by itself; not in `bindings`, but found out: session_link_keeps(). */
     KEPT_BY_TRANSACTION = 1 << 9,
     KEPT_BY_COPY = 1 << 10,
     KEPT_BY_PIPELINE = 1 << 11,  /* messages went out that no Sync has followed */
