@@ -17,7 +17,8 @@ bool conninfo_check(const char *conninfo, struct error *error) __attribute__((wa
  * frees. */
 char *conninfo_identity(const char *conninfo);
 
-/* The server alone as one text, equal for two strings that lead to the same one. The caller frees. */
+/* The server alone as one text, equal for two strings that lead to the same one. The caller frees.
+ */
 char *conninfo_server(const char *conninfo);
 
 /* Whether the string says as whom to connect (a service may). */
@@ -29,6 +30,11 @@ char *conninfo_dbname(const char *conninfo);
 
 /* What the string itself says of a keyword, or NULL. The caller frees. */
 char *conninfo_value(const char *conninfo, const char *keyword);
+
+/* Writes the string's settings as `host=… port=… dbname=…`, without passwords, into `out` (size
+ * bytes, at least one), for the log and for people; cut off where they are too long. A string that
+ * libpq can't read gives "(unreadable)". */
+void conninfo_redact(const char *conninfo, char *out, size_t size);
 
 /* Whether libpq has a parameter of this name. */
 bool conninfo_has_keyword(const char *keyword);

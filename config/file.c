@@ -6,9 +6,11 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/types.h>
 #include <unistd.h>
 
 static bool open_file(const char *path, int *out, struct error *error) {
@@ -136,4 +138,27 @@ void file_list_free(char **paths, size_t count) {
     for (size_t i = 0; i < count; i++)
         free(paths[i]);
     free(paths);
+}
+
+unsigned file_find_line(const char *path, const char *text, const char *key) {
+    const char *slash = strrchr(text, '/');
+    const char *wanted = slash != NULL && slash[1] != '\0' ? slash + 1 : text;
+    FILE *file = fopen(path, "re");
+    char *line = NULL;
+    size_t size = 0;
+    unsigned number = 0, with_text = 0, with_key = 0;
+    if (file == NULL)
+        return 1;
+    while (with_text == 0 && getline(&line, &size, file) >= 0) {
+        number++;
+        if (line[strspn(line, " \t")] == '#')
+            continue;
+        if (strstr(line, wanted) != NULL)
+            with_text = number;
+        if (with_key == 0 && strstr(line, key) != NULL)
+            with_key = number;
+    }
+    free(line);
+    fclose(file);
+    return with_text > 0 ? with_text : with_key > 0 ? with_key : 1;
 }

@@ -23,6 +23,11 @@ bool file_check_readable(const char *path, struct error *error) __attribute__((w
 bool file_check_appendable(const char *path, bool writable, struct error *error)
     __attribute__((warn_unused_result));
 
+/* Where in the settings file `path` something stands that turned out wrong only when it was used:
+ * the number of the first line that has `text` (of a path: its last part, as files may be named
+ * relative to the settings), else of the first that has `key`, else 1. */
+unsigned file_find_line(const char *path, const char *text, const char *key);
+
 /* `path` seen from the folder of the file `from`; the caller frees. */
 char *file_resolve(const char *from, const char *path);
 

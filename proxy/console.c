@@ -2,6 +2,7 @@
 #include "proxy/console_internal.h"
 
 #include "config/alloc.h"
+#include "config/utf8.h"
 #include "proxy/pool.h"
 
 #include <assert.h>
@@ -31,10 +32,7 @@ void console_error(struct console *c, const char *sqlstate, const char *message,
                    const char *text, size_t position) {
     char place[24];
     if (text != NULL) { /* in characters, from 1 */
-        size_t characters = 1;
-        for (size_t i = 0; i < position; i++)
-            characters += ((uint8_t)text[i] & 0xC0) != 0x80;
-        snprintf(place, sizeof place, "%zu", characters);
+        snprintf(place, sizeof place, "%zu", 1 + utf8_count(text, position));
     }
     struct diagnostic error = {.severity = "ERROR",
                                .sqlstate = sqlstate,

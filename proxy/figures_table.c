@@ -1,7 +1,7 @@
 #include "proxy/figures_table.h"
 
 #include "config/alloc.h"
-#include "proxy/lint_utf8.h"
+#include "config/utf8.h"
 
 #include <assert.h>
 #include <stdio.h>
@@ -19,25 +19,19 @@ void figures_table_close(struct figures_table *table) {
     table->row_count = 0;
 }
 
-/* Where a text ends that is cut off: not within a character. */
-static size_t cut(const char *text) {
+static size_t shown_length(const char *text) {
     size_t length = strnlen(text, FIGURES_TEXT_MAX + 1);
-    if (length <= FIGURES_TEXT_MAX)
-        return length;
-    length = FIGURES_TEXT_MAX;
-    while (length > 0 && ((uint8_t)text[length] & 0xC0) == 0x80)
-        length--;
-    return length;
+    return length <= FIGURES_TEXT_MAX ? length : utf8_cut(text, FIGURES_TEXT_MAX);
 }
 
 static void add_text(struct wire_buffer *rows, const char *text) {
-    uint32_t length = (uint32_t)cut(text);
+    uint32_t length = (uint32_t)shown_length(text);
     message_put_u8(rows, MARK_TEXT);
     wire_append(rows, &length, sizeof length);
     size_t at = rows->length;
     wire_append(rows, text, length);
     message_put_u8(rows, 0);
-    lint_utf8_make((char *)rows->data + at, length);
+    utf8_repair((char *)rows->data + at, length);
 }
 
 void figures_table_add(struct figures_table *table, const struct figure *row) {

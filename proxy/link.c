@@ -2,8 +2,8 @@
 
 #include "config/alloc.h"
 #include "proxy/connection_take.h"
-#include "proxy/conninfo.h"
 #include "proxy/link_cancel.h"
+#include "proxy/link_conninfo.h"
 #include "proxy/server_statements.h"
 #include "proxy/setting_set.h"
 #include "proxy/worker.h"
@@ -25,7 +25,7 @@ struct link_connect {
     uv_loop_t *loop;
     PGconn *conn;
     struct backend_key *key; /* listens to conn; NULL: it doesn't */
-    struct conninfo info;
+    struct link_conninfo info;
     size_t resolving; /* the host that is being resolved */
     uv_getaddrinfo_t request;
     bool request_active;
@@ -44,7 +44,7 @@ static void free_handle(uv_handle_t *handle) {
 static void connect_free_if_done(struct link_connect *connect) {
     if (connect->request_active || !connect->timer_closed)
         return;
-    conninfo_close(&connect->info);
+    link_conninfo_close(&connect->info);
     free(connect);
 }
 
@@ -210,7 +210,7 @@ static void step(struct link *link) {
         succeed(link);
         break;
     default:
-        conninfo_read_failure(PQerrorMessage(link->connect->conn), link->failure);
+        link_conninfo_read_failure(PQerrorMessage(link->connect->conn), link->failure);
         fail(link);
     }
 }
@@ -218,8 +218,8 @@ static void step(struct link *link) {
 static void start(struct link *link) {
     struct link_connect *connect = link->connect;
     link->state = LINK_CONNECTING;
-    link->connect->conn =
-        PQconnectStartParams(conninfo_keywords(&connect->info), conninfo_values(&connect->info), 0);
+    link->connect->conn = PQconnectStartParams(link_conninfo_keywords(&connect->info),
+                                               link_conninfo_values(&connect->info), 0);
     if (link->connect->conn == NULL) {
         fail_with(link, "out of memory in libpq");
         return;
@@ -228,7 +228,7 @@ static void start(struct link *link) {
     PQsetErrorVerbosity(link->connect->conn,
                         PQERRORS_VERBOSE); /* the only way to a refusal's SQLSTATE */
     if (PQstatus(link->connect->conn) == CONNECTION_BAD) {
-        conninfo_read_failure(PQerrorMessage(link->connect->conn), link->failure);
+        link_conninfo_read_failure(PQerrorMessage(link->connect->conn), link->failure);
         fail(link);
         return;
     }
@@ -240,13 +240,13 @@ static void start(struct link *link) {
 
 static void resolve_next(struct link *link);
 
-static void take_addresses(struct conninfo *info, size_t host, const struct addrinfo *list) {
+static void take_addresses(struct link_conninfo *info, size_t host, const struct addrinfo *list) {
     size_t taken = 0;
     for (; list != NULL && taken < ADDRESSES_MAX; list = list->ai_next) {
         char text[NI_MAXHOST];
         if (getnameinfo(list->ai_addr, list->ai_addrlen, text, sizeof text, NULL, 0,
                         NI_NUMERICHOST) == 0) {
-            conninfo_add_address(info, host, text);
+            link_conninfo_add_address(info, host, text);
             taken++;
         }
     }
@@ -266,7 +266,7 @@ static void on_resolved(uv_getaddrinfo_t *request, int status, struct addrinfo *
     else
         snprintf(link->failure->message, sizeof link->failure->message,
                  "could not translate host name \"%s\" to address: %s",
-                 conninfo_host(&connect->info, connect->resolving), uv_strerror(status));
+                 link_conninfo_host(&connect->info, connect->resolving), uv_strerror(status));
     uv_freeaddrinfo(list);
     connect->resolving++;
     resolve_next(link);
@@ -274,8 +274,8 @@ static void on_resolved(uv_getaddrinfo_t *request, int status, struct addrinfo *
 
 static void resolve_next(struct link *link) {
     struct link_connect *connect = link->connect;
-    while (connect->resolving < conninfo_host_count(&connect->info)) {
-        const char *name = conninfo_host_to_resolve(&connect->info, connect->resolving);
+    while (connect->resolving < link_conninfo_host_count(&connect->info)) {
+        const char *name = link_conninfo_host_to_resolve(&connect->info, connect->resolving);
         if (name == NULL) {
             connect->resolving++;
             continue;
@@ -289,7 +289,7 @@ static void resolve_next(struct link *link) {
         }
         connect->resolving++;
     }
-    if (!conninfo_finish_hosts(&connect->info)) {
+    if (!link_conninfo_finish_hosts(&connect->info)) {
         memcpy(link->failure->sqlstate, "08001", 6);
         fail(link);
         return;
@@ -336,7 +336,7 @@ struct link *link_open(struct worker *worker, const char *conninfo, int physical
     link->connect = connect;
     connect->link = link;
     connect->loop = &worker->loop;
-    conninfo_init(&connect->info, conninfo, identity, timeout_seconds);
+    link_conninfo_init(&connect->info, conninfo, identity, timeout_seconds);
     uv_timer_init(connect->loop, &connect->deadline);
     connect->deadline.data = connect;
     uv_timer_start(&connect->deadline, on_begin, 0, 0);

@@ -1,7 +1,7 @@
 #include "proxy/listener.h"
 
 #include "config/alloc.h"
-#include "proxy/config_line.h"
+#include "config/file.h"
 #include "proxy/listener_socket.h"
 
 #include <assert.h>
@@ -163,7 +163,7 @@ static bool open_address(const struct settings *settings, const struct listen_ad
     }
     if (!opened)
         return error_set(error, "%s:%u: listen %s: %s", settings->path,
-                         config_line_find(settings->path, address->text, "listen"), address->text,
+                         file_find_line(settings->path, address->text, "listen"), address->text,
                          reason.text);
     out->text = alloc_text(address->text);
     return true;

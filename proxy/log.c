@@ -1,5 +1,7 @@
 #include "proxy/log.h"
 
+#include "config/utf8.h"
+
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -40,22 +42,6 @@ static void put_cut(struct line *line, const char *text) {
         put_bytes(line, text, line->limit - line->length);
 }
 
-/* Length of the valid UTF-8 sequence at `at` (NUL-terminated text), or 0. */
-static size_t utf8_length(const char *at) {
-    const unsigned char *byte = (const unsigned char *)at;
-    size_t length = byte[0] < 0x80                       ? 1
-                    : byte[0] >= 0xc2 && byte[0] <= 0xdf ? 2
-                    : (byte[0] & 0xf0) == 0xe0           ? 3
-                    : byte[0] >= 0xf0 && byte[0] <= 0xf4 ? 4
-                                                         : 0;
-    for (size_t i = 1; i < length; i++)
-        if ((byte[i] & 0xc0) != 0x80)
-            return 0;
-    bool overlong = (byte[0] == 0xe0 && byte[1] < 0xa0) || (byte[0] == 0xf0 && byte[1] < 0x90);
-    bool out_of_range = (byte[0] == 0xed && byte[1] > 0x9f) || (byte[0] == 0xf4 && byte[1] > 0x8f);
-    return overlong || out_of_range ? 0 : length;
-}
-
 /* Control characters, DEL and C1 controls: a terminal that shows the log must not obey a client. */
 static bool is_control(const char *at, size_t length) {
     const unsigned char *byte = (const unsigned char *)at;
@@ -66,7 +52,7 @@ static bool is_control(const char *at, size_t length) {
  * become U+FFFD. */
 static void put_escaped(struct line *line, const char *text) {
     while (*text != '\0') {
-        size_t length = utf8_length(text);
+        size_t length = utf8_length(text, 4); /* its NUL ends a character that is cut off */
         char escape[8];
         bool fits;
         if (length == 0) {

@@ -1,12 +1,12 @@
 #include "proxy/process.h"
 
+#include "config/conninfo.h"
 #include "config/settings.h"
 #include "protocol/scram_keys.h"
 #include "proxy/allowlist_use.h"
 #include "proxy/environment.h"
 #include "proxy/listener.h"
 #include "proxy/log.h"
-#include "proxy/redact.h"
 #include "proxy/tls.h"
 #include "proxy/worker.h"
 
@@ -113,7 +113,7 @@ static void log_databases(struct process *process) {
     for (size_t i = 0; i < settings->database_count; i++) {
         const struct database *database = &settings->databases[i];
         char text[1024];
-        redact_conninfo(database->conninfo, text, sizeof text);
+        conninfo_redact(database->conninfo, text, sizeof text);
         bool own = database->physical == (int)i;
         log_event(
             &process->log, LOG_INFO, "database",

@@ -1,6 +1,6 @@
 #include "proxy/tls.h"
 
-#include "proxy/config_line.h"
+#include "config/file.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -22,7 +22,7 @@ static bool fail(const struct settings *settings, const char *key, const char *p
     char setting[16];
     snprintf(setting, sizeof setting, "%s:", key);
     return error_set(error, "%s:%u: tls.%s: %s %s", settings->path,
-                     config_line_find(settings->path, path, setting), key, path, what);
+                     file_find_line(settings->path, path, setting), key, path, what);
 }
 
 /* The same with OpenSSL's reason in the middle. */
@@ -170,7 +170,7 @@ bool tls_context_new(const struct settings *settings, SSL_CTX **out, struct erro
     const char *missing = find_missing(settings);
     if (missing != NULL)
         return error_set(error, "%s:%u: tls: %s", settings->path,
-                         config_line_find(settings->path, "tls:", "auth:"), missing);
+                         file_find_line(settings->path, "tls:", "auth:"), missing);
     if (settings->tls.mode == TLS_DISABLE || settings->tls.cert == NULL)
         return true;
     SSL_CTX *context = SSL_CTX_new(TLS_server_method());

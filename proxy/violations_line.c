@@ -1,6 +1,6 @@
 #include "proxy/violations_line.h"
 
-#include "proxy/lint_utf8.h"
+#include "config/utf8.h"
 
 #include <inttypes.h>
 #include <jansson.h>
@@ -10,10 +10,6 @@
 
 /* Bounds of a line, which somebody could want to make long. */
 enum { NAME_BYTES_MAX = 256, MESSAGE_BYTES_MAX = 1024, TABLES_MAX = 64 };
-
-static bool is_continuation(char c) {
-    return ((unsigned char)c & 0xC0) == 0x80;
-}
 
 /* What JSON lets stand although terminals obey it or readers take it for the end of a line: its
  * bytes at `at`, or 0. */
@@ -39,10 +35,9 @@ static void blank_controls(char *text, size_t length) {
 static json_t *json_bounded(const char *text, size_t most) {
     size_t length = strnlen(text, most);
     if (text[length] != '\0')
-        while (length > 0 && is_continuation(text[length]))
-            length--;
+        length = utf8_cut(text, length);
     char *copy = alloc_copy(text, length);
-    lint_utf8_make(copy, length);
+    utf8_repair(copy, length);
     blank_controls(copy, length);
     json_t *json = json_stringn(copy, length);
     free(copy);

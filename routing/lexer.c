@@ -1,5 +1,7 @@
 #include "routing/lexer.h"
 
+#include "config/utf8.h"
+
 #include <string.h>
 #include <strings.h>
 
@@ -294,7 +296,7 @@ void lexer_next(struct lexer *lexer, struct token *token) {
 static size_t cut_name(char *name, size_t length, bool cut) {
     if (cut && length > 0) {
         size_t i = length - 1;
-        while (i > 0 && ((unsigned char)name[i] & 0xC0) == 0x80)
+        while (i > 0 && utf8_is_continuation(name[i]))
             i--;
         unsigned char lead = (unsigned char)name[i];
         size_t needed = lead >= 0xF0 ? 4 : lead >= 0xE0 ? 3 : lead >= 0xC0 ? 2 : 1;

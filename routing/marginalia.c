@@ -1,5 +1,6 @@
 #include "routing/marginalia.h"
 
+#include "config/utf8.h"
 #include "routing/lexer.h"
 
 #include <string.h>
@@ -80,8 +81,8 @@ static void value_add(struct value *value, char c) {
     }
     value->full = true;
     /* The byte that doesn't fit may go on a character that was begun. */
-    if (((unsigned char)c & 0xC0) == 0x80) {
-        while (value->length > 0 && ((unsigned char)value->out[value->length - 1] & 0xC0) == 0x80)
+    if (utf8_is_continuation(c)) {
+        while (value->length > 0 && utf8_is_continuation(value->out[value->length - 1]))
             value->length--;
         value->length -= value->length > 0;
     }

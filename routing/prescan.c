@@ -1,35 +1,9 @@
 #include "routing/prescan.h"
 
+#include "config/utf8.h"
 #include "routing/lexer.h"
 
 #include <string.h>
-
-static bool continuation(unsigned char c) {
-    return (c & 0xC0) == 0x80;
-}
-
-/* Length of the UTF-8 character at `s`, or 0 where it is none: PostgreSQL's pg_utf8_islegal(). */
-static size_t utf8_length(const unsigned char *s, size_t left) {
-    if (s[0] < 0x80)
-        return 1;
-    if (s[0] >= 0xC2 && s[0] <= 0xDF)
-        return left >= 2 && continuation(s[1]) ? 2 : 0;
-    if (s[0] >= 0xE0 && s[0] <= 0xEF) {
-        if (left < 3 || !continuation(s[1]) || !continuation(s[2]))
-            return 0;
-        if ((s[0] == 0xE0 && s[1] < 0xA0) || (s[0] == 0xED && s[1] > 0x9F))
-            return 0;
-        return 3;
-    }
-    if (s[0] >= 0xF0 && s[0] <= 0xF4) {
-        if (left < 4 || !continuation(s[1]) || !continuation(s[2]) || !continuation(s[3]))
-            return 0;
-        if ((s[0] == 0xF0 && s[1] < 0x90) || (s[0] == 0xF4 && s[1] > 0x8F))
-            return 0;
-        return 4;
-    }
-    return 0;
-}
 
 /* The server names as many bytes as the first one announces. */
 static bool report_bytes(const unsigned char *s, size_t left, struct error *error) {
@@ -54,8 +28,8 @@ static bool report_bytes(const unsigned char *s, size_t left, struct error *erro
     return error_set(error, "invalid byte sequence for encoding \"UTF8\": %s", bytes);
 }
 
-/* Eight bytes at once are fine where none is 0 (it borrows from its highest bit) or above 127. What is fine may
- * follow what is not, and is then looked at more closely. */
+/* Eight bytes at once are fine where none is 0 (it borrows from its highest bit) or above 127. What
+ * is fine may follow what is not, and is then looked at more closely. */
 static bool eight_are_plain(const unsigned char *s) {
     uint64_t eight;
     memcpy(&eight, s, sizeof eight);
@@ -72,7 +46,7 @@ bool prescan_check_bytes(const char *text, size_t length, bool check_utf8, struc
         }
         if (s[i] == '\0')
             return error_set(error, "invalid byte sequence for encoding \"UTF8\": 0x00");
-        size_t character = check_utf8 ? utf8_length(s + i, length - i) : 1;
+        size_t character = check_utf8 ? utf8_length(text + i, length - i) : 1;
         if (character == 0)
             return report_bytes(s + i, length - i, error);
         i += character;
@@ -212,7 +186,8 @@ static void scan_tokens(struct scan *scan, struct lexer *lexer, struct prescan *
 }
 
 bool prescan_text(const char *text, size_t length, const struct lexing *lexing, bool check_utf8,
-                  struct arena *arena, struct shape *shape, struct prescan *out, struct error *error) {
+                  struct arena *arena, struct shape *shape, struct prescan *out,
+                  struct error *error) {
     error->text[0] = '\0';
     *out = (struct prescan){.empty = true};
     if (!prescan_check_bytes(text, length, check_utf8, error))

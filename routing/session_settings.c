@@ -2,6 +2,8 @@
  * proxy's own, as transactional as any. */
 #include "routing/session_model.h"
 
+#include "config/utf8.h"
+
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
@@ -134,11 +136,7 @@ void session_renumber_settings(struct session_state *state) {
 
 /* Of a value in a message: a hundred bytes, and no half character. */
 static int shown_length(const char *text, size_t length) {
-    size_t shown = length < 100 ? length : 100;
-    while (shown > 0 && shown < length && ((unsigned char)text[shown] & 0xC0) == 0x80) {
-        shown--;
-    }
-    return (int)shown;
+    return (int)(length <= 100 ? length : utf8_cut(text, 100));
 }
 
 static bool check_database(const struct session_state *state, const char *value,

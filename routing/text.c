@@ -1,5 +1,6 @@
 #include "routing/text.h"
 
+#include "config/utf8.h"
 #include "routing/session_state.h"
 
 #include <assert.h>
@@ -92,10 +93,5 @@ int position_in_characters(const char *text, size_t length, int offset) {
     if (offset < 0 || (size_t)offset > length) {
         return 0;
     }
-    int characters = 1;
-    for (int i = 0; i < offset; i++) {
-        /* Continuation bytes (10xxxxxx) belong to the character before them. */
-        characters += ((unsigned char)text[i] & 0xC0) != 0x80;
-    }
-    return characters;
+    return 1 + (int)utf8_count(text, (size_t)offset);
 }
