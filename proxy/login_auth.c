@@ -165,7 +165,8 @@ static const char *sasl_failure(const struct login *login) {
     return "the password doesn't match";
 }
 
-/* What a step of the exchange leads to; CONTINUE to `next`. */
+/* What a step of the exchange leads to; CONTINUE to `next`. What is wrong with the exchange itself,
+ * such as a channel binding that somebody has cut out, is told in PostgreSQL's words. */
 static enum login_state sasl_result(struct login *login, enum scram_result result,
                                     const char *reply, enum login_state next,
                                     const struct error *error) {
@@ -177,11 +178,13 @@ static enum login_state sasl_result(struct login *login, enum scram_result resul
         send_request(login, REQUEST_SASL_FINAL, reply, strlen(reply), false);
         return login_accept(login);
     case SCRAM_FAILED:
-        return refuse_password(login, sasl_failure(login));
     case SCRAM_MALFORMED:
         break;
     }
-    return refuse_protocol(login, error->text);
+    const char *sqlstate = scram_sqlstate(login->scram);
+    if (strcmp(sqlstate, "28P01") == 0)
+        return refuse_password(login, sasl_failure(login));
+    return login_refuse(login, sqlstate, error->text, NULL, NULL);
 }
 
 enum login_state login_auth_sasl_first(struct login *login, const uint8_t *body, size_t length) {

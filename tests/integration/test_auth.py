@@ -4,6 +4,7 @@ import re
 import shutil
 import signal
 import ssl
+import struct
 import subprocess
 
 import psycopg
@@ -238,6 +239,21 @@ def resumes(proxy, version=None, user="app", password=None, again=lambda: None):
 def test_a_tls_session_is_resumed_and_still_binds_the_channel(make_proxy, certificates, userlist):
     proxy = make_proxy(tls=tls(certificates, "require"), auth={"method": "scram-sha-256", "users": userlist(USERS)})
     assert resumes(proxy, password=PASSWORD) is True
+
+
+def test_a_channel_binding_that_was_negotiated_away_is_told_as_that(make_proxy, certificates, userlist):
+    proxy = make_proxy(tls=tls(certificates, "require"), auth={"method": "scram-sha-256", "users": userlist(USERS)})
+    with wire.Connection("127.0.0.1", proxy.port) as connection:
+        connection.send(wire.ssl_request())
+        assert connection.read_bytes(1) == b"S"
+        connection.socket = ssl._create_unverified_context().wrap_socket(connection.socket)
+        connection.send(wire.startup({"user": "app", "database": "app"}))
+        assert connection.read_until("R")[-1][0] == "R"
+        first = wire.Scram(PASSWORD, flag="y").first()
+        connection.send(wire.message("p", wire.string("SCRAM-SHA-256") + struct.pack("!I", len(first)) + first))
+        error, = wire.errors(connection.read_to_end())
+    assert (error["S"], error["C"]) == ("FATAL", "28000")
+    assert error["M"].startswith("SCRAM channel binding negotiation error")
 
 
 def test_a_tls_session_before_1_3_is_not_resumed(make_proxy, certificates):
