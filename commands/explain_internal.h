@@ -16,12 +16,6 @@ struct explained {
     const char *error;    /* its message */
 };
 
-/* `any`, `all`, `none`, or the database that stores it. */
-const char *explained_database(const struct explained *e);
-
-/* Where in the statement, in characters from 1; 0: unknown. */
-int explained_position(const struct explained *e, int offset);
-
 /* The tables that count, as `--json` tells them; the caller's reference. */
 json_t *explained_tables_json(const struct explained *e);
 

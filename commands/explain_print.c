@@ -9,7 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-const char *explained_database(const struct explained *e) {
+/* `any`, `all`, `none`, or the database that stores it. */
+static const char *explained_database(const struct explained *e) {
     const struct settings *settings = e->settings;
     switch (e->decision->destination) {
     case DESTINATION_ANY:
@@ -24,7 +25,8 @@ const char *explained_database(const struct explained *e) {
     return settings->databases[settings->databases[e->decision->database].physical].name;
 }
 
-int explained_position(const struct explained *e, int offset) {
+/* Where in the statement, in characters from 1; 0: unknown. */
+static int explained_position(const struct explained *e, int offset) {
     const struct statement_facts *facts = e->statement->facts;
     if (offset < 0 || (size_t)offset < facts->start ||
         (size_t)offset > facts->start + facts->length) {

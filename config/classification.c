@@ -20,8 +20,8 @@ static struct name_entry *name_table_slot(const struct name_table *table, const 
     return &table->slots[at];
 }
 
-const struct name_entry *name_table_find(const struct name_table *table, const char *name,
-                                         size_t length) {
+static const struct name_entry *name_table_find(const struct name_table *table, const char *name,
+                                                size_t length) {
     if (table->slots == NULL)
         return NULL;
     const struct name_entry *slot = name_table_slot(table, name, length);

@@ -65,8 +65,6 @@ int classification_add_schema(struct classification *c, const char *name);
 
 /* The name's entry, entered if new. It is valid until the next addition. */
 struct name_entry *name_table_add(struct name_table *table, const char *name);
-const struct name_entry *name_table_find(const struct name_table *table, const char *name,
-                                         size_t length);
 
 const struct connection *classification_find_connection(const struct classification *c,
                                                         const char *name);

@@ -330,12 +330,6 @@ void message_put_text_row(struct wire_buffer *buffer, const char *value) {
     message_end(buffer, mark);
 }
 
-void message_put_query(struct wire_buffer *buffer, const char *sql) {
-    size_t mark = message_begin(buffer, 'Q');
-    message_put_string(buffer, sql);
-    message_end(buffer, mark);
-}
-
 void message_put_parse(struct wire_buffer *buffer, const char *name, const char *sql) {
     size_t mark = message_begin(buffer, 'P');
     message_put_string(buffer, name);

@@ -95,7 +95,6 @@ void message_put_backend_key(struct wire_buffer *buffer, uint32_t pid, uint32_t 
 void message_put_text_column(struct wire_buffer *buffer, const char *column);
 void message_put_text_row(struct wire_buffer *buffer, const char *value);
 /* Frontend messages for databases. */
-void message_put_query(struct wire_buffer *buffer, const char *sql);
 void message_put_parse(struct wire_buffer *buffer, const char *name, const char *sql);
 /* Without parameters. */
 void message_put_bind(struct wire_buffer *buffer, const char *portal, const char *statement);

@@ -81,7 +81,6 @@ struct link {
     bool made_state;        /* the session may have made what a new one would lack, as a lock */
     bool skipping;          /* it skips extended messages until Sync, after an error */
     bool prelude_left;      /* a command of ours failed: its statement's name is still taken */
-    bool sends_copy;        /* COPY IN: it takes CopyData now */
     bool home;    /* the session's first: its server's parameters are what the client is told */
     bool aligned; /* its server's defaults were made to agree with what the client was told */
     uint64_t settings_applied; /* up to which change of the session's settings it is */

@@ -313,7 +313,7 @@ static void wipe(char *text) {
     free(text);
 }
 
-void pool_free_unused(struct pools *pools) {
+static void free_unused(struct pools *pools) {
     for (struct pool **at = &pools->list, *pool; (pool = *at) != NULL;) {
         if (pool->references > 0 || pool_link_count(pool) > 0) {
             at = &pool->next;
@@ -335,7 +335,7 @@ static void on_tick(uv_timer_t *timer) {
     struct pools *pools = timer->data;
     for (struct pool *pool = pools->list; pool != NULL; pool = pool->next)
         pool_tick(pool);
-    pool_free_unused(pools);
+    free_unused(pools);
 }
 
 bool pools_new(struct pools **out, struct worker *worker, unsigned workers, struct error *error) {
@@ -418,7 +418,7 @@ void pools_stop(struct pools *pools) {
 void pools_free(struct pools *pools) {
     if (pools == NULL)
         return;
-    pool_free_unused(pools);
+    free_unused(pools);
     assert(pools->list == NULL);
     for (struct pool_budget *budget = pools->budgets, *next; budget != NULL; budget = next) {
         next = budget->next;

@@ -108,8 +108,6 @@ void pool_forget_welcomes(struct pool *pool);
 size_t pool_link_count(const struct pool *pool);
 /* As configured by now. */
 void pool_set_limits(struct pool *pool, const struct pool_settings *limits);
-/* Of what is configured for all workers, this one's part; 0 only where all of it is. */
-size_t pool_share(const struct pools *pools, size_t configured);
 /* Whether one more may be opened for who waits; makes room where another pool of the server has
  * idle ones. */
 bool pool_may_open(struct pool *pool);
@@ -142,6 +140,5 @@ void pool_recall_logins(struct pool *pool);
 void pools_await_asker(struct pools *pools);
 /* Gives what went wrong to all who wait. */
 void pool_fail(struct pool *pool, const struct link_failure *failure);
-void pool_free_unused(struct pools *pools);
 
 #endif

@@ -13,7 +13,8 @@ size_t pool_link_count(const struct pool *pool) {
     return pool->idle_count + pool->used_count + pool->opening_count + pool->resetting_count;
 }
 
-size_t pool_share(const struct pools *pools, size_t configured) {
+/* This worker's part of what is configured for all of them; 0 only where all of it is. */
+static size_t share(const struct pools *pools, size_t configured) {
     size_t share =
         configured / pools->workers + (pools->worker->index < configured % pools->workers ? 1 : 0);
     return share > 0 || configured == 0 ? share : 1;
@@ -21,8 +22,8 @@ size_t pool_share(const struct pools *pools, size_t configured) {
 
 void pool_set_limits(struct pool *pool, const struct pool_settings *limits) {
     pool->limits = *limits;
-    pool->size = pool_share(pool->pools, limits->size);
-    pool->most = pool->size + pool_share(pool->pools, limits->reserve_size);
+    pool->size = share(pool->pools, limits->size);
+    pool->most = pool->size + share(pool->pools, limits->reserve_size);
 }
 
 /* -- how many ---------------------------------------------------------------------------------- */
@@ -113,7 +114,7 @@ struct pool_budget *pool_budget_get(struct pools *pools, const struct settings *
     size_t limit = 0;
     for (size_t i = 0; i < settings->database_count; i++) {
         const struct database *database = &settings->databases[i];
-        size_t own = pool_share(pools, database->pool.max_db_connections);
+        size_t own = share(pools, database->pool.max_db_connections);
         char *other = conninfo_server(database->conninfo);
         if (database->physical == (int)i && own > 0 && strcmp(other, server) == 0 &&
             (limit == 0 || own < limit))
@@ -166,7 +167,7 @@ static bool has_too_many(const struct pool *pool) {
 }
 
 static void close_old_links(struct pool *pool, uint64_t now) {
-    size_t least = pool_share(pool->pools, pool->limits.min_size);
+    size_t least = share(pool->pools, pool->limits.min_size);
     for (struct link *link = pool->idle, *next; link != NULL; link = next) {
         next = link->pool_next;
         bool old = is_over(link->opened_at, pool->limits.server_lifetime, now);
@@ -181,7 +182,7 @@ static void close_old_links(struct pool *pool, uint64_t now) {
 }
 
 static void keep_warm(struct pool *pool, uint64_t now) {
-    size_t least = pool_share(pool->pools, pool->limits.min_size);
+    size_t least = share(pool->pools, pool->limits.min_size);
     bool failing = pool->failed_at > 0 && now - pool->failed_at < RETRY_MILLISECONDS;
     while (!failing && !pool->stale && pool_link_count(pool) < least && pool_may_open(pool))
         pool_open_link(pool);

@@ -413,8 +413,6 @@ void session_note_value(struct session *s, struct link *link, const char *name, 
 void session_heed_parameter(struct session *s, const char *name, const char *value);
 /* What the client was last told of a server's parameter, or NULL. */
 const char *session_parameter(const struct session *s, const char *name);
-/* The first server's value, or another's that is for the client. May end the session. */
-void session_tell_pending(struct session *s, struct link *link, bool kept);
 /* Where the client does not know the value yet. */
 void session_tell_parameter(struct session *s, struct link *link, const char *name,
                             const char *value);
@@ -437,7 +435,6 @@ void session_learn_reading(struct session *s, struct link *link, const char *nam
 void session_append_literal(struct wire_buffer *sql, const char *text);
 
 /* -- session_reply.c --------------------------------------------------------------------------- */
-char session_status(const struct session *s);         /* 'I', 'T' or 'E' */
 bool session_is_mid_message(const struct session *s); /* nothing of ours may go between */
 void reply_flush(struct session *s);                  /* moves `out` to the client's stream */
 void reply_ready(struct session *s);

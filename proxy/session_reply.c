@@ -9,7 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-char session_status(const struct session *s) {
+/* 'I', 'T' or 'E' */
+static char status_of(const struct session *s) {
     switch (session_block_status(s->routing)) {
     case BLOCK_OPEN:
         return 'T';
@@ -44,7 +45,7 @@ static void send_short(struct session *s, const uint8_t *message, size_t length)
 
 void reply_ready(struct session *s) {
     session_heed_news(s);
-    const uint8_t message[] = {'Z', 0, 0, 0, 5, (uint8_t)session_status(s)};
+    const uint8_t message[] = {'Z', 0, 0, 0, 5, (uint8_t)status_of(s)};
     send_short(s, message, sizeof message);
 }
 

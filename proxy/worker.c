@@ -30,7 +30,7 @@ enum {
     REQUESTS_PATIENCE = 1000, /* milliseconds */
 };
 
-enum message_kind { MESSAGE_CLIENT, MESSAGE_SETTINGS, MESSAGE_REOPEN, MESSAGE_DRAIN, MESSAGE_STOP };
+enum message_kind { MESSAGE_CLIENT, MESSAGE_SETTINGS, MESSAGE_REOPEN, MESSAGE_DRAIN };
 
 struct worker_message {
     struct letter letter; /* first */
@@ -178,12 +178,6 @@ static void handle(struct worker *worker, struct worker_message *message) {
         break;
     case MESSAGE_DRAIN:
         drain(worker, message->seconds);
-        break;
-    case MESSAGE_STOP:
-        worker->draining = true;
-        each_session(worker, session_terminate);
-        worker->stopping = true;
-        uv_stop(&worker->loop);
         break;
     }
 }
@@ -427,9 +421,4 @@ void workers_drain(struct workers *workers, unsigned seconds) {
         message->seconds = seconds;
         post(workers->list[i], message);
     }
-}
-
-void workers_stop(struct workers *workers) {
-    for (size_t i = 0; i < workers->count; i++)
-        post(workers->list[i], message_new(MESSAGE_STOP));
 }

@@ -124,10 +124,8 @@ void workers_reopen(struct workers *workers);
 
 /* Idle sessions end now, others when their transaction ends, all after `seconds`. [any thread] */
 void workers_drain(struct workers *workers, unsigned seconds);
-/* Waits until every worker has ended; workers_stop() ends them at once. [any thread] */
-void workers_stop(struct workers *workers);
-/* False: threads of libuv are still at something, and all that they may use stays; the process can
- * only be left by _exit(). */
+/* Waits until every worker has ended. False: threads of libuv are still busy, so that everything
+ * they may use has to stay; the process can then only be left by _exit(). [any thread] */
 bool workers_join(struct workers *workers);
 
 /* The walk is the caller's, and ends before it goes (or with the worker). */

@@ -16,7 +16,6 @@ struct block {
 
 struct arena {
     struct block *current;
-    size_t total;
 };
 
 static struct block *block_new(size_t size, struct block *previous) {
@@ -38,7 +37,6 @@ struct arena *arena_new(size_t first_block) {
     if (first_block < 64)
         first_block = 64;
     arena->current = block_new(first_block, NULL);
-    arena->total = sizeof *arena + sizeof *arena->current + first_block;
     return arena;
 }
 
@@ -60,7 +58,6 @@ static void grow(struct arena *arena, size_t size) {
     if (next < size)
         next = size;
     arena->current = block_new(next, arena->current);
-    arena->total += sizeof *arena->current + next;
 }
 
 void *arena_alloc(struct arena *arena, size_t size) {
@@ -83,15 +80,10 @@ char *arena_copy_text(struct arena *arena, const char *text, size_t length) {
     return copy;
 }
 
-size_t arena_size(const struct arena *arena) {
-    return arena->total;
-}
-
 void arena_reset(struct arena *arena) {
     while (arena->current->previous) {
         struct block *block = arena->current;
         arena->current = block->previous;
-        arena->total -= sizeof *block + block->size;
         free(block);
     }
     arena->current->used = 0;

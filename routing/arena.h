@@ -17,9 +17,6 @@ void *arena_alloc(struct arena *arena, size_t size);
 /* A NUL-terminated copy of `length` bytes. */
 char *arena_copy_text(struct arena *arena, const char *text, size_t length);
 
-/* Bytes taken from the heap so far. */
-size_t arena_size(const struct arena *arena);
-
 /* Gives back everything but the first block, for reuse; what was allocated before is invalid. */
 void arena_reset(struct arena *arena);
 

@@ -36,10 +36,6 @@ bool lexer_is_space(char c) {
     return is(c, CLASS_SPACE);
 }
 
-bool lexer_is_identifier_start(char c) {
-    return is(c, CLASS_START);
-}
-
 bool lexer_is_identifier(char c) {
     return is(c, CLASS_START | CLASS_DIGIT | CLASS_DOLLAR);
 }

@@ -63,7 +63,6 @@ bool lexer_string_part(const char *text, size_t length, size_t *position,
                        char name[LEXER_NAME_MAX + 1]);
 
 bool lexer_is_space(char c);
-bool lexer_is_identifier_start(char c);
 bool lexer_is_identifier(char c);
 
 #endif

@@ -160,7 +160,6 @@ bool session_creates_from_prepared(const struct statement *statement);
 
 /* What session_executed() and a transaction's end do to the names (session_names.c) and settings.
  */
-void named_statement_close(struct named_statement *named);
 void session_pop_temporary(struct session_state *state);
 void session_pop_cursor(struct session_state *state);
 void session_remember_prepared(struct session_state *state, const struct statement *statement,

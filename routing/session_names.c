@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-void named_statement_close(struct named_statement *named) {
+static void named_statement_close(struct named_statement *named) {
     free(named->name);
     query_unref(named->query);
 }

@@ -125,7 +125,7 @@ void session_adopt_status(struct session_state *state, char status, int database
 
 enum block_status session_block_status(const struct session_state *state);
 
-/* Open savepoints, outermost first, for replaying them on a database that joins the block. */
+/* Open savepoints, outermost first. */
 size_t session_savepoint_count(const struct session_state *state);
 const char *session_savepoint_name(const struct session_state *state, size_t index);
 bool session_has_savepoint(const struct session_state *state, const char *name);

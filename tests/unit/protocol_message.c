@@ -309,15 +309,12 @@ static void test_a_text_column_and_its_rows_are_written_as_show_does(void **stat
 static void test_frontend_messages_read_back(void **state) {
     (void)state;
     struct wire_buffer buffer = {0};
-    message_put_query(&buffer, "BEGIN");
     message_put_parse(&buffer, "s", "SELECT 1");
     message_put_bind(&buffer, "p", "s");
     message_put_execute(&buffer, "p");
     message_put_close(&buffer, 'S', "s");
     message_put_sync(&buffer);
-    ASSERT_WRITTEN(&buffer, "Q\0\0\0\x0a"
-                            "BEGIN\0"
-                            "P\0\0\0\x11s\0SELECT 1\0\0\0"
+    ASSERT_WRITTEN(&buffer, "P\0\0\0\x11s\0SELECT 1\0\0\0"
                             "B\0\0\0\x0ep\0s\0\0\0\0\0\0\0"
                             "E\0\0\0\x0ap\0\0\0\0\0"
                             "C\0\0\0\7Ss\0"
@@ -328,12 +325,12 @@ static void test_frontend_messages_read_back(void **state) {
 static void test_a_stream_of_messages_is_framed_wherever_it_is_split(void **state) {
     (void)state;
     struct wire_buffer stream = {0};
-    message_put_query(&stream, "SELECT 1");
-    message_put_parse(&stream, "", "SELECT 2");
+    message_put_parse(&stream, "", "SELECT 1");
+    message_put_bind(&stream, "", "");
     message_put_sync(&stream);
     for (size_t split = 0; split <= stream.length; split++) {
         struct wire_buffer received = {0};
-        const char expected[] = "QPS";
+        const char expected[] = "PBS";
         size_t at = 0, seen = 0;
         for (int part = 0; part < 2; part++) {
             wire_append(&received, stream.data + (part ? split : 0),
