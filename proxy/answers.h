@@ -1,5 +1,5 @@
-/* The requests that a database has not answered yet, oldest first, each with whom its answer is
- * for. A growable ring. */
+/* The requests that a database has not answered yet, oldest first, and who gets the answer to each.
+ * A growable ring, embedded in its link. */
 #ifndef PGINTERLOCK_ANSWERS_H
 #define PGINTERLOCK_ANSWERS_H
 
@@ -25,8 +25,8 @@ enum request_kind {
 
 enum audience {
     AUDIENCE_CLIENT, /* everything is passed on */
-    AUDIENCE_PART,   /* passed on, but for ReadyForQuery: part of something larger */
-    AUDIENCE_PROXY,  /* kept; only an error is looked at */
+    AUDIENCE_PART,   /* everything but ReadyForQuery is passed on: part of something larger */
+    AUDIENCE_PROXY,  /* nothing is passed on; errors are looked at */
 };
 
 struct prepared;
@@ -35,27 +35,28 @@ struct request {
     enum request_kind kind;
     enum audience audience;
     bool failed;           /* an ErrorResponse came for it */
-    bool local;            /* PARSE, CLOSE: the proxy answers it when it is its turn */
-    bool asks_binding;     /* QUERY: what keeps the link with its session */
-    bool flushed;          /* Flush was sent behind it, so that its answer is not held back */
-    bool captures;         /* EXECUTE: its rows are values of settings, see session_settings.c */
-    bool captures_local;   /* …that hold for the transaction only */
-    bool captures_lasting; /* …that a committed block has left */
-    bool captures_reading; /* …or tell how the server reads texts, see session_reading.c */
-    bool of_portal;        /* DESCRIBE: `prepared` is what it was bound from */
+    bool local;            /* PARSE, CLOSE: the proxy answers it when its turn comes */
+    bool asks_binding;     /* QUERY: asks what keeps the link with its session */
+    bool flushed;          /* Flush was sent after it, so that its answer is not held back */
+    bool captures;         /* EXECUTE: its rows are values of settings, see session_settings.c; */
+    bool captures_local;   /* these hold for the transaction only, */
+    bool captures_lasting; /* or were left behind by a committed block, */
+    bool captures_reading; /* or tell how the server reads texts, see session_reading.c */
+    bool of_portal;        /* DESCRIBE of a portal: `prepared` is what that was bound from */
     bool asks_catalog;     /* part of a question to the catalogs, see session_catalog.c */
     bool trails;           /* QUERY: its answer keeps no client waiting, see session_fan.c */
     struct query *query;   /* reference or NULL: what it runs, from statement `next` on */
     size_t next;           /* statement whose CommandComplete comes next */
     int database;          /* logical, that the statements were sent to */
-    bool apply;            /* each CommandComplete is told to session_executed() */
-    bool decided; /* …by this, which is not found out again: what catalogs told may be gone */
+    bool apply;            /* each CommandComplete is told to session_executed(), */
+    bool decided; /* with the following, kept from the decision: deciding again could differ, as
+                     what the catalogs said may be forgotten */
     enum destination destination;
     database_set modifies;
     schema_set modified_schemas;
-    size_t part_offset; /* characters that precede the text sent within the client's text: added to
+    size_t part_offset; /* what was sent begins at this character of the client's text: added to
                            positions */
-    uint64_t evicted;   /* CLOSE: number of the statement that makes room, or 0 */
+    uint64_t evicted;   /* CLOSE: number of the statement that was evicted, or 0 */
     struct prepared *prepared; /* PARSE, CLOSE, DESCRIBE, BIND: reference or NULL */
 };
 

@@ -1,7 +1,7 @@
 /* What servers report about themselves (ParameterStatus): server_version, TimeZone and so on. Most
- * connections of a worker were told the same, so that equal sets are one set in memory. A set is
- * never changed; who learns something new takes another set. Sets are reference counted; one
- * worker, one thread. */
+ * connections of a worker were told the same, so equal sets are one set in memory. A set never
+ * changes; a connection that learns something new takes another set. Sets are reference counted;
+ * one worker, one thread. */
 #ifndef PGINTERLOCK_PARAMETERS_H
 #define PGINTERLOCK_PARAMETERS_H
 
@@ -16,14 +16,14 @@ struct parameter {
 };
 
 struct parameter_store *parameter_store_new(void);
-/* Sets that are still referred to are freed too: nobody may use them any more. */
+/* Frees all sets, even those with references left, which must not be used again. */
 void parameter_store_free(struct parameter_store *store);
 
-/* The set `from` with `name` at `value`, in the place where the name stood, or at the end. Takes
- * the reference on `from` and gives one on what it returns. */
+/* The set `from`, with `name` set to `value`: in the place where the name stood, or at the end.
+ * Takes the reference on `from`; the caller gets one on the result. */
 struct parameters *parameters_change_take(struct parameter_store *store, struct parameters *from,
                                           const char *name, const char *value);
-/* A set of these; no name twice. */
+/* A set of these, in which no name may stand twice. */
 struct parameters *parameters_new(struct parameter_store *store, const struct parameter *list,
                                   size_t count);
 struct parameters *parameters_ref(struct parameters *set);

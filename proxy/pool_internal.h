@@ -1,7 +1,11 @@
-/* The inside of a worker's pools, shared by the file that hands connections out (pool.c), the ones
- * that look after those that nobody uses (pool_links.c), keep the limits (pool_limits.c), find who
- * waits in vain (pool_deadlock.c) and know what clients are told (pool_welcome.c). Nobody else
- * includes it. */
+/* The inside of a worker's pools. Only these files include it:
+ *
+ *     pool.c           hands connections to sessions that wait
+ *     pool_links.c     opens, resets and closes connections that no session has
+ *     pool_limits.c    sizes, ages, timeouts
+ *     pool_deadlock.c  finds sessions that wait in vain
+ *     pool_welcome.c   what clients are told of a server before they have a connection
+ *     pool_figures.c   what the console shows */
 #ifndef PGINTERLOCK_POOL_INTERNAL_H
 #define PGINTERLOCK_POOL_INTERNAL_H
 
@@ -16,15 +20,15 @@ struct pool_budget {
     size_t open, limit; /* limit 0: none */
 };
 
-/* What a session with these settings is told when it begins. */
+/* What a session with these settings is told when it begins. Both are references. */
 struct welcome {
-    struct setting_set *settings; /* both are references */
+    struct setting_set *settings;
     struct parameters *reported;
 };
 
 enum { WELCOMES_MAX = 64 };
 
-/* What all pools of one database have in common, whoever's they are. */
+/* What the pools of one database have in common, whatever their user. */
 struct pool_database {
     struct pool_database *next;
     char *identity;
@@ -47,16 +51,16 @@ struct pool {
     struct link *idle; /* the one used last first */
     struct link *busy; /* opening or resetting: the pool's own */
     struct link *used; /* by sessions */
-    bool reached;      /* by pool_deadlock.c… */
+    bool reached;      /* during a search of pool_deadlock.c */
     struct pool *next_reached;
     struct pool_waiter *first, *last;
     size_t idle_count, used_count, opening_count, resetting_count, waiting_count;
-    struct parameters *baseline; /* what its servers' defaults were when seen last; a reference */
+    struct parameters *baseline; /* its servers' defaults when last seen; a reference */
     bool doubts_strings;
     struct welcome welcomes[WELCOMES_MAX];
     size_t welcome_count, welcome_next; /* where the next one goes when there are many */
     uint64_t failed_at;                 /* when the last attempt to connect failed; 0: it did not */
-    uint64_t retired_at;                /* when one was closed last because it was old */
+    uint64_t retired_at;                /* when a connection was last closed for its age */
 };
 
 struct pools {
@@ -71,19 +75,19 @@ struct pools {
     uv_prepare_t prepare;
     uv_check_t check;
     uv_timer_t tick;
-    uv_timer_t patience; /* with a connection that asks the catalogs */
+    uv_timer_t patience; /* how long waiters count on a connection that asks the catalogs */
     bool stopping;
 };
 
 /* -- pool_links.c ------------------------------------------------------------------------------ */
 
-/* Starts to connect one more; it serves who waits then. */
+/* Starts to connect one more; when it is ready, it serves the waiters of that moment. */
 void pool_open_link(struct pool *pool);
-/* Takes a link that nobody uses any more: idle, or first reset. */
+/* Takes back a link that no session uses: idle at once, or after a reset. */
 void pool_keep_link(struct pool *pool, struct link *link, bool reset);
-/* Out of the list of idle ones. */
+/* Takes it out of the list of idle ones. */
 void pool_unlist_idle(struct pool *pool, struct link *link);
-/* Into that of used ones, and out of it. */
+/* Into the list of used ones, and out of it. */
 void pool_list_used(struct pool *pool, struct link *link);
 void pool_unlist_used(struct pool *pool, struct link *link);
 /* Closes one that is the pool's own (idle, opening or resetting) or was just given back. */
@@ -91,11 +95,11 @@ void pool_close_link(struct pool *pool, struct link *link);
 
 /* -- pool_welcome.c ---------------------------------------------------------------------------- */
 
-/* A server reports these at the start, or reports something new: what was told so far may be wrong.
- */
+/* A server reports these at the start of a connection, or reports something new: welcomes that say
+ * otherwise are forgotten. */
 void pool_heed_baseline(struct pool *pool, struct parameters *reported);
-/* Of a link that nobody uses: what it reports beyond the settings that it was left with are its
- * server's defaults, which may be new. */
+/* For a link that no session uses: apart from the settings that it was left with, what it reports
+ * are its server's defaults, which may be new. */
 void pool_learn_defaults(struct pool *pool, struct link *link);
 static inline void pool_heed_defaults(struct pool *pool, struct link *link) {
     if (link->reported != link->heeded)
@@ -106,29 +110,30 @@ void pool_forget_welcomes(struct pool *pool);
 /* -- pool_limits.c ----------------------------------------------------------------------------- */
 
 size_t pool_link_count(const struct pool *pool);
-/* As configured by now. */
+/* Takes the configured limits. */
 void pool_set_limits(struct pool *pool, const struct pool_settings *limits);
-/* Whether one more may be opened for who waits; makes room where another pool of the server has
- * idle ones. */
+/* Whether one more may be opened for the waiters; closes an idle one of another pool of the same
+ * server where that makes room. */
 bool pool_may_open(struct pool *pool);
-/* Whether one that comes back may stay. */
+/* Whether a connection that comes back may stay. */
 bool pool_has_room(const struct pool *pool);
 /* Whether it was made before ALTER ROLE or the like changed what connections begin with. */
 bool pool_link_is_outdated(const struct pool *pool, const struct link *link);
-/* Whether one that comes back is that, or too old; of many that became old together one after
- * another is. */
+/* Whether a connection that comes back is outdated or too old. Of many that became old together,
+ * one after another is. */
 bool pool_retires(struct pool *pool, const struct link *link);
-/* Another pool of the same server, whose limit is reached, that has waited for long, or for
- * anything at all where nobody waits here: one that comes back makes room for it. NULL: none. */
+/* At a server's limit: another of its pools whose waiters have waited much longer than ours, or
+ * that has any waiters where we have none. A connection that comes back makes room for it. NULL:
+ * there is none. */
 struct pool *pool_neighbour_in_need(struct pool *pool);
 struct pool_budget *pool_budget_get(struct pools *pools, const struct settings *settings,
                                     int physical);
-/* What time brings: timeouts, ages, what is kept warm. */
+/* Regular work: timeouts, ages, and connections that are kept open ahead of need. */
 void pool_tick(struct pool *pool);
 
 /* -- pool.c ------------------------------------------------------------------------------------ */
 
-/* Hands idle connections to who waits and opens more for the rest. */
+/* Hands idle connections to waiters and opens more for the rest. */
 void pool_serve_waiters(struct pool *pool);
 static inline void pool_serve(struct pool *pool) {
     if (pool->first != NULL)
@@ -136,9 +141,10 @@ static inline void pool_serve(struct pool *pool) {
 }
 void pool_grant(struct pool_waiter *waiter, struct link *link);
 void pool_recall_logins(struct pool *pool);
-/* One has begun to ask the catalogs: it is counted on to be back soon, but not for long. */
+/* A connection has begun to ask the catalogs. Waiters count on having it back soon, but not for
+ * long. */
 void pools_await_asker(struct pools *pools);
-/* Gives what went wrong to all who wait. */
+/* Tells all waiters what went wrong. */
 void pool_fail(struct pool *pool, const struct link_failure *failure);
 
 #endif

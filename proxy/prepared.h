@@ -22,13 +22,14 @@ struct prepared {
     int database;                    /* logical: where it was routed at Parse; -1 where local */
     database_set prepared_on;        /* physical databases whose connection knows it */
     struct shared_statement *shared; /* a reference: what it is on connections that clients share;
-                                        NULL: it bears its own name there */
-    uint64_t serial; /* of its kind on the worker, where connections are shared; else 0 */
+                                        NULL: it has its own name there */
+    uint64_t serial; /* where connections are shared: unique on the worker; else 0 */
     int shared_on;   /* physical database that `shared` is for */
-    uint64_t
-        told;    /* sum of the result that the client was told of, see session_results.c; 0: none */
-    int told_on; /* …by this physical database */
-    bool told_of_portal; /* …of a portal, which some drivers ask for once, others each time */
+    /* What the client was told of its result, see session_results.c. */
+    uint64_t told;       /* a checksum; 0: nothing */
+    int told_on;         /* by this physical database */
+    bool told_of_portal; /* by Describe of a portal, which some drivers send once, others each time
+                          */
     UT_hash_handle hh;
 };
 
@@ -53,9 +54,9 @@ struct prepared *prepared_find_named(const struct prepared_table *table, const c
 static inline struct prepared *prepared_find(const struct prepared_table *table, const char *name) {
     return name[0] == '\0' ? table->unnamed : prepared_find_named(table, name);
 }
-/* Replaces what bears its name; the table has a reference of its own. */
+/* Replaces the statement of the same name; the table takes a reference of its own. */
 void prepared_enter(struct prepared_table *table, struct prepared *prepared);
-/* Nothing where another took its name. */
+/* Does nothing if another has taken its name. */
 void prepared_remove(struct prepared_table *table, struct prepared *prepared);
 void prepared_clear(struct prepared_table *table);
 static inline bool prepared_any(const struct prepared_table *table) {

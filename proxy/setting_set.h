@@ -1,5 +1,5 @@
-/* All settings that a session has made, as one value: what a pooled connection was left with is
- * held against what its next session wants, and only the difference is sent.
+/* All settings that a session has made, as one value. What a pooled connection was left with is
+ * compared with what its next session wants, and only the difference is sent.
  *
  * Immutable and reference counted, within one thread. NULL is the set of a session that changed
  * nothing. */
@@ -11,7 +11,8 @@
 
 struct setting_set;
 
-/* What the log says in the end; what it only resets is left out. One reference, the caller's. */
+/* The settings that the log amounts to, without those that it only resets. The caller has the one
+ * reference. */
 struct setting_set *setting_set_new(const struct setting_log *log);
 struct setting_set *setting_set_ref(struct setting_set *set);
 void setting_set_unref(struct setting_set *set);
@@ -20,18 +21,18 @@ bool setting_set_equal(const struct setting_set *a, const struct setting_set *b)
 /* Whether it has a value for the parameter. */
 bool setting_set_has(const struct setting_set *set, const char *name);
 bool setting_set_has_identity(const struct setting_set *set); /* a role or another user */
-/* Makes two references to equal sets ones to the same: to that which more have, so that in the end
- * all have one. */
+/* Makes two references to equal sets refer to the same one: the one with more references, so that
+ * all equal sets become one in time. */
 void setting_set_unite(struct setting_set **a, struct setting_set **b);
 
-/* Gives the commands, in order, that make `to` of a connection that has `from`. `unknown`: nobody
- * knows what it has. */
+/* Calls `command` with each command, in order, that brings a connection from `from` to `to`.
+ * `unknown`: what it has isn't known, and `from` doesn't count. */
 void setting_set_difference(const struct setting_set *from, bool unknown,
                             const struct setting_set *to,
                             void (*command)(void *context, const char *sql), void *context);
 
-/* Whether its commands can be given within the transaction of the statement that needs them: none
- * is a query, which would take the transaction's snapshot, or about how transactions and statements
+/* Whether its commands can run within the transaction of the statement that needs them: none is a
+ * query, which would take the transaction's snapshot, or concerns how transactions and statements
  * begin. */
 bool setting_set_can_join(const struct setting_set *set);
 
