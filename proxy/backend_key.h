@@ -10,10 +10,10 @@
 
 struct backend_key;
 
-/* Listens to a connection that is being made. NULL where libc has no stream for it. */
+/* Listens to a connection that is being made. NULL: libc could not make a stream for it. */
 struct backend_key *backend_key_watch(PGconn *conn);
 
-/* What was heard of this process; false: nothing. NULL is fine. */
+/* The key of this process; false: none was heard. NULL is fine. */
 bool backend_key_get(const struct backend_key *watch, uint32_t pid, uint32_t *key);
 
 /* Before `conn` is finished. NULL is fine. */

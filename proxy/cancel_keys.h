@@ -1,6 +1,6 @@
-/* The sessions of a worker by what their clients would cancel them with: process id and key. Finding
- * one doesn't depend on how many there are. Entries are embedded in the sessions, which must leave
- * before they go. One thread. */
+/* The sessions of a worker by what a cancel request names: process id and key. A hash table, so
+ * finding one takes the same time however many there are. Entries are embedded in the sessions,
+ * which must leave the table before they are freed. One thread. */
 #ifndef PGINTERLOCK_CANCEL_KEYS_H
 #define PGINTERLOCK_CANCEL_KEYS_H
 
@@ -24,7 +24,7 @@ struct cancel_keys {
 /* `entry` is not entered yet; it is filled in. */
 void cancel_keys_enter(struct cancel_keys *keys, struct cancel_entry *entry, uint32_t pid,
                        uint32_t key, struct session *session);
-/* Nothing happens where it isn't entered. */
+/* Does nothing if it isn't entered. */
 void cancel_keys_leave(struct cancel_keys *keys, struct cancel_entry *entry);
 /* The session, or NULL. Keys are compared in constant time. */
 struct session *cancel_keys_find(const struct cancel_keys *keys, uint32_t pid, uint32_t key);

@@ -1,5 +1,5 @@
 /* Takes a connection out of libpq's hands once it is made: its socket and its TLS, without the
- * PGconn, whose buffers are 32 KiB, and without the server's noticing. One thread at a time. */
+ * PGconn, whose buffers take 32 KiB. The server doesn't notice. One thread at a time. */
 #ifndef PGINTERLOCK_CONNECTION_TAKE_H
 #define PGINTERLOCK_CONNECTION_TAKE_H
 

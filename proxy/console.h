@@ -1,5 +1,5 @@
-/* The console: what a client that has asked for the admin database may do, which is to ask for
- * figures and to reload the settings. It speaks both query protocols and has no connection to any
+/* The console: a client that has connected to the admin database may ask for figures and reload the
+ * settings. It speaks both query protocols and has no connection to any
  * database. Figures are gathered from the workers by message; one answer at a time is under way,
  * and what the client has sent meanwhile waits in its stream.
  *
@@ -14,7 +14,7 @@ struct console;
 
 /* Greets the client, who is authenticated and allowed. `peer` and `user` live as long as the
  * console. `ended` is called once, by console_on_event() or by the loop, when the client is to be
- * disconnected (it has been told why); console_free() is for within that. */
+ * disconnected (it has been told why); it may call console_free(). */
 struct console *console_open(struct worker *worker, struct stream *client, const char *peer,
                              const char *user, void (*ended)(void *owner, const char *reason),
                              void *owner);

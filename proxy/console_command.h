@@ -1,5 +1,5 @@
-/* What may be said to the console: SHOW with a word, RELOAD; and what drivers say unasked, around
- * that: transactions, and settings of their own. Pure. */
+/* What the console understands: SHOW with a word, and RELOAD; and what drivers send of their own
+ * accord: transactions and settings. Pure. */
 #ifndef PGINTERLOCK_CONSOLE_COMMAND_H
 #define PGINTERLOCK_CONSOLE_COMMAND_H
 
@@ -43,8 +43,8 @@ enum console_reading {
     CONSOLE_FOREIGN_ENCODING, /* SET client_encoding to another than UTF8 */
 };
 
-/* The next command of a text (NUL-terminated), from *at on, which is moved behind it and its
- * semicolon. Words are in any case; comments are SQL's. */
+/* The next command of a text (NUL-terminated) from *at on, which is moved past it and its
+ * semicolon. Upper and lower case are the same; comments are SQL's. */
 enum console_reading console_read_command(const char *text, size_t *at,
                                           enum console_command *command, struct error *error);
 

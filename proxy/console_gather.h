@@ -1,6 +1,6 @@
 /* Questions of a console to other threads, by message. A worker that is asked fills in its own rows
- * on its own thread and posts them back: nothing is locked, and nobody reads another's memory. Who
- * asked may leave meanwhile. */
+ * on its own thread and posts them back: nothing is locked, and nobody reads another's memory. The
+ * asker may leave meanwhile. */
 #ifndef PGINTERLOCK_CONSOLE_GATHER_H
 #define PGINTERLOCK_CONSOLE_GATHER_H
 
@@ -21,9 +21,9 @@ struct gathering *gather_figures(struct worker *worker, enum console_command com
                                  void *owner);
 /* Asks the main thread to read the settings anew. */
 struct gathering *gather_reload(struct worker *worker, gathered_callback *done, void *owner);
-/* Asks nobody: `done` is called after what else the loop has to do now. */
+/* Asks nobody: `done` is called after the loop has done its other work. */
 struct gathering *gather_turn(struct worker *worker, gathered_callback *done, void *owner);
-/* Who asked has gone: `done` is not called. Not after it was. */
+/* The asker leaves: `done` will not be called. Must not be called after `done` was. */
 void gathering_abandon(struct gathering *gathering);
 
 #endif

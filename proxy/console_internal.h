@@ -31,12 +31,13 @@ struct console_portal {
     enum console_command command;
     const char *tag; /* of CommandComplete, once it ran */
     bool binary[FIGURES_COLUMNS_MAX];
-    bool done;                   /* it ran… */
-    struct figures_table result; /* …and this is what is left of its rows, from… */
-    size_t at;                   /* …here on; `kind` NULL: it has none */
+    bool done;                   /* it ran */
+    struct figures_table result; /* its rows; `kind` NULL: it has none */
+    size_t at;                   /* where in `result` those begin that are still to be sent */
 };
 
-/* Of the client's making: nothing that the console does can be undone. */
+/* The transaction block that the client has opened. It means nothing: nothing that the console does
+ * can be undone. */
 enum console_block { CONSOLE_BLOCK_NONE, CONSOLE_BLOCK_OPEN, CONSOLE_BLOCK_FAILED };
 
 struct console {
@@ -45,20 +46,20 @@ struct console {
     const char *peer, *user;
     void (*ended)(void *owner, const char *reason);
     void *owner;
-    const char *end_reason;      /* it is to end; NULL: it goes on */
-    struct error fatal;          /* …what the client was told */
+    const char *end_reason;      /* why it is to end; NULL: it goes on */
+    struct error fatal;          /* what the client was told of that */
     struct wire_buffer out;      /* messages on their way to the client's stream */
     struct gathering *gathering; /* its answer is awaited; NULL: none */
     bool running;                /* within its own work */
 
-    char *query;     /* a simple query that is under way… */
-    size_t query_at; /* …up to here; its end is reached when no command is left */
+    char *query;     /* the simple query that is under way */
+    size_t query_at; /* how far it has been run; it ends when no command is left */
 
     struct console_statement *statements;
     struct console_portal *portals;
     struct console_portal simple;     /* of the simple query's command */
-    struct console_portal *executing; /* what runs, or (done) whose rows are being sent… */
-    uint32_t rows_wanted;             /* …of which so many; 0: all */
+    struct console_portal *executing; /* what runs, or (done) whose rows are being sent */
+    uint32_t rows_wanted;             /* so many of them; 0: all */
     bool skip_until_sync;             /* after an error in the extended protocol */
     enum console_block block;
 };
@@ -68,7 +69,7 @@ struct console {
  * `text` isn't NULL. */
 void console_error(struct console *console, const char *sqlstate, const char *message,
                    const char *hint, const char *text, size_t position);
-/* What is wrong with a text that was read, with what there is as a hint. */
+/* Says what is wrong with a text that was read; the hint lists the commands. */
 void console_refuse_text(struct console *console, enum console_reading reading, const char *text,
                          size_t at, const struct error *error);
 /* ReadyForQuery; outside a transaction portals end here. */
@@ -91,7 +92,7 @@ void console_forget_statements(struct console *console);
 /* -- console_figures.c ------------------------------------------------------------------------- */
 /* Adds the worker's own rows to the table of a command, on the worker's thread. */
 void console_fill(struct worker *worker, enum console_command command, struct figures_table *table);
-/* …of SHOW CLIENTS, for so many sessions of the walk. */
+/* Likewise the rows of SHOW CLIENTS, for the next `count` sessions of the walk. */
 void console_fill_clients(struct worker *worker, struct session_walk *walk, size_t count,
                           struct figures_table *table);
 extern const struct figures_kind console_pools, console_stats, console_violations;

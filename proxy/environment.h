@@ -6,12 +6,11 @@
 #include <stdint.h>
 
 /* Clears the variables by which libpq would put the operator's own settings (PGUSER, PGOPTIONS, …)
- * into every link. Those that the settings file at `config_path` names as ${…} stay, for a reload
+ * into every link. Those that the settings file at `config_path` names as ${…} stay, since a reload
  * must find them again. Call it after the first load and before any thread runs. */
 void environment_clear_libpq(const char *config_path);
 
-/* Raises the limit of open files to what is allowed; returns the limit then, 0 where it is unknown.
- */
+/* Raises the limit of open files as far as allowed; returns the new limit, 0 if it is unknown. */
 uint64_t environment_raise_files(void);
 
 #endif

@@ -1,5 +1,4 @@
-/* What a worker counts, for the console: plain increments on its own thread, read there when they
- * are asked for. */
+/* What a worker counts, for the console: plain increments on its own thread, and read there. */
 #ifndef PGINTERLOCK_FIGURES_H
 #define PGINTERLOCK_FIGURES_H
 
@@ -15,7 +14,7 @@ struct database_figures {
     uint64_t queries;        /* statements of clients that were completed */
     uint64_t received, sent; /* bytes for the database, and from it, on links that are closed */
     uint64_t assignments;    /* links that a pool handed out */
-    uint64_t waits, waited;  /* of clients for one, and for how long in all: milliseconds */
+    uint64_t waits, waited;  /* how often clients waited for one, and how long in all, in ms */
 };
 
 /* Zeroed: empty. */
@@ -24,7 +23,7 @@ struct figures {
     uint64_t violations[RULE_COUNT][ACTION_COUNT];
 };
 
-/* The database's, made when it is first asked for; it stays where it is until figures_close(). */
+/* The figures of a database, made when first asked for. They don't move until figures_close(). */
 struct database_figures *figures_of_database(struct figures *figures, const char *name);
 void figures_close(struct figures *figures);
 

@@ -1,7 +1,7 @@
 /* A table of figures, as SHOW answers with it: rows of texts and numbers in one block of memory, so
- * that a worker fills one fast and hands it to another by a pointer. Tables of several workers
- * become one: their rows stand behind each other, or, where the kind says so, those with equal keys
- * become one row. Pure but for the allocator. */
+ * that a worker fills it fast and hands it to another by a pointer. Tables of several workers
+ * become one: their rows follow each other, or, if the kind says so, rows with equal keys become
+ * one. Pure but for the allocator. */
 #ifndef PGINTERLOCK_FIGURES_TABLE_H
 #define PGINTERLOCK_FIGURES_TABLE_H
 
@@ -61,11 +61,11 @@ struct figures_table {
 
 void figures_table_close(struct figures_table *table);
 
-/* Adds a row, one figure a column. Texts are copied, cut off where they are too long, and what is
- * no valid UTF-8 in them is replaced: clients choose some of them, and the table is for others. */
+/* Adds a row, one figure for each column. Texts are copied, cut off if they are too long, and made
+ * valid UTF-8: clients choose some of them, and others read the table. */
 void figures_table_add(struct figures_table *table, const struct figure *row);
 
-/* Moves all rows of `from`, of the same kind, behind those of `into`. */
+/* Moves all rows of `from`, a table of the same kind, to the end of `into`. */
 void figures_table_take(struct figures_table *into, struct figures_table *from);
 /* After the last table was taken: makes rows with equal keys one, where the kind is merged. */
 void figures_table_merge(struct figures_table *table);
@@ -73,7 +73,7 @@ void figures_table_merge(struct figures_table *table);
 /* Walks the rows: *at is 0 at the start. False: no more. Texts are borrowed from the table. */
 bool figures_table_next(const struct figures_table *table, size_t *at, struct figure *row);
 
-/* RowDescription and DataRow. `binary`: one for each column, or NULL: all are text. */
+/* RowDescription and DataRow. `binary`: a flag for each column; NULL: all are text. */
 void figures_put_description(struct wire_buffer *out, const struct figures_kind *kind,
                              const bool *binary);
 void figures_put_row(struct wire_buffer *out, const struct figures_kind *kind,

@@ -1,6 +1,7 @@
 /* A link: one session's connection to one physical database. libpq makes it (addresses, TLS,
  * authentication, multi-host, target_session_attrs) and is then let go; raw protocol bytes flow
- * through `stream`. Owned by its session, on the worker's thread.
+ * through `stream`. Owned by its session, or by a pool while no session has it; on the worker's
+ * thread.
  *
  *     RESOLVING → CONNECTING → READY → CLOSED;  RESOLVING, CONNECTING → FAILED → CLOSED */
 #ifndef PGINTERLOCK_LINK_H
@@ -22,13 +23,12 @@ struct setting_set;
 struct server_statements;
 struct table_code;
 
-/* Where a link is that comes from a pool. */
+/* Where a link of a pool is. */
 enum pooled { POOLED_USED, POOLED_OPENING, POOLED_IDLE, POOLED_RESETTING };
 
 enum link_state { LINK_RESOLVING, LINK_CONNECTING, LINK_READY, LINK_FAILED, LINK_CLOSED };
 
-/* Who connects, for databases whose connection string leaves it open. Borrowed for the call only.
- */
+/* Who connects, where the connection string leaves that open. Borrowed for the call only. */
 struct link_identity {
     const char *user;                           /* the client's */
     const char *password;                       /* its plain password from the userlist, or NULL */
@@ -60,11 +60,11 @@ struct link {
     char *host;                    /* "127.0.0.1:5432", for messages; NULL: not connected */
     uint32_t pid;                  /* the server's process */
     struct link_cancel *cancel;    /* what a cancel request needs */
-    struct parameters *parameters; /* what the server reported when the link was made; of one from
-                                      a pool, what it does where no session sets anything */
+    struct parameters *parameters; /* what the server reported when the link was made; in a pool,
+                                      what it reports when no session has set anything */
     struct link_failure *failure;  /* until it is READY */
 
-    uint64_t opened_at; /* uv_now(), never 0; 0: one that only tells of a failure */
+    uint64_t opened_at; /* uv_now(); 0: made by link_failed() */
 
     /* Called once, when READY or FAILED. */
     void (*on_connected)(struct link *link);
@@ -74,59 +74,61 @@ struct link {
     /* What the session keeps here of the database's side; see session_struct.h. */
     struct answers answers; /* outstanding, oldest first */
     bool in_block;          /* BEGIN was sent and succeeded as far as known */
-    bool failed;            /* …and the server said that the block failed */
+    bool failed;            /* the server said that the block has failed */
     bool unsynced;          /* extended messages went out since the last Sync */
-    bool wrote;             /* …that may have changed something */
-    bool only_reads;        /* in the block it is in it did nothing but plain SELECT */
-    bool made_state;        /* the session may have made what a new one would lack, as a lock */
-    bool skipping;          /* it skips extended messages until Sync, after an error */
+    bool wrote;             /* some of them may have changed something */
+    bool only_reads;        /* in the open block it has run nothing but plain SELECT */
+    bool made_state;        /* it may have something that a new link would lack, such as a lock */
+    bool skipping;          /* after an error the server skips extended messages until Sync */
     bool prelude_left;      /* a command of ours failed: its statement's name is still taken */
     bool home;    /* the session's first: its server's parameters are what the client is told */
     bool aligned; /* its server's defaults were made to agree with what the client was told */
     uint64_t settings_applied; /* up to which change of the session's settings it is */
     size_t log_applied;        /* up to which entry of the block's log it is */
     uint64_t frame_left;  /* bytes of a message's body still to come that are streamed through */
-    bool frame_forwarded; /* …to the client, or dropped */
-    bool asks_setting; /* set_config() with a value that only the database knows, to be asked for */
-    bool asked_local;
-    bool asked_lasting;  /* what the block that was committed has left */
-    char *asked_setting; /* its name, or NULL: not known either */
-    bool asks_after;     /* … again behind the block, which it may end with */
-    char *asked_after;
-    char *last_words;      /* the FATAL message's text before it went away, or NULL */
-    uint8_t *last_message; /* …and the ErrorResponse as it came */
+    bool frame_forwarded; /* they go to the client; else they are dropped */
+    /* After set_config() with a value that only the database knows: */
+    bool asks_setting;     /* it is to be asked for the value, */
+    bool asked_local;      /* of a setting that may hold for the block only, */
+    bool asked_lasting;    /* or of what the committed block has left; */
+    char *asked_setting;   /* the setting's name; NULL: not known either */
+    bool asks_after;       /* and again after the block, with which it may end */
+    char *asked_after;     /* its name then */
+    char *last_words;      /* text of the FATAL message before it went away, or NULL */
+    uint8_t *last_message; /* the whole ErrorResponse */
     size_t last_message_length;
 
     struct link_connect *connect;            /* while connecting; see link.c */
-    void (*on_cancelled)(struct link *link); /* no cancel request is on its way any more; or NULL */
+    void (*on_cancelled)(struct link *link); /* no cancel request is on its way; or NULL */
 
     /* Of a link that sessions take turns with; see pool.h. Zero otherwise. */
     struct pool *pool;
     struct table_code *table_code; /* of its database */
-    uint64_t defaults;             /* how often they had been changed when it was made */
+    uint64_t defaults;             /* workers->defaults when it was made */
     enum pooled pool_state;
     struct link *pool_previous, *pool_next;
     const struct pool_waiter *holder; /* of the session that uses it */
     uint64_t idle_since;              /* uv_now() */
     unsigned resets_left;    /* answers to DISCARD ALL, or to the pool's question, still to come */
-    struct setting_set *set; /* a reference: what it was left with; NULL: nothing */
-    bool set_unknown;        /* …nobody knows */
+    struct setting_set *set; /* a reference: the settings that it was left with; NULL: none */
+    bool set_unknown;        /* what it was left with isn't known */
     struct server_statements *statements;
-    uint64_t unnamed; /* serial number of the statement that its unnamed one is; 0: none */
-    bool differs;     /* the session's settings are still to be made of `set` */
-    bool joined; /* they were made in the transaction of the statement that is being answered */
+    uint64_t unnamed; /* serial number of its unnamed statement; 0: none */
+    bool differs;     /* `set` is still to be changed into the session's settings */
+    bool joined;      /* that was done in the transaction of the statement that is being answered */
     bool drew;   /* the session has done more than read on it: it may have drawn from a sequence */
     bool unseen; /* code that the classifier didn't see may have changed settings */
     bool asks_binding;    /* something may bind it to its session: the server is to be asked */
-    bool asked_binding;   /* …has been */
+    bool asked_binding;   /* the server has been asked */
     unsigned bindings;    /* enum binding: what keeps it with its session */
-    bool makes_temporary; /* …a temporary table may be there, which it has not been asked about */
+    bool makes_temporary; /* there may be a temporary table that the server wasn't asked about */
     struct parameters *reported; /* what the server reported last; NULL: `parameters` */
-    struct parameters *heeded;   /* …and when it was last looked through for new defaults */
+    struct parameters *heeded;   /* what that was when new defaults were last looked for */
 };
 
-/* What keeps a link with its session, beyond the transaction… */
+/* What keeps a link with its session. */
 enum binding {
+    /* Beyond the transaction: */
     BOUND_ADVISORY_LOCK = 1 << 0,
     BOUND_LISTEN = 1 << 1,
     BOUND_TEMPORARY = 1 << 2,
@@ -136,15 +138,15 @@ enum binding {
     BOUND_NAME = 1 << 6,     /* EXECUTE in SQL of what came by Parse */
     BOUND_UNKNOWN = 1 << 7,  /* the server could not be asked */
     BOUND_SEED = 1 << 8,     /* setseed(), which nothing undoes either */
-    /* …and what passes by itself; not in `bindings`, but found out: session_link_keeps(). */
+    /* What passes by itself; not in `bindings`, but worked out by session_link_keeps(): */
     KEPT_BY_TRANSACTION = 1 << 9,
     KEPT_BY_COPY = 1 << 10,
-    KEPT_BY_PIPELINE = 1 << 11,  /* messages went out that no Sync has followed */
-    KEPT_BY_STATEMENT = 1 << 12, /* or its answer is on the way */
+    KEPT_BY_PIPELINE = 1 << 11,  /* messages went out without a Sync after them */
+    KEPT_BY_STATEMENT = 1 << 12, /* one is running, or its answer is on the way */
     KEPT_REASONS = 13,
 };
 
-/* …for good: such a connection is closed when its client goes. */
+/* These last until the connection is closed, which it is when its client goes. */
 enum { BOUND_FOR_GOOD = BOUND_LOAD | BOUND_SEED };
 
 /* Starts connecting to `conninfo`; the result comes by on_connected, never from within this call.
@@ -154,35 +156,35 @@ struct link *link_open(struct worker *worker, const char *conninfo, int physical
                        void (*on_connected)(struct link *), void (*on_event)(struct link *),
                        void *owner);
 
-/* One that could not be made, for somebody else who wanted one too. */
+/* A link that could not be made, for another session that wanted one too. */
 struct link *link_failed(struct worker *worker, int physical, const char *name,
                          const struct link_failure *failure);
 
 /* Closes and frees it, at any time and in any state; no callback comes after this. */
 void link_close(struct link *link);
 
-/* Has the server cancel what it runs, see link_cancel.h; the client's request is over when the
- * server's has ended, which may be within this call, as may on_cancelled(). Failure is not told, as
- * in the protocol. */
+/* Has the server cancel what it runs, see link_cancel.h. The client's request is over when ours to
+ * the server has ended; that, and on_cancelled(), may happen within this call. Failure is not told,
+ * as in the protocol. */
 void link_cancel(struct link *link, struct cancel_request *request_take);
 
 bool link_is_cancelling(const struct link *link);
-/* A request was given up that may still hit what runs there later. */
+/* Whether a request was given up that may still hit what runs there later. */
 bool link_cancel_in_doubt(const struct link *link);
 
-/* Whether all that is outstanding is an answer that keeps no client waiting. */
+/* Whether nothing is outstanding but one answer that keeps no client waiting. */
 static inline bool link_trails(const struct link *link) {
     return link->answers.count == 1 && link->answers.ring[link->answers.head].trails;
 }
 
-/* Queues a simple query; who does says whom its answer is for (answers_push()). */
+/* Queues a simple query. The caller says who gets its answer, by answers_push(). */
 void link_send_query(struct link *link, const char *sql, size_t length);
 
 /* What the server reported last. */
 static inline struct parameters *link_parameters(const struct link *link) {
     return link->reported != NULL ? link->reported : link->parameters;
 }
-/* The body of a ParameterStatus. */
+/* Takes the body of a ParameterStatus. */
 void link_learn_parameter(struct link *link, const uint8_t *body, size_t length)
     __attribute__((cold));
 

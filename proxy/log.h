@@ -8,8 +8,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* Where lines go and which; embedded in the process, passed to whoever logs. `level` and `format`
- * may change with a reload (they are read atomically). */
+/* Where lines go, and which lines; embedded in the process and passed to whoever logs. `level` and
+ * `format` may change with a reload, so they are read atomically. */
 struct log {
     int fd;
     _Atomic int level;  /* enum log_level */
@@ -25,10 +25,14 @@ struct log_field {
     int64_t number;
 };
 
-/* log_event(log, LOG_INFO, "client connected", (struct log_field[]){{"client", "127.0.0.1:5000",
- * 0}, {"pid", NULL, 7}, {0}}); Text: `2026-11-23 05:00:00.123 UTC INFO client connected
- * client=127.0.0.1:5000 pid=7`, values quoted where they need it, control characters escaped. JSON:
- * {"time": …, "level": …, "message": …, "client": …}. */
+/* Writes a line. The fields end with {0}:
+ *
+ *     log_event(log, LOG_INFO, "client connected",
+ *               (struct log_field[]){{"client", "127.0.0.1:5000", 0}, {"pid", NULL, 7}, {0}});
+ *
+ * Text: `2026-11-23 05:00:00.123 UTC INFO client connected client=127.0.0.1:5000 pid=7`, with
+ * values quoted where they need it and control characters escaped. JSON: {"time": …, "level": …,
+ * "message": …, "client": …}. */
 void log_event(struct log *log, enum log_level level, const char *message,
                const struct log_field *fields);
 

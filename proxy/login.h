@@ -23,7 +23,7 @@ enum login_state {
     LOGIN_STARTUP_NO_TLS, /* SSLRequest was answered 'N' */
     LOGIN_STARTUP_LAST,   /* no more requests for encryption */
     LOGIN_TLS,            /* handshake under way */
-    LOGIN_CANCELLING,     /* its cancel request is under way; nothing more is due */
+    LOGIN_CANCELLING,     /* it was a cancel request, which is under way; nothing more is due */
     LOGIN_PASSWORD,       /* the password is due */
     LOGIN_MD5,            /* its md5 answer is due */
     LOGIN_SASL_FIRST,     /* SASLInitialResponse is due */
@@ -51,8 +51,8 @@ struct login {
     /* What a successful login gives. */
     struct startup startup; /* user, database, parameters; the owner may take it: copy the struct
                                and zero it here */
-    int entrypoint;         /* index into config->settings->entrypoints; -1: … */
-    bool console;           /* …it asked for the console, and may have it */
+    int entrypoint;         /* index into config->settings->entrypoints; -1 where `console` */
+    bool console;           /* it asked for the console, and may have it */
     char *password;         /* as the client gave it in plain (method password), else NULL; wiped by
                                login_free() */
 
@@ -62,10 +62,13 @@ struct login {
 };
 
 /* Starts on an open stream whose events the owner hands on. `done` is called once, from
- * login_on_event() or by the loop: true: AuthenticationOk is queued (not flushed) and nothing after
- * it; false: the client was told why by a FATAL that is flushed (or wanted no more than to cancel,
- * or went away), the reason is logged, the owner closes the stream. `peer` must live as long as the
- * login. False: the loop gave no timer. */
+ * login_on_event() or by the loop:
+ *
+ *     true   AuthenticationOk is queued, not flushed, with nothing after it
+ *     false  the owner is to close the stream. The client was told why by a FATAL, which is flushed
+ *            (unless it only wanted to cancel, or went away), and the reason is logged.
+ *
+ * `peer` must live as long as the login. False: the loop gave no timer. */
 bool login_start(struct login **out, struct worker *worker, struct stream *client, bool is_unix,
                  const char *peer, void (*done)(struct login *login, bool ok), void *owner,
                  struct error *error) __attribute__((warn_unused_result));

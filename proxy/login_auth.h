@@ -18,7 +18,7 @@ enum login_state login_auth_sasl_final(struct login *login, const uint8_t *body,
  */
 enum login_state login_refuse(struct login *login, const char *sqlstate, const char *message,
                               const char *hint, const char *reason);
-/* From login.c: the client is who it says; what follows. */
+/* From login.c: the client is who it claims to be. */
 enum login_state login_accept(struct login *login);
 
 #endif

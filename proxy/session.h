@@ -18,17 +18,17 @@ bool session_open(struct worker *worker, int fd, bool is_unix, const char *peer,
 
 struct session *session_next(struct session *session); /* in the worker's list */
 
-/* What it runs now, or is about to, if anything; the request is told when it is over. */
+/* Cancels what it runs or is about to run, if anything; the request is told when it is over. */
 void session_cancel(struct session *session, struct cancel_request *request_take);
 
 void session_drain(struct session *session);     /* end when idle and outside a transaction */
 void session_terminate(struct session *session); /* end now: FATAL 57P01 */
 
-/* Ends it where it has been idle for longer than its settings allow; `now` is uv_now(). */
+/* Ends it if it has been idle for longer than its settings allow; `now` is uv_now(). */
 void session_check_time(struct session *session, uint64_t now);
 
-/* Told by a session that it is gone, and is no longer in the list but knows what came behind it;
- * implemented by the worker. */
+/* A session says that it is gone: it has left the list but still knows its successor there.
+ * Implemented by the worker. */
 void worker_session_ended(struct worker *worker, struct session *session);
 
 #endif

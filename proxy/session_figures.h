@@ -1,5 +1,4 @@
-/* What a session tells of itself for SHOW CLIENTS, and of its links for SHOW SERVERS. On its
- * worker's thread. */
+/* What SHOW CLIENTS says of a session, and SHOW SERVERS of its links. On its worker's thread. */
 #ifndef PGINTERLOCK_SESSION_FIGURES_H
 #define PGINTERLOCK_SESSION_FIGURES_H
 
@@ -15,7 +14,7 @@ struct worker;
 
 extern const struct figures_kind console_clients, console_servers;
 
-/* One look at a worker. */
+/* One look at a worker, with what is worth working out only once for all rows. */
 struct filling {
     struct worker *worker;
     struct figures_table *table;
@@ -24,8 +23,8 @@ struct filling {
     struct written_time {
         time_t at;
         char text[32];
-    } connected, asked; /* the last that were written */
-    /* Whom connection strings name, so that each is read once. */
+    } connected, asked; /* the last times that were written, as text */
+    /* The users that connection strings name. */
     struct named_user {
         const char *conninfo; /* borrowed */
         char *user;           /* NULL: none */
@@ -40,8 +39,7 @@ struct filling {
 void filling_begin(struct filling *filling, struct worker *worker, struct figures_table *table);
 void filling_end(struct filling *filling);
 
-/* As whom connections are made by this string; `otherwise` where it names nobody. Borrowed until
- * the filling's end. */
+/* The user that this connection string names, or `otherwise`. Borrowed until the filling's end. */
 const char *filling_user(struct filling *filling, const char *conninfo, const char *otherwise);
 
 /* A row of console_clients. */

@@ -39,13 +39,14 @@ struct stream {
     enum stream_state state;
     bool reading; /* wants to be told of bytes to read */
     bool writable_wanted;
-    bool tls_wants_write;  /* SSL_read or a handshake waits for the socket to take bytes */
-    bool tls_wants_read;   /* SSL_write waits for bytes to arrive */
-    bool write_failed;     /* sending failed; what the peer said last is read yet, then the state is
-                              BROKEN */
-    bool in_event;         /* within its own on_event: what is watched changes once, at its end */
+    bool tls_wants_write; /* SSL_read or a handshake waits for the socket to take bytes */
+    bool tls_wants_read;  /* SSL_write waits for bytes to arrive */
+    bool write_failed;    /* sending failed: the peer's last words are still read, then the state
+                             becomes BROKEN */
+    bool in_event;        /* within its own on_event, at whose end the watched events change once */
     bool serves_half_open; /* see stream_serve_half_open() */
-    bool bulk_reads;       /* the owner's: long runs may be read in big pieces, see stream_bulk.h */
+    bool bulk_reads;       /* set by the owner: long runs may be read in big pieces, see
+                              stream_bulk.h */
     int polled_events;     /* what uv_poll watches now */
     struct stream_buffer in, out;
     size_t run;               /* bytes received since something was sent */
@@ -53,8 +54,8 @@ struct stream {
     size_t reserved; /* what stream_reserve() asked for; ends with the next stream_consume() */
     struct buffer_pool *buffers;
     uint64_t received, sent; /* bytes, for the log */
-    void (*on_event)(
-        struct stream *stream); /* bytes arrived, room came, EOF or an error: look at the stream */
+    /* Bytes arrived, everything was sent, the peer ended or failed: look at the stream. */
+    void (*on_event)(struct stream *stream);
     void *owner;
     void (*closed)(struct stream *stream);
     char *error; /* why it is BROKEN, or sending failed; NULL: nothing is wrong */
@@ -69,18 +70,18 @@ bool stream_init(struct stream *stream, uv_loop_t *loop, struct buffer_pool *buf
                  void (*on_event)(struct stream *stream), void *owner, struct error *error)
     __attribute__((warn_unused_result));
 
-/* Starts TLS as a server on an open stream; on_event is called when the handshake ended (state OPEN
- * or BROKEN). */
+/* Starts TLS as a server on an open stream; on_event is called when the handshake has ended (state
+ * OPEN or BROKEN). */
 bool stream_start_tls(struct stream *stream, SSL_CTX *context, struct error *error)
     __attribute__((warn_unused_result));
 
 /* Takes over a TLS connection on the stream's socket that is up already, as libpq made it. */
 void stream_take_tls(struct stream *stream, SSL *ssl);
 
-/* Waiting bytes, readable in every state but CLOSED: a peer's last words stand in `in` when EOF or
- * BROKEN is told. What stream_peek() gives is valid until the next stream_consume() or
- * stream_reserve() or the return to the loop. Where `in` is full (the buffers' size, or what was
- * reserved), nothing is read until some is consumed. */
+/* Waiting bytes, readable in every state but CLOSED: when on_event tells of EOF or BROKEN, the
+ * peer's last words are in `in`. What stream_peek() gives is valid until the next stream_consume()
+ * or stream_reserve(), or the return to the loop. While `in` is full (the buffers' size, or what
+ * was reserved), nothing more is read. */
 static inline size_t stream_available(const struct stream *stream) {
     return stream->in.end - stream->in.start;
 }
@@ -91,28 +92,27 @@ static inline const uint8_t *stream_peek(const struct stream *stream) {
 void stream_consume(struct stream *stream, size_t length);
 
 /* Makes room for a message of `length` bytes in all, so that it can be seen in one piece. Memory
- * grows as the bytes arrive, not by what the peer claims; call it again whenever the message isn't
- * whole yet and `in` was consumed. */
+ * grows as the bytes arrive, not as the peer claims. Call it again if something was consumed and
+ * the message still isn't whole. */
 void stream_reserve(struct stream *stream, size_t length);
 
 /* Queues bytes; nothing is sent before stream_flush(), unless much is waiting. Never calls
- * on_event: that sending failed is told by the loop. In the states EOF and BROKEN bytes may be
- * dropped. */
+ * on_event: if sending fails, the loop tells. In the states EOF and BROKEN bytes may be dropped. */
 void stream_send(struct stream *stream, const void *data, size_t length);
-/* Sends what is queued as far as the socket takes it, and watches for room where some is left;
- * on_event is called when all of it is gone. */
+/* Sends as much of the queue as the socket takes. If some is left it watches for room, and on_event
+ * is called when all of it is gone. */
 void stream_flush(struct stream *stream);
 static inline size_t stream_unsent(const struct stream *stream) {
     return stream->out.end - stream->out.start;
 }
 
-/* Why the stream is BROKEN, until it is closed; "" where it isn't. */
+/* Why the stream is BROKEN, until it is closed; "" if it isn't. */
 static inline const char *stream_error(const struct stream *stream) {
     return stream->error != NULL ? stream->error : "";
 }
 
-/* A peer that has sent its end (EOF) may still take what it asked for. From now on it is sent that,
- * and that the peer has gone altogether is told as BROKEN: a closed Unix socket says so itself,
+/* A peer that has sent its end (EOF) may still take what it asked for. After this call it is sent
+ * that. If it has gone altogether, the state becomes BROKEN: a closed Unix socket says so itself,
  * with TCP the peer's system does when something more is sent to it. */
 void stream_serve_half_open(struct stream *stream);
 
@@ -121,7 +121,7 @@ void stream_set_reading(struct stream *stream, bool reading);
 
 /* What the loop calls when the socket is ready; with UV_READABLE it reads what is there. */
 void stream_on_poll(uv_poll_t *handle, int status, int events);
-/* Reads what has come but the loop has not got to yet, and tells of it as the loop would. Not from
+/* Reads what has arrived before the loop gets to it, and calls on_event as the loop would. Not from
  * within on_event. */
 static inline void stream_look(struct stream *stream) {
     if (stream->state == STREAM_OPEN && stream->reading)

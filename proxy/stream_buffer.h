@@ -23,8 +23,8 @@ void stream_buffer_compact(struct stream_buffer *buffer) __attribute__((cold));
  * doubling. */
 void stream_buffer_grow(struct stream_buffer *buffer, struct buffer_pool *pool, size_t length);
 
-/* Moves few waiting bytes out of a grown buffer into a piece of the pool, where they fit with much
- * room left. */
+/* Moves the waiting bytes out of a grown buffer into a piece of the pool, if they are so few that
+ * much room is left there. */
 void stream_buffer_shrink(struct stream_buffer *buffer, struct buffer_pool *pool);
 
 /* Drops bytes at the front; the memory is given back with the last one. */

@@ -5,8 +5,8 @@
  * An entry is what occurrences have in common: statement and rule (by fingerprint), what became of
  * it, entrypoint, application_name and the tags that tell which code it was. It is written when it
  * is first seen, and again when it has occurred since, ten seconds later at the earliest, with the
- * number of occurrences since the line before: who reads adds them up. Where the table is full the
- * entry that was seen least recently is written and forgotten.
+ * number of occurrences since the previous line, so that readers can add them up. When the table is
+ * full, the entry that was seen least recently is written and forgotten.
  *
  * Owned by its worker, used on its thread only. */
 #ifndef PGINTERLOCK_VIOLATIONS_H
@@ -58,8 +58,7 @@ struct violations;
 struct violations *violations_new(struct log *log);  /* borrowed */
 void violations_free(struct violations *violations); /* writes what is to be written */
 
-/* Writes what is to be written, forgets all entries, and goes on in the file of that path; NULL: in
- * none. */
+/* Writes what is due, forgets all entries, and goes on in the file at that path (NULL: in none). */
 void violations_open(struct violations *violations, const char *path);
 
 /* `now`: milliseconds of a clock that never goes back. */

@@ -1,10 +1,9 @@
-/* A worker: one event loop on a thread of its own, with the clients that were given to it for life,
- * their links and a router. Nothing on the way of a statement is shared between workers; what
- * crosses them (a new client, a reload, a cancel request, the order to stop) goes through the
+/* A worker: one event loop on its own thread, with the clients that it was given for life, their
+ * links and a router. Nothing on the way of a statement is shared between workers; what goes from
+ * one to another (a new client, a reload, a cancel request, the order to stop) goes through the
  * worker's mailbox, which only these functions touch.
  *
- * Functions marked [any thread] may be called from everywhere, the others only on the worker's own
- * thread. */
+ * Functions marked [any thread] may be called on every thread, the others only on the worker's. */
 #ifndef PGINTERLOCK_WORKER_H
 #define PGINTERLOCK_WORKER_H
 
@@ -38,16 +37,16 @@ struct workers {
     size_t count;
     struct log *log;
     atomic_uint_fast64_t structure; /* how often tables were seen to change */
-    atomic_uint_fast64_t defaults;  /* …and what connections begin with */
-    atomic_size_t client_count;     /* that were admitted */
-    struct mailbox *main;           /* the main thread's: its letters are delivered with… */
-    /* …this process, which reads its settings anew; false: the old ones stay. */
+    atomic_uint_fast64_t defaults;  /* how often that happened to what connections begin with */
+    atomic_size_t client_count;     /* admitted clients */
+    struct mailbox *main;           /* the main thread's; its owner is the process */
+    /* Has the process read its settings anew, on the main thread. False: the old ones stay. */
     bool (*reload)(void *process, struct error *error);
 };
 
 /* A settings snapshot with what is derived from it: a TLS context and, on each worker, a router and
- * what catalogs told.
- * Reference counted within one thread; sessions keep the one they run under. */
+ * the catalogs' answers. Reference counted within one thread; sessions keep the one they run under.
+ */
 struct worker_config {
     const struct settings *settings; /* one reference */
     SSL_CTX *tls;                    /* one reference; NULL: no TLS */
@@ -63,11 +62,11 @@ struct dynamic_count {
     uint64_t told_at;     /* loop time, milliseconds */
 };
 
-/* A walk over the sessions of a worker that goes on later: the next session, or NULL. Those that
- * come meanwhile are not among them, and those that end are left out. */
+/* A walk over the sessions of a worker that may pause. Sessions that come meanwhile are not
+ * visited, nor are those that end. */
 struct session_walk {
     struct session_walk *next;
-    struct session *at;
+    struct session *at; /* the next to be visited; NULL: the end */
 };
 
 struct worker {
@@ -97,7 +96,7 @@ struct worker {
     pthread_t thread;
     struct mailbox mailbox;
     uv_timer_t drain_timer, violations_timer, day_timer, end_timer;
-    bool unfinished; /* its loop has ended before what it asked of libuv's threads */
+    bool unfinished; /* its loop has ended while libuv's threads still worked for it */
 };
 
 /* Starts `count` workers on threads with 256 MiB stacks (parsing is recursive). [any thread] */
@@ -106,12 +105,12 @@ bool workers_start(struct workers *workers, size_t count, struct log *log,
                    struct error *error) __attribute__((warn_unused_result));
 
 /* Gives an accepted, non-blocking socket to the worker. `peer` is for the log ("127.0.0.1:5000",
- * "unix"); copied. `is_unix`: a Unix socket, where TLS is not offered. [any thread] */
+ * "unix"), and copied. `is_unix`: a Unix socket, where TLS is not offered. [any thread] */
 void worker_adopt_client(struct worker *worker, int fd, bool is_unix, const char *peer);
 size_t worker_client_count(const struct worker *worker); /* [any thread] */
 
-/* Counts one more client that asks to be let in, unless there are `most` (0: no limit) on all
- * workers. Who was admitted is dismissed when it is gone. [any thread] */
+/* Counts one more client that asks to be let in, unless all workers together have `most` (0: no
+ * limit). An admitted client must be dismissed when it is gone. [any thread] */
 bool workers_admit_client(struct workers *workers, size_t most) __attribute__((warn_unused_result));
 void workers_dismiss_client(struct workers *workers);
 
@@ -119,7 +118,7 @@ void workers_dismiss_client(struct workers *workers);
 void workers_set_settings(struct workers *workers, const struct settings *settings, SSL_CTX *tls,
                           struct scram_keys *keys);
 
-/* Opens the files again that may have been renamed. [any thread] */
+/* Reopens files, which may have been renamed. [any thread] */
 void workers_reopen(struct workers *workers);
 
 /* Idle sessions end now, others when their transaction ends, all after `seconds`. [any thread] */
@@ -128,7 +127,7 @@ void workers_drain(struct workers *workers, unsigned seconds);
  * they may use has to stay; the process can then only be left by _exit(). [any thread] */
 bool workers_join(struct workers *workers);
 
-/* The walk is the caller's, and ends before it goes (or with the worker). */
+/* The walk belongs to the caller, who must end it before freeing it; or the worker's end does. */
 void worker_begin_walk(struct worker *worker, struct session_walk *walk);
 void worker_end_walk(struct worker *worker, struct session_walk *walk);
 
