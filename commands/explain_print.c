@@ -3,6 +3,7 @@
 #include "config/allowlist.h"
 #include "config/utf8.h"
 #include "routing/fingerprint.h"
+#include "routing/text.h"
 
 #include <jansson.h>
 #include <stdio.h>

@@ -3,6 +3,7 @@
 #include "proxy/session_internal.h"
 
 #include "config/alloc.h"
+#include "routing/text.h"
 
 #include <stdarg.h>
 #include <stdio.h>

@@ -4,6 +4,7 @@
 #include "proxy/session_internal.h"
 
 #include "routing/escape_strings.h"
+#include "routing/text.h"
 
 #include <assert.h>
 #include <stdio.h>

@@ -1,11 +1,10 @@
-/* Queries by their text or the shape of it, bounded in bytes; what was used longest ago goes first.
- * Texts that come only once, as those of most queries with constants in them do, are better kept
- * out: making room for them costs more than parsing them, and pushes out what comes again. So who
- * fills the cache asks cache_wants() first.
+/* Queries by their text or its shape, bounded in bytes; what was used longest ago goes first. Texts
+ * that come only once, as most with constants in them do, are better kept out: making room for them
+ * costs more than parsing them, and pushes out what comes again. So the caller asks cache_wants()
+ * before it fills the cache.
  *
- * The key is the text with how it was read (lexing flags). It is found by a hash whose secret
- * nobody outside knows, so that no client can make texts collide, and confirmed by comparing the
- * whole text. One thread. */
+ * The key is the text with how it was read (lexing flags). It is found by a hash with a secret, so
+ * that no client can make texts collide, and confirmed by comparing the whole text. One thread. */
 #ifndef PGINTERLOCK_CACHE_H
 #define PGINTERLOCK_CACHE_H
 
@@ -15,8 +14,8 @@ enum { CACHE_SECRET_SIZE = 192 };
 
 struct cache;
 
-/* `secret` is CACHE_SECRET_SIZE random bytes, copied. `bytes` bounds the sum of what cache_put()
- * was told. */
+/* `secret` is CACHE_SECRET_SIZE random bytes, copied. `bytes` bounds the sum of the sizes given to
+ * cache_put(). */
 struct cache *cache_new(size_t bytes, const unsigned char *secret);
 void cache_free(struct cache *cache); /* gives back its references */
 
@@ -37,9 +36,9 @@ struct query *cache_find(struct cache *cache, const struct cache_key *key);
  */
 bool cache_wants(struct cache *cache, const struct cache_key *key);
 
-/* Keeps a reference of its own, and a copy of the key's text unless that is the query's own text or
- * shape. `bytes` is what the query occupies in memory. It must not be in the cache yet. One that is
- * bigger than an eighth of the cache is not kept. */
+/* Stores a query that is not in the cache yet: keeps a reference of its own, and a copy of the
+ * key's text unless that is the query's own text or shape. `bytes` is what the query occupies in
+ * memory. A query bigger than an eighth of the cache is not kept. */
 void cache_put(struct cache *cache, const struct cache_key *key, struct query *query, size_t bytes);
 
 size_t cache_count(const struct cache *cache);

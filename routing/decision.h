@@ -1,5 +1,5 @@
 /* One decision while it is made: shared by decision.c, which finds out what to decide on and where
- * it goes, and decision_rules.c, which holds it against each rule. Nobody else includes it. */
+ * the statement goes, and the decision_*.c with the rules. Nobody else includes it. */
 #ifndef PGINTERLOCK_DECISION_H
 #define PGINTERLOCK_DECISION_H
 

@@ -1,5 +1,6 @@
-/* Texts for what is sent to a server once more, later or elsewhere: string constants mean the same
- * with and without standard_conforming_strings, and others can follow. Pure; threads: any. */
+/* Texts that are sent to a server once more, later or elsewhere: their string constants mean the
+ * same with and without standard_conforming_strings, and other text can follow. Pure; any thread.
+ */
 #ifndef PGINTERLOCK_ESCAPE_STRINGS_H
 #define PGINTERLOCK_ESCAPE_STRINGS_H
 
@@ -9,8 +10,8 @@
  * has a backslash in plain quotes written as E'…'. NUL-terminated, for free(). */
 char *text_with_escape_strings(const char *text, size_t length, const struct lexing *lexing);
 
-/* The same without comments: one at the end would take in what follows, and they would tell apart
- * what does the same. */
+/* The same without comments: one at the end would swallow what follows, and two texts that do the
+ * same would differ. */
 char *text_for_repeating(const char *text, size_t length, const struct lexing *lexing);
 
 #endif

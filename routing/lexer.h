@@ -1,7 +1,7 @@
 /* PostgreSQL's tokens, as its scan.l (version 15) cuts them, without looking anything up.
  *
- * The text must be followed by a NUL, not at once where only its front part is looked at. Works on
- * a borrowed text, allocates nothing, takes time linear in the text. One lexer belongs to one
+ * A NUL must follow somewhere after the text. Works on a borrowed text, allocates nothing, takes
+ * time linear in the text. One lexer belongs to one
  * caller. Source: PostgreSQL manual, "Lexical Structure". */
 #ifndef PGINTERLOCK_LEXER_H
 #define PGINTERLOCK_LEXER_H
@@ -41,8 +41,7 @@ struct lexer {
 void lexer_init(struct lexer *lexer, const char *text, size_t length,
                 bool standard_conforming_strings);
 
-/* The next token, comments included, white space skipped; TOKEN_END at the end, as often as asked.
- */
+/* The next token, comments included, white space skipped. At the end TOKEN_END, however often. */
 void lexer_next(struct lexer *lexer, struct token *token);
 
 /* Writes the name that an identifier token stands for, folded or unquoted and cut to 63 bytes, with
@@ -50,15 +49,16 @@ void lexer_next(struct lexer *lexer, struct token *token);
 enum { LEXER_NAME_MAX = 63 };
 size_t lexer_name(const char *text, const struct token *token, char name[LEXER_NAME_MAX + 1]);
 
-/* UESCAPE 'x' behind where the lexer stands: its end, and what it sets; 0: there is none. */
+/* The end of a UESCAPE 'x' that follows the lexer's position, and the character that it sets; 0:
+ * there is none. */
 size_t lexer_uescape(const struct lexer *lexer, char *escape);
 
-/* The same where the lexer stands behind the token: heeds the UESCAPE that may follow there. */
+/* The same with the UESCAPE that may follow; the lexer's position is right after the token. */
 size_t lexer_name_escaped(const struct lexer *lexer, const struct token *token,
                           char name[LEXER_NAME_MAX + 1]);
 
-/* The same for one `part` of a name in a string such as '"public"."ci_builds"'; `*position` moves
- * behind it. False where the string is not a name there. */
+/* Likewise reads one part of a name in a string such as '"public"."ci_builds"' and moves
+ * `*position` past it. False: the string has no name there. */
 bool lexer_string_part(const char *text, size_t length, size_t *position,
                        char name[LEXER_NAME_MAX + 1]);
 

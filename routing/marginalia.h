@@ -3,9 +3,9 @@
  *     Marginalia, Rails' query log tags:  controller:projects,action:show,correlation_id:01HX
  *     SQLCommenter:                       action='show',controller='projects%2Fci'
  *
- * Only block comments that consist of tags and nothing else are read; permits and hints are none.
- * What a client puts there is bounded here but not checked otherwise: it may be no UTF-8 and hold
- * control characters, though never NUL. Pure, and nothing is allocated.
+ * Only block comments that consist of tags and nothing else are read; permits and hints are not
+ * tags. What a client puts there is bounded here but not otherwise checked: it may be invalid UTF-8
+ * and have control characters, though never NUL. Pure, and nothing is allocated.
  *
  * Sources: Rails API, ActiveRecord::QueryLogs; SQLCommenter specification, "Exhibit". */
 #ifndef PGINTERLOCK_MARGINALIA_H
@@ -21,7 +21,7 @@ struct tag {
 };
 
 struct tags {
-    struct tag list[TAGS_MAX]; /* in their order; of a key that comes twice the first */
+    struct tag list[TAGS_MAX]; /* in order; the first of those with the same key */
     size_t count;
 };
 
@@ -36,7 +36,7 @@ void tags_read(const struct text_span *span, const struct lexing *lexing, struct
 
 const char *tags_find(const struct tags *tags, const char *key); /* NULL: no such tag */
 
-/* Whether the tag tells one request, job or process from the next, not which code it was. */
+/* Whether the tag identifies a request, job or process rather than the code that ran. */
 bool tag_is_of_occurrence(const char *key);
 
 /* The `url=…` of the first permit comment that has one; "" where there is none. */

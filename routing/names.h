@@ -1,5 +1,4 @@
-/* Names with the index of what bears them, found in constant time however many there are. One
- * thread. */
+/* A hash table from names to the index of what has the name. One thread. */
 #ifndef PGINTERLOCK_NAMES_H
 #define PGINTERLOCK_NAMES_H
 

@@ -1,5 +1,5 @@
-/* What must be known of a query text before a parser may see it: whether a database may see it at
- * all, whether the parser would choke on it, and what its comments ask for.
+/* Looks at a query text before the parser does: whether a database may see it at all, whether the
+ * parser would choke on it, and what its comments ask for.
  *
  * One pass over the tokens, linear in the text; results live in the caller's arena. */
 #ifndef PGINTERLOCK_PRESCAN_H
@@ -23,8 +23,8 @@ struct prescan_hint {
 };
 
 struct prescan {
-    const char
-        *text; /* the text with every comment blanked: same length, same offsets, NUL-terminated */
+    /* The text with every comment blanked: same length, same offsets, NUL-terminated. */
+    const char *text;
     const struct prescan_hint *hints; /* in order */
     size_t hint_count;
     bool empty;   /* nothing but white space, comments and semicolons */
@@ -32,11 +32,11 @@ struct prescan {
 };
 
 /* False: not for a database at all (NUL, invalid UTF-8 with check_utf8). `error` is the empty
- * string unless the text was refused or must not be sent. The tokens are added to `shape` unless that
- * is NULL. */
+ * string unless the text was refused or must not be sent. The tokens are added to `shape` unless
+ * that is NULL. */
 bool prescan_text(const char *text, size_t length, const struct lexing *lexing, bool check_utf8,
-                  struct arena *arena, struct shape *shape, struct prescan *out, struct error *error)
-    __attribute__((warn_unused_result));
+                  struct arena *arena, struct shape *shape, struct prescan *out,
+                  struct error *error) __attribute__((warn_unused_result));
 
 /* Only the check of the encoding. */
 bool prescan_check_bytes(const char *text, size_t length, bool check_utf8, struct error *error)

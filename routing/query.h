@@ -1,4 +1,4 @@
-/* Making queries: for the router alone; who uses them finds everything in router.h. */
+/* Making queries: for the router alone. Users of queries find everything in router.h. */
 #ifndef PGINTERLOCK_QUERY_H
 #define PGINTERLOCK_QUERY_H
 
@@ -15,10 +15,10 @@ struct query_source {
     size_t shape_length;
 };
 
-/* With one reference, the caller's. */
+/* The caller has the one reference. */
 struct query *query_new(const struct query_source *source, const struct settings *settings);
 
-/* Whether what these facts say holds for every text of the same shape. */
+/* Whether these facts hold for every text of the same shape. */
 bool query_has_shape(const struct query_facts *facts);
 
 #endif

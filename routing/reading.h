@@ -1,6 +1,6 @@
-/* facts_parse() in two steps, for who can tell after the first that the second is not needed, and
- * in memory that is used again for the next text. One reading belongs to one caller; the parser's
- * part needs a thread with a big stack. */
+/* facts_parse() in two steps, for the caller that may find after the first that it doesn't need the
+ * second, in memory that is used again for the next text. One reading belongs to one caller; the
+ * parser's part needs a thread with a big stack. */
 #ifndef PGINTERLOCK_READING_H
 #define PGINTERLOCK_READING_H
 

@@ -1,4 +1,4 @@
-/* Query text in, classified statements out, through a cache on the exact text.
+/* Query text in, classified statements out, through a cache by exact text or shape.
  *
  * One router belongs to one worker thread and one settings snapshot; nothing here is shared or
  * locked. */
@@ -51,14 +51,14 @@ struct statement {
                       EXPLAIN */
     bool bound;    /* S or a temporary table binds it to `databases` */
     bool bad_join; /* breaks cross_join */
-    int bad_foreign_key;  /* index of the first one that breaks cross_foreign_key, or -1 */
-    int unknown;          /* index of the first table with ROLE_UNKNOWN, or -1 */
-    bool looks_up;        /* names tables in strings that are looked up in the catalogs */
-    bool names_objects;   /* names an index, trigger, … and no table that counts */
-    bool names_tables;    /* a catalog statement that names classified tables in strings */
-    database_set named;   /* … and the databases that hold all those */
-    bool draws;           /* it may draw from a sequence: one that it names, or a column's default */
-    bool asks_catalogs;   /* names what only a catalog can resolve: see object_names.h */
+    int bad_foreign_key; /* index of the first one that breaks cross_foreign_key, or -1 */
+    int unknown;         /* index of the first table with ROLE_UNKNOWN, or -1 */
+    bool looks_up;       /* names tables in strings that are looked up in the catalogs */
+    bool names_objects;  /* names an index, trigger, … and no table that counts */
+    bool names_tables;   /* a catalog statement that names classified tables in strings */
+    database_set named;  /* the databases that hold all of those */
+    bool draws;          /* it may draw from a sequence: one that it names, or a column's default */
+    bool asks_catalogs;  /* names what only a catalog can resolve: see object_names.h */
     bool drops_on_commit; /* CREATE TEMPORARY TABLE … ON COMMIT DROP */
     bool plain; /* SELECT, INSERT, UPDATE or DELETE that breaks no rule by itself: but for what the
                    session has set, made or modified, its tables alone say where it goes */
@@ -80,8 +80,8 @@ struct query {
     bool is_shape;     /* it stands for every text of a shape: see router_query_shape() */
     const char *shape; /* that shape (routing/shape.h), NUL-terminated; else NULL */
     size_t shape_length;
-    struct lexing lexing; /* as which it was read */
-    size_t bytes;         /* that it occupies */
+    struct lexing lexing; /* how it was read */
+    size_t bytes;         /* how many it occupies */
 };
 
 struct router;
@@ -99,10 +99,10 @@ bool router_query(struct router *router, const char *text, size_t length,
                   const struct lexing *lexing, bool check_utf8, struct query **out,
                   struct error *error) __attribute__((warn_unused_result));
 
-/* The same for a text that is passed on as it is: what is returned may stand for every text of its
- * shape (is_shape). Its facts are right but for positions, of which it has none; nor has it a text,
- * so that no session can see or send another's. Where there is a reason to reject, or to take the
- * text apart, look it up again with router_query(). */
+/* The same for a text that is passed on as it is: the query may stand for every text of its shape
+ * (is_shape). It then has no positions, and no text either, so that no session can see or send
+ * another's. If there is a reason to reject the text, or to take it apart, look it up again with
+ * router_query(). */
 bool router_query_shape(struct router *router, const char *text, size_t length,
                         const struct lexing *lexing, bool check_utf8, struct query **out,
                         struct error *error) __attribute__((warn_unused_result));
@@ -112,7 +112,8 @@ void query_unref(struct query *query);
 /* The same facts classified with other settings; a reference for the caller. */
 struct query *query_reclassify(const struct query *query, const struct settings *settings);
 
-/* Whether it changes the structure of a table that it does not name: of an index's, a sequence's. */
+/* Whether it changes the structure of a table that it does not name, but an index or sequence of
+ * it. */
 static inline bool statement_alters_objects(const struct statement *statement) {
     return statement->asks_catalogs && statement->facts->kind == KIND_DDL;
 }

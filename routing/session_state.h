@@ -3,16 +3,15 @@
  * database (temporary tables, SQL-level prepared statements, cursors). No I/O: `explain` and the
  * proxy drive it alike, statement by statement:
  *
- *     session_decide(s, statement, &decision);        where to, or which violation
- *     …the statement runs…
- *     session_executed(s, statement, &decision);      it succeeded
- *     session_failed(s);                              or it did not (also after a violation)
+ *     session_decide(s, statement, &decision);      where to, or which violation; if it runs…
+ *     session_executed(s, statement, &decision);    …and succeeds
+ *     session_failed(s);                            …or fails; also after a violation
  *
  * Implicit transactions (several statements in a simple query, a pipeline up to Sync) are bracketed
  * by session_begin_implicit() and session_end_implicit().
  *
- *     IDLE ⇄ IMPLICIT;  IDLE, IMPLICIT → BLOCK → FAILED;  BLOCK, FAILED → IDLE;  FAILED → BLOCK
- * (ROLLBACK TO) */
+ *     IDLE ⇄ IMPLICIT;  IDLE, IMPLICIT → OPEN → FAILED;  OPEN, FAILED → IDLE
+ *     ROLLBACK TO: FAILED → OPEN */
 #ifndef PGINTERLOCK_SESSION_STATE_H
 #define PGINTERLOCK_SESSION_STATE_H
 
@@ -78,17 +77,17 @@ struct session_state;
 struct session_state *session_state_new(const struct settings *settings, int entrypoint);
 void session_state_free(struct session_state *state);
 
-/* The day since 1970-01-01, UTC, on which allowlist entries are held to their dates; borrowed as
- * long as the session lives, and looked at anew each time. Without it no entry expires. */
+/* Today, in days since 1970-01-01, UTC, by which allowlist entries expire. Borrowed as long as the
+ * session lives, and read anew each time. Without it no entry expires. */
 void session_use_today(struct session_state *state, const int *today);
 
-/* After a reload (only where settings_same_databases()); the settings so far must still be there.
- * What the session has done is kept, under the new classification. */
+/* After a reload, only if settings_same_databases(). The previous settings must still exist. What
+ * the session has done is kept, under the new classification. */
 void session_set_settings(struct session_state *state, const struct settings *settings,
                           int entrypoint);
 
-/* What the databases' catalogs are known to say, for names of indexes and the like; without it they
- * follow the last database used. Borrowed until replaced; NULL: none. */
+/* Where to find what the catalogs say of the names of indexes and the like; without it (NULL) such
+ * names follow the last database used. Borrowed until replaced. */
 struct object_names;
 void session_set_objects(struct session_state *state, struct object_names *objects);
 uint64_t session_asker(const struct session_state *state); /* by which that knows this session */
@@ -102,24 +101,23 @@ void session_decide(struct session_state *state, const struct statement *stateme
 void session_executed(struct session_state *state, const struct statement *statement,
                       const struct decision *decision);
 
-/* The client was told of types that the database has for itself: what it asks the catalogs by their
- * oids next is meant for that one. */
+/* The client was told of types that only this database has: its next questions to the catalogs, by
+ * their OIDs, are meant for this one. */
 void session_follow_types(struct session_state *state, int database);
 
 /* A statement failed: BLOCK_OPEN becomes BLOCK_FAILED; in an implicit transaction its effects will
  * be undone. */
 void session_failed(struct session_state *state);
 
-/* A transaction that nobody asked for by statement: several statements in one message, or a
- * pipeline. */
+/* An implicit transaction: several statements in one message, or a pipeline. */
 void session_begin_implicit(struct session_state *state);
 void session_end_implicit(struct session_state *state, bool committed);
 
-/* The whole block is gone (rolled back, or its databases lost): as ROLLBACK. */
+/* The whole block is gone (rolled back, or its databases lost): the same as ROLLBACK. */
 void session_rolled_back(struct session_state *state);
 
-/* What a database reported in ReadyForQuery ('I', 'T', 'E') where it differs from what is believed:
- * adopt it. */
+/* Adopts what a database reported in ReadyForQuery ('I', 'T', 'E'), where it differs from what was
+ * believed. */
 void session_adopt_status(struct session_state *state, char status, int database)
     __attribute__((cold));
 
@@ -152,8 +150,8 @@ bool session_is_own_setting(const char *name); /* begins with "pginterlock." */
  * session_decide(). */
 const char *session_setting_hint(struct session_state *state, const char *name);
 
-/* What a statement says to us in its words: a comment `database: x`, a set_config() of ours. False:
- * it is wrong, and the setting is the one that it is about. */
+/* Checks what a statement's text says to the proxy: a comment `database: x`, or set_config() of one
+ * of our settings. False: it is wrong, and *setting is the setting concerned. */
 bool session_check_words(const struct session_state *state, const struct statement *statement,
                          const char **setting, const char **sqlstate, struct error *error)
     __attribute__((warn_unused_result));
@@ -165,7 +163,7 @@ void session_set_at_startup(struct session_state *state, const char *name, const
 /* Where the SQL-level prepared statement or the cursor of that name lives, or -1. */
 int session_prepared_database(const struct session_state *state, const char *name);
 int session_cursor_database(const struct session_state *state, const char *name);
-/* The statement of that name was closed by the protocol, or is none any more. */
+/* The prepared statement of that name was closed by the protocol, or no longer exists. */
 void session_forget_named(struct session_state *state, const char *name);
 
 /* Bind has made a portal in a transaction: to SQL's FETCH, MOVE and CLOSE it is a cursor, which
@@ -176,12 +174,8 @@ void session_note_portal(struct session_state *state, const char *name,
 /* Where a statement without tables would run now (protocol-level function calls and the like). */
 int session_default_database(const struct session_state *state);
 
-/* The database's names are lost with its connection: its temporary tables, prepared statements and
- * cursors. */
+/* The connection to the database is lost, and with it the temporary tables, prepared statements and
+ * cursors there. */
 void session_lost_database(struct session_state *state, int database);
-
-/* Number of characters before byte `offset` in UTF-8 text, plus one: PostgreSQL's 1-based position.
- */
-int position_in_characters(const char *text, size_t length, int offset) __attribute__((cold));
 
 #endif

@@ -1,19 +1,20 @@
 /* A text without its constants: what texts have in common that differ only in literals, so that one
  * decision serves all of them.
  *
- *     SELECT * FROM a WHERE id IN (1, 2, 3) AND b = 'x'   →   SELECT * FROM a WHERE id IN (•) AND b
- * = •
+ *     SELECT * FROM a WHERE id IN (1, 2, 3) AND b = 'x'
+ *     SELECT * FROM a WHERE id IN (•) AND b = •
  *
- * Numbers and strings become one mark, a list of them too, and so do rows of them alone; comments
- * become a space, except those that could be a permit or a hint. Everything else stays byte for
- * byte. The mark is the byte 1, which no valid text has outside of quotes, so that it is never
- * taken for an operator such as `?`.
+ * A number or a string becomes a mark, a list of them becomes one mark, and so do rows of nothing
+ * else. Comments become a space, except those that could be a permit or a hint. Everything else
+ * stays byte for byte. The mark is the byte 1, which no valid text has outside of quotes, so that
+ * it is never taken for an operator such as `?`.
  *
  * Two texts of one shape are cut into the same tokens but for their constants. Where that could be
  * otherwise, or where a constant is more than a value, a text has no shape: numbers that run into a
  * word (PostgreSQL up to 14 takes `1from` for two tokens, 16 takes `1_0` and `0x1` for numbers),
- * everything with U& (what UESCAPE names changes the name), control characters. Token by token, so
- * that who reads a text for other reasons need not do so twice. */
+ * everything with U& (what UESCAPE names changes the name), control characters.
+ *
+ * A shape is made token by token, so that prescan.c needs only one pass over the text. */
 #ifndef PGINTERLOCK_SHAPE_H
 #define PGINTERLOCK_SHAPE_H
 
@@ -35,14 +36,14 @@ enum shape_place {
 };
 
 struct shape {
-    char *out;     /* borrowed; room for shape_bound() bytes */
-    size_t length; /* written so far */
-    size_t from;   /* where in the text what is not yet written begins */
-    size_t kept; /* length of the output up to the last mark or row, to which more of its list adds
-                    nothing */
-    size_t row_end; /* the same behind the last row */
+    char *out;      /* borrowed; room for shape_bound() bytes */
+    size_t length;  /* written so far */
+    size_t from;    /* where in the text what is not yet written begins */
+    size_t kept;    /* length of the output up to the last mark or row; the rest of its list adds
+                       nothing */
+    size_t row_end; /* likewise up to the last row */
     enum shape_place place;
-    bool constants; /* there is one at all */
+    bool constants; /* there is at least one */
     bool none;      /* the text has no shape */
 };
 
@@ -54,9 +55,10 @@ void shape_begin(struct shape *shape, char *out);
 /* The text's tokens one after another, TOKEN_END too. */
 void shape_add(struct shape *shape, const char *text, const struct token *token);
 
-/* What follows there of a list, or of rows, as long as it is nothing but plain constants, which add
- * nothing: where it ends, for the lexer to go on. As shape_add() of its tokens, for a fraction of
- * the work: inserts of many rows are most of what is long. text[length] is NUL. */
+/* Passes over what follows in a list, or of rows, as long as it is nothing but plain constants,
+ * which add nothing. Returns where it ends, for the lexer to go on. The same as shape_add() of its
+ * tokens for a fraction of the work: most long texts are inserts of many rows. text[length] is NUL.
+ */
 size_t shape_skip_list(struct shape *shape, const char *text, size_t length, size_t position);
 static inline bool shape_may_skip_list(const struct shape *shape) {
     unsigned places = 1u << SHAPE_CONSTANT | 1u << SHAPE_ROW_CONSTANT | 1u << SHAPE_ROW |

@@ -1,7 +1,6 @@
 #include "routing/text.h"
 
 #include "config/utf8.h"
-#include "routing/session_state.h"
 
 #include <assert.h>
 #include <stdio.h>

@@ -1,5 +1,5 @@
-/* Strings that are built piece by piece, and a place where a session keeps them until its next
- * decision. */
+/* Strings that are built piece by piece, and a scratch store where a session keeps them until its
+ * next decision. */
 #ifndef PGINTERLOCK_TEXT_H
 #define PGINTERLOCK_TEXT_H
 
@@ -17,6 +17,10 @@ struct text {
 
 void text_append(struct text *text, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void text_append_bytes(struct text *text, const char *bytes, size_t length);
+
+/* PostgreSQL's 1-based position of byte `offset`: the number of characters before it in UTF-8 text,
+ * plus one; 0 if it is not within the text. */
+int position_in_characters(const char *text, size_t length, int offset) __attribute__((cold));
 
 /* Owns finished strings. */
 struct scratch {

@@ -1,4 +1,4 @@
-/* Text that the grammar can't read: what it may name is found by its tokens alone.
+/* Text that the grammar can't read: the tables that it may name are found by its tokens alone.
  *
  * Pure, reentrant; needs a thread with a big stack where the text has strings that name something,
  * because the parser decodes them. */

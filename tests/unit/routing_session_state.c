@@ -1,6 +1,8 @@
 /* Transactions with their savepoints, and where statements without tables run. */
 #include "tests/unit/routing_session.h"
 
+#include "routing/text.h"
+
 static void a_transaction_may_read_both_and_modify_one(void **unused) {
     (void)unused;
     struct fixture f;
