@@ -172,9 +172,10 @@ bool link_is_cancelling(const struct link *link);
 /* Whether a request was given up that may still hit what runs there later. */
 bool link_cancel_in_doubt(const struct link *link);
 
-/* Whether nothing is outstanding but one answer that keeps no client waiting. */
+/* Whether an answer that keeps no client waiting is outstanding, and behind it nothing but what the
+ * proxy asked unseen. */
 static inline bool link_trails(const struct link *link) {
-    return link->answers.count == 1 && link->answers.ring[link->answers.head].trails;
+    return link->answers.count > 0 && link->answers.ring[link->answers.head].trails;
 }
 
 /* Queues a simple query. The caller says who gets its answer, by answers_push(). */

@@ -15,8 +15,9 @@ static void reach(struct search *search, struct pool *pool) {
     search->tail = &pool->next_reached;
 }
 
+/* One that trails is given back when its answer is there, or its session looks for a deadlock. */
 static bool goes_on(const struct link *link) {
-    return link->holder->pool == NULL || link->holder->granted;
+    return link->holder->pool == NULL || link->holder->granted || link_trails(link);
 }
 
 /* Every connection is held by who waits for others; the pools of those are reached, too. */

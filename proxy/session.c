@@ -172,7 +172,7 @@ static void resume_links(struct session *s) {
 }
 
 static bool session_waits(const struct session *s) {
-    return s->script.active || s->connecting != NULL || session_waits_for_pool(s) ||
+    return s->script.active || s->awaited != NULL || session_waits_for_pool(s) ||
            !session_drained(s) || session_client_is_full(s) ||
            (s->body_fate == BODY_FORWARD &&
             stream_unsent(&s->body_link->stream) > LINK_UNSENT_HIGH);
@@ -247,7 +247,7 @@ void session_process(struct session *s) {
     s->processing = true;
     do {
         s->again = false;
-        s->connecting = NULL;
+        s->awaited = NULL;
         enum progress progress = PROGRESS_DONE;
         while (progress == PROGRESS_DONE && s->phase == PHASE_READY) {
             if (s->script.active) {

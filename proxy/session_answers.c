@@ -416,6 +416,7 @@ static __attribute__((cold)) void break_link(struct session *s, struct link *lin
 
 void session_read_link(struct session *s, struct link *link) {
     int physical = link->physical;
+    bool trailed = link != s->active && link_trails(link);
     enum progress progress = PROGRESS_DONE;
     while (progress == PROGRESS_DONE && stream_available(&link->stream) > 0) {
         if (stream_unsent(&s->client) > CLIENT_UNSENT_HIGH || client_is_mid_message(s, link)) {
@@ -438,8 +439,10 @@ void session_read_link(struct session *s, struct link *link) {
         bool ended = link->stream.state == STREAM_EOF || link->stream.state == STREAM_BROKEN;
         if (ended && (stream_available(&link->stream) == 0 || progress == PROGRESS_WAIT))
             session_link_lost(s, link);
-        else
+        else if (link->asks_setting)
             session_ask_setting(s, link);
+        else if (trailed && !link_trails(link))
+            session_trail_ended(s, link);
     }
     session_process(s);
 }

@@ -14,7 +14,7 @@ static bool message_waits(const struct session *s) {
 
 void session_cancel(struct session *s, struct cancel_request *request_take) {
     /* What the client sent before the request may have come to the socket only. */
-    if (s->phase == PHASE_READY && session_answered(s) && !message_waits(s))
+    if (s->phase == PHASE_READY && session_drained(s) && !message_waits(s))
         stream_look(&s->client);
     if (s->phase != PHASE_READY) {
         cancel_request_over(request_take);

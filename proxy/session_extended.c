@@ -292,7 +292,7 @@ enum progress session_on_sync(struct session *s, size_t length) {
     bool single = link != NULL && (unsynced & (unsynced - 1)) == 0;
     if (single && (!undo || link->skipping) && (s->active == link || session_drained(s)))
         return sync_one(s, link, length);
-    bool is_idle = unsynced == 0 && !implicit && session_answered(s);
+    bool is_idle = unsynced == 0 && !implicit && session_drained(s);
     if (!is_idle && session_wait_drained(s) == PROGRESS_WAIT)
         return PROGRESS_WAIT;
     stream_consume(&s->client, length);

@@ -322,9 +322,12 @@ static bool goes_along(const struct fan *fan, const struct link *link) {
 
 enum progress fan_run(struct session *s) {
     struct fan *fan = &s->script.fan;
-    bool all = fan->left != 0 || !session_answered(s);
-    if (all && session_wait_drained(s) == PROGRESS_WAIT)
+    if (session_wait_drained(s) == PROGRESS_WAIT)
         return PROGRESS_WAIT;
+    for (int i = 0; i < session_link_count(s); i++) /* DISCARD and the like go to those, too */
+        if ((fan->left & database_bit(i)) != 0 && s->links[i] != NULL &&
+            session_wait_trail(s, s->links[i]) == PROGRESS_WAIT)
+            return PROGRESS_WAIT;
     bool sent = false;
     while (fan->left != 0) {
         int physical = fan_next(fan);

@@ -196,9 +196,9 @@ static const char *client_state(const struct session *s) {
         return "waiting";
     if (s->phase != PHASE_READY)
         return "login";
-    if (s->connecting != NULL)
+    if (s->awaited != NULL)
         return "waiting";
-    bool busy = s->script.active || !session_answered(s) || s->body_fate != BODY_NONE ||
+    bool busy = s->script.active || !session_drained(s) || s->body_fate != BODY_NONE ||
                 s->copy_in != NULL || s->query != NULL || stream_available(&s->client) > 0;
     if (busy)
         return "active";
@@ -212,8 +212,8 @@ static const char *client_state(const struct session *s) {
 static uint64_t client_wait(const struct session *s, const struct filling *f) {
     if (session_waits_for_pool(s))
         return f->now - s->waiter.since;
-    bool connects = s->phase == PHASE_READY && s->connecting != NULL;
-    return connects ? f->now - s->last_active : 0;
+    bool waits = s->phase == PHASE_READY && s->awaited != NULL;
+    return waits ? f->now - s->last_active : 0;
 }
 
 /* While it logs in, what it has said so far. */

@@ -30,7 +30,7 @@
  * One link at a time has requests outstanding (the active one); before another is used, all of them
  * are answered. So answers keep the order of requests, and what is known of the transaction is true
  * whenever it is asked for. Only the COMMIT of a link that was only read may be answered later
- * (session_fan.c), but before that link is used again.
+ * (session_fan.c): it trails. Nobody waits for it but who uses that link again (session_links.c).
  *
  * Handlers of a client's message can be called again: one that has to wait (for a connection, for
  * answers) leaves the message where it is and returns PROGRESS_WAIT; when something happened, it
@@ -50,10 +50,9 @@ static inline const struct settings *session_settings(const struct session *s) {
 static inline int session_link_count(const struct session *s) {
     return (int)session_settings(s)->database_count;
 }
-/* Nothing is outstanding. */
+/* Nothing is outstanding but the COMMIT of links that were only read, which keeps no client
+ * waiting: it trails, until its link is to be used again. */
 bool session_drained(const struct session *s);
-/* …but the COMMIT of a link that was only read, which keeps no client waiting. */
-bool session_answered(const struct session *s);
 
 /* -- session_start.c --------------------------------------------------------------------------- */
 void session_on_login_done(struct login *login, bool ok);
@@ -75,6 +74,8 @@ bool session_client_is_full(const struct session *s);
 bool session_is_owed(const struct session *s);
 /* Asks the active link for its answers (Flush) where they could be held back. */
 enum progress session_wait_drained(struct session *s);
+/* …and for what trails on this link, before it is sent anything. */
+enum progress session_wait_trail(struct session *s, struct link *link);
 /* Passes the message at the front of the client's stream on to a link, whole or as far as it is
  * there. */
 void session_forward_message(struct session *s, struct link *link, size_t length);
@@ -232,6 +233,8 @@ void session_release_links(struct session *s);
 void session_let_others(struct session *s) __attribute__((cold));
 /* The next link comes from the pools of the settings of then. No link is left. */
 void session_leave_pools(struct session *s);
+/* What trailed on a link has come: the link may be given back, or is known to be kept. */
+void session_trail_ended(struct session *s, struct link *link) __attribute__((cold));
 /* Gives back all, at the session's end. */
 void session_leave_links(struct session *s);
 /* What a statement may have left on a link, or a function called by its number; the answer to what

@@ -60,14 +60,14 @@ void session_connect(struct session *s, int physical) {
         link_open(s->worker, database->conninfo, physical, database->name, &identity,
                   settings->connect_timeout, session_link_connected, on_link_event, s);
     s->links[physical]->on_cancelled = session_link_cancelled;
-    s->connecting = s->links[physical];
+    s->awaited = s->links[physical];
 }
 
 void session_drop_link(struct session *s, struct link *link) {
     if (s->active == link)
         s->active = NULL;
-    if (s->connecting == link)
-        s->connecting = NULL;
+    if (s->awaited == link)
+        s->awaited = NULL;
     if (s->copy_in == link)
         s->copy_in = NULL;
     if (s->body_link == link) {
@@ -118,13 +118,13 @@ static enum use use_connection(struct session *s, int database, struct link **ou
     switch (link->state) {
     case LINK_READY:
         *out = link;
-        return USE_READY;
+        return session_wait_trail(s, link) == PROGRESS_WAIT ? USE_WAIT : USE_READY;
     case LINK_FAILED:
         reply_unreachable(s, link);
         session_drop_link(s, link);
         return USE_FAILED;
     default:
-        s->connecting = link;
+        s->awaited = link;
         return USE_WAIT;
     }
 }
@@ -342,9 +342,11 @@ enum use session_use_link_aside(struct session *s, int physical, struct link **o
         return USE_FAILED;
     }
     if (link->state != LINK_READY) {
-        s->connecting = link;
+        s->awaited = link;
         return USE_WAIT;
     }
+    if (session_wait_trail(s, link) == PROGRESS_WAIT)
+        return USE_WAIT;
     if (s->settings_error != NULL) { /* told when a statement needs them there */
         free(s->settings_error);
         s->settings_error = NULL;

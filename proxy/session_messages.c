@@ -9,26 +9,34 @@ enum {
     NAMES_MAX = 16 * 1024
 }; /* of a Bind's portal and statement, which are looked for in its beginning */
 
-/* A link that has not answered all. Besides the active one, it may be one that was asked for
- * something behind the client's back: a setting's value, or to close a statement. */
+/* A link that has not answered all that is waited for. Besides the active one, it may be one that
+ * was asked for something behind the client's back: a setting's value, or to close a statement. */
 static struct link *undrained_link(const struct session *s) {
     if (s->active != NULL && s->active->answers.count > 0)
         return s->active;
     for (size_t i = 0; i < session_settings(s)->database_count; i++)
-        if (s->links[i] != NULL && s->links[i]->answers.count > 0)
+        if (s->links[i] != NULL && s->links[i]->answers.count > 0 && !link_trails(s->links[i]))
             return s->links[i];
     return NULL;
 }
 
-bool session_answered(const struct session *s) {
-    for (int i = 0; i < session_link_count(s); i++)
-        if (s->links[i] != NULL && s->links[i]->answers.count > 0 && !link_trails(s->links[i]))
-            return false;
-    return true;
-}
-
 bool session_drained(const struct session *s) {
     return undrained_link(s) == NULL;
+}
+
+enum progress session_wait_trail(struct session *s, struct link *link) {
+    if (!link_trails(link))
+        return PROGRESS_DONE;
+    s->awaited = link;
+    return PROGRESS_WAIT;
+}
+
+/* …on whichever of the links. */
+static enum progress wait_trails(struct session *s) {
+    for (int i = 0; i < session_link_count(s); i++)
+        if (s->links[i] != NULL && session_wait_trail(s, s->links[i]) == PROGRESS_WAIT)
+            return PROGRESS_WAIT;
+    return PROGRESS_DONE;
 }
 
 /* Its answer comes only with that to a Sync, or a Flush. */
@@ -255,8 +263,8 @@ static enum progress on_whole_message(struct session *s, char type, const uint8_
         return body_length > 0 ? protocol_violation(s, "invalid message format")
                                : session_on_sync(s, length);
     case 'X':
-        if (session_wait_drained(s) == PROGRESS_WAIT) /* what was asked before is still done */
-            return PROGRESS_WAIT;
+        if (session_wait_drained(s) == PROGRESS_WAIT || wait_trails(s) == PROGRESS_WAIT)
+            return PROGRESS_WAIT; /* what was asked before is still done */
         session_end(s, "client disconnected");
         return PROGRESS_WAIT;
     default:

@@ -256,8 +256,8 @@ static void leave(struct session *s, struct link *link, enum pool_giving how) {
     link->unseen = link->drew = link->made_state = false;
     if (s->active == link)
         s->active = NULL;
-    if (s->connecting == link)
-        s->connecting = NULL;
+    if (s->awaited == link)
+        s->awaited = NULL;
     s->links[link->physical] = NULL;
     if (s->cancel_kept) /* what its message may wait for is the pool's business now */
         s->again = true;
@@ -311,7 +311,7 @@ static bool release_outside(struct session *s) {
 static bool may_release(const struct session *s) {
     return s->pool_mode == POOL_TRANSACTION && s->phase == PHASE_READY &&
            s->body_fate == BODY_NONE && s->copy_in == NULL && s->block_lost < 0 &&
-           session_answered(s);
+           session_drained(s);
 }
 
 void session_release_links(struct session *s) {
@@ -328,6 +328,19 @@ void session_let_others(struct session *s) {
             s->links[i] != NULL && s->links[i]->pool != NULL && pool_has_waiter(s->links[i]->pool);
     if (wanted)
         session_release_links(s);
+}
+
+/* Who waits for another pool meanwhile and can't give the link back asks for its place in the queue
+ * anew: so it is seen then whether it holds what others there wait for. */
+void session_trail_ended(struct session *s, struct link *link) {
+    bool asked = s->awaited == link; /* by a message of the client's */
+    if (link->pool == NULL || asked)
+        return;
+    if (s->pool_mode == POOL_TRANSACTION && is_at_rest(link) && !link->asks_binding &&
+        link->bindings == 0)
+        leave(s, link, POOL_KEEP);
+    else
+        pool_withdraw(&s->waiter);
 }
 
 void session_leave_pools(struct session *s) {
@@ -366,11 +379,11 @@ static bool is_over(uint64_t since, unsigned seconds, uint64_t now) {
 
 void session_check_time(struct session *s, uint64_t now) {
     if (s->phase != PHASE_READY || s->script.active || s->waiter.pool != NULL ||
-        s->connecting != NULL || s->body_fate != BODY_NONE || s->copy_in != NULL)
+        s->awaited != NULL || s->body_fate != BODY_NONE || s->copy_in != NULL)
         return;
     const struct pool_settings *limits = session_pool_settings(s);
     bool idle = session_block_status(s->routing) == BLOCK_IDLE && session_links_unsynced(s) == 0;
-    if (!session_answered(s)) {
+    if (!session_drained(s)) {
         /* Of a pipeline that its client does not end the server holds the answers back. The client
          * idles from when they have come, which is to be soon. */
         if (s->active != NULL && limits->idle_transaction_timeout > 0 &&

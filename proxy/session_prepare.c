@@ -394,7 +394,7 @@ static void close_elsewhere(struct session *s, const struct prepared *prepared,
     for (int i = 0; i < session_link_count(s); i++) {
         struct link *link = s->links[i];
         if (link == NULL || link == except || !(prepared->prepared_on >> i & 1) ||
-            link->answers.count > 0)
+            (link->answers.count > 0 && !link_trails(link)))
             continue;
         struct wire_buffer out = {0};
         message_put_close(&out, 'S', prepared->name);

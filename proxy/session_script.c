@@ -223,7 +223,7 @@ enum progress script_run(struct session *s) {
         }
         bool more =
             s->script.query != NULL && s->script.next < s->script.query->count && !s->script.failed;
-        if ((more || !session_answered(s)) && session_wait_drained(s) == PROGRESS_WAIT)
+        if (session_wait_drained(s) == PROGRESS_WAIT)
             return PROGRESS_WAIT;
         if (more) {
             if (run_statement(s) == PROGRESS_WAIT)

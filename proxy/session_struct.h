@@ -118,9 +118,9 @@ struct session {
     int block_lost; /* …and it was in the open transaction: its physical database, or -1 */
     char *settings_error; /* a setting could not be repeated on a link: why… */
     char settings_sqlstate[6];
-    struct link *active;     /* the link that was last sent something */
-    struct link *connecting; /* waited for */
-    int home;                /* physical database that the session begins with */
+    struct link *active;  /* the link that was last sent something */
+    struct link *awaited; /* the client's message needs it: to be connected, or to answer */
+    int home;             /* physical database that the session begins with */
 
     /* Where links come from pools. */
     enum pool_mode pool_mode;
