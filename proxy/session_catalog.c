@@ -1,6 +1,7 @@
 /* Asks the databases' catalogs which tables the indexes, sequences and the like of a statement
- * belong to, before the statement is decided: over the session's own links, unseen by its client,
- * each database in turn, and only for names that the worker does not know (routing/object_names.h).
+ * belong to, or where a prepared transaction is, before the statement is decided: over the
+ * session's own links, unseen by its client, each database in turn, and only for names that the
+ * worker does not know (routing/object_names.h).
  *
  * A link that is in the open block, or in a pipeline, is asked within it; no other link enters the
  * block for it. What keeps a link outside from answering only means that its catalog is not heard.
@@ -48,7 +49,7 @@ void catalog_close(struct catalog *catalog) {
     free(catalog->rows);
     catalog->rows = NULL;
     catalog->row_count = 0;
-    catalog->active = false;
+    catalog->active = catalog->of_transaction = false;
 }
 
 /* The physical databases whose catalogs count: on a pinned entrypoint, its own. */
@@ -58,6 +59,19 @@ static database_set databases_to_ask(const struct session *s) {
     return pinned != ENTRYPOINT_ROUTED
                ? database_bit(session_physical(s, pinned))
                : settings_physical_databases(settings, settings_all_databases(settings));
+}
+
+/* For each message once, since others may make and end such transactions at any time. Not within a
+ * transaction, where the statement is refused by whichever server: in a pipeline, the more so if
+ * something ran there before it. So what is known for Parse holds for what comes up to Sync. */
+static bool begin_transaction(struct session *s, const struct statement *statement) {
+    struct catalog *catalog = &s->catalog;
+    if (!session_seeks_transaction(s->routing, statement) || catalog->asked_gid == s->handled + 1 ||
+        session_block_status(s->routing) != BLOCK_IDLE || session_links_unsynced(s) != 0)
+        return false;
+    add_wanted(catalog, &(struct object_name){.name = statement->facts->name});
+    catalog->asked_gid = s->handled + 1;
+    return catalog->of_transaction = true;
 }
 
 /* Collects what is not known. False: nothing is to be asked, or nothing can be. */
@@ -73,7 +87,7 @@ static bool begin(struct session *s, const struct statement *statement) {
                                 now(s)))
             add_wanted(catalog, &name);
     }
-    catalog->active = catalog->wanted_count > 0;
+    catalog->active = begin_transaction(s, statement) || catalog->wanted_count > 0;
     catalog->asked = catalog->left = databases;
     catalog->answered = 0;
     return catalog->active;
@@ -164,6 +178,16 @@ static const char constraints[] =
                                    "t.relnamespace"
                                    " WHERE" IN_REACH("t.relnamespace", "tn.nspname");
 
+/* The view shows those of the whole server, but each is ended where it was made. No name: a gid may
+ * be longer than those. */
+static void append_transaction(struct wire_buffer *sql, const struct catalog *catalog) {
+    append(sql, "SELECT 0, true, false, false, NULL, NULL FROM pg_catalog.pg_prepared_xacts"
+                " WHERE database" EQUAL "pg_catalog.current_database() AND gid" EQUAL);
+    session_append_literal(sql, catalog->wanted[0].name);
+    append(sql, "::pg_catalog.text");
+    wire_append(sql, "", 1);
+}
+
 static void append_question(struct wire_buffer *sql, const struct catalog *catalog) {
     static const char *const parts[] = {[OBJECT_NAME_RELATION] = relations,
                                         [OBJECT_NAME_STATISTICS] = statistics,
@@ -189,7 +213,10 @@ static void push(struct link *link, enum request_kind kind) {
 /* With a Sync of its own, unless that would end the client's pipeline. */
 static __attribute__((cold)) void ask(struct session *s, struct link *link) {
     struct wire_buffer sql = {0}, out = {0};
-    append_question(&sql, &s->catalog);
+    if (s->catalog.of_transaction)
+        append_transaction(&sql, &s->catalog);
+    else
+        append_question(&sql, &s->catalog);
     message_put_close(&out, 'S', portal); /* a cancelled one may have left its name */
     push(link, REQUEST_CLOSE);
     message_put_parse(&out, portal, (const char *)sql.data);
@@ -287,6 +314,17 @@ static void keep(struct session *s) {
     free(answers);
 }
 
+/* In none of them: where one did not answer it may be, and its absence must not be said by another.
+ */
+static void keep_transaction(struct session *s) {
+    struct catalog *catalog = &s->catalog;
+    database_set found = 0;
+    for (size_t i = 0; i < catalog->row_count; i++)
+        found |= database_bit(catalog->rows[i].answer.database);
+    session_found_transaction(s->routing, catalog->wanted[0].name,
+                              found != 0 ? found : catalog->asked & ~catalog->answered);
+}
+
 static enum progress run(struct session *s) {
     struct catalog *catalog = &s->catalog;
     if (session_wait_drained(s) == PROGRESS_WAIT)
@@ -303,7 +341,10 @@ static enum progress run(struct session *s) {
             return session_wait_drained(s);
         }
     }
-    keep(s);
+    if (catalog->of_transaction)
+        keep_transaction(s);
+    else
+        keep(s);
     catalog_close(catalog);
     return PROGRESS_DONE;
 }

@@ -253,6 +253,24 @@ static void decide_prepare_transaction(struct deciding *d) {
     }
 }
 
+static bool ends_prepared(const struct statement *statement) {
+    enum statement_kind kind = statement->facts->kind;
+    return kind == KIND_COMMIT_PREPARED || kind == KIND_ROLLBACK_PREPARED;
+}
+
+/* Of several databases that have a transaction of that name, the session's is rather the one that
+ * it used last. */
+static void decide_prepared(struct deciding *d) {
+    const struct session_state *state = d->state;
+    int database = state->last_used >= 0 ? state->last_used : 0;
+    bool asked = state->transaction != NULL && d->statement->facts->name != NULL &&
+                 strcmp(state->transaction, d->statement->facts->name) == 0;
+    if (asked && (state->transaction_on & decision_bit(database)) == 0) {
+        database = state->transaction_on != 0 ? database_set_first(state->transaction_on) : 0;
+    }
+    decision_settle(d->out, DESTINATION_ONE, d->pin >= 0 ? d->pin : database);
+}
+
 static void decide_setting(struct deciding *d) {
     bool own =
         d->statement->facts->name != NULL && session_is_own_setting(d->statement->facts->name);
@@ -286,6 +304,12 @@ static void decide_constraints(struct deciding *d) {
 static int effective_pin(const struct session_state *state, const struct statement *statement) {
     bool pinned = state->settings->entrypoints[state->entrypoint].database != ENTRYPOINT_ROUTED;
     return statement->hint_database >= 0 && !pinned ? statement->hint_database : session_pin(state);
+}
+
+bool session_seeks_transaction(const struct session_state *state,
+                               const struct statement *statement) {
+    return ends_prepared(statement) && statement->facts->name != NULL &&
+           effective_pin(state, statement) < 0;
 }
 
 /* Most statements of most sessions: of the rules only the one about transactions is left. */
@@ -334,6 +358,8 @@ void session_decide(struct session_state *state, const struct statement *stateme
         return;
     case KIND_COMMIT_PREPARED:
     case KIND_ROLLBACK_PREPARED:
+        decide_prepared(&d);
+        return;
     case KIND_LISTEN:
     case KIND_UNLISTEN:
     case KIND_NOTIFY:

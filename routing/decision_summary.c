@@ -294,7 +294,9 @@ static void note_names(struct statement *statement) {
     const struct statement_facts *facts = statement->facts;
     bool adds =
         facts->kind != KIND_UPDATE && facts->kind != KIND_DELETE && facts->kind != KIND_TRUNCATE;
-    statement->asks_catalogs = statement->draws = false;
+    statement->asks_catalogs =
+        facts->kind == KIND_COMMIT_PREPARED || facts->kind == KIND_ROLLBACK_PREPARED;
+    statement->draws = false;
     for (size_t i = 0; i < facts->table_count; i++) {
         const struct routed_table *table = &statement->tables[i];
         struct object_name name;

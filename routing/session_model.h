@@ -107,6 +107,8 @@ struct session_state {
 
     struct object_names *objects; /* borrowed; NULL: there are no catalogs to ask */
     uint64_t asker;               /* by which `objects` knows this session */
+    char *transaction; /* gid of the prepared transaction that was asked for last; NULL: none… */
+    database_set transaction_on; /* …and the databases that have it */
 
     struct scratch scratch;
 };

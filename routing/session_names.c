@@ -201,6 +201,12 @@ void session_lost_database(struct session_state *state, int database) {
     }
 }
 
+void session_found_transaction(struct session_state *state, const char *gid, database_set on) {
+    free(state->transaction);
+    state->transaction = alloc_text(gid);
+    state->transaction_on = on;
+}
+
 void session_forget_prepared(struct session_state *state) {
     names_clear(&state->prepared_names);
     while (state->prepared_count > 0) {

@@ -105,6 +105,7 @@ void session_state_free(struct session_state *state) {
     session_cut_savepoints(state, 0);
     session_forget_prepared(state);
     scratch_clear(&state->scratch);
+    free(state->transaction);
     free(state->temporaries);
     free(state->cursors);
     free(state->own);

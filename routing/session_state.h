@@ -92,6 +92,13 @@ struct object_names;
 void session_set_objects(struct session_state *state, struct object_names *objects);
 uint64_t session_asker(const struct session_state *state); /* by which that knows this session */
 
+/* COMMIT PREPARED or ROLLBACK PREPARED that goes where its transaction is: which database that is,
+ * all are to be asked before it is decided. Unasked, it follows the last database used. */
+bool session_seeks_transaction(const struct session_state *state,
+                               const struct statement *statement);
+/* …what they said; one transaction is kept. Empty: `main` has the error. */
+void session_found_transaction(struct session_state *state, const char *gid, database_set on);
+
 /* Pure but for the scratch arena: does not change what the session has done. */
 void session_decide(struct session_state *state, const struct statement *statement,
                     struct decision *out);

@@ -213,7 +213,49 @@ static void prepare_transaction_on_one_database_goes_there(void **unused) {
     assert_goes(&f, "BEGIN", "all");
     assert_goes(&f, "DELETE FROM ci_builds", "ci");
     assert_goes(&f, "PREPARE TRANSACTION 'x'", "ci");
+    fixture_close(&f);
+}
+
+static void a_prepared_transaction_ends_where_it_is(void **unused) {
+    (void)unused;
+    struct fixture f;
+    fixture_open(&f, RULES_ENFORCED, "app");
+    session_found_transaction(f.session, "x", 1 << 1);
+    assert_goes(&f, "COMMIT PREPARED 'x'", "ci");
+    assert_goes(&f, "ROLLBACK PREPARED 'x'", "ci");
+    assert_goes(&f, "/* database: main */ COMMIT PREPARED 'x'", "main");
+    fixture_close(&f);
+}
+
+static void of_two_prepared_transactions_the_last_database_s_ends(void **unused) {
+    (void)unused;
+    struct fixture f;
+    fixture_open(&f, RULES_ENFORCED, "app");
+    session_found_transaction(f.session, "x", 3);
     assert_goes(&f, "COMMIT PREPARED 'x'", "main");
+    assert_goes(&f, "SELECT 1 FROM ci_builds", "ci");
+    assert_goes(&f, "COMMIT PREPARED 'x'", "ci");
+    fixture_close(&f);
+}
+
+static void a_prepared_transaction_that_is_nowhere_is_main_s_to_refuse(void **unused) {
+    (void)unused;
+    struct fixture f;
+    fixture_open(&f, RULES_ENFORCED, "app");
+    assert_goes(&f, "SELECT 1 FROM ci_builds", "ci");
+    session_found_transaction(f.session, "x", 0);
+    assert_goes(&f, "COMMIT PREPARED 'x'", "main");
+    fixture_close(&f);
+}
+
+static void an_unknown_prepared_transaction_follows_the_last_database(void **unused) {
+    (void)unused;
+    struct fixture f;
+    fixture_open(&f, RULES_ENFORCED, "app");
+    assert_goes(&f, "COMMIT PREPARED 'x'", "main");
+    assert_goes(&f, "SELECT 1 FROM ci_builds", "ci");
+    session_found_transaction(f.session, "other", 1);
+    assert_goes(&f, "COMMIT PREPARED 'x'", "ci");
     fixture_close(&f);
 }
 
@@ -445,6 +487,10 @@ int main(void) {
         cmocka_unit_test(a_hinted_write_to_a_shared_table_counts_where_it_ran),
         cmocka_unit_test(prepare_transaction_over_two_databases_is_unroutable),
         cmocka_unit_test(prepare_transaction_on_one_database_goes_there),
+        cmocka_unit_test(a_prepared_transaction_ends_where_it_is),
+        cmocka_unit_test(of_two_prepared_transactions_the_last_database_s_ends),
+        cmocka_unit_test(a_prepared_transaction_that_is_nowhere_is_main_s_to_refuse),
+        cmocka_unit_test(an_unknown_prepared_transaction_follows_the_last_database),
         cmocka_unit_test(prepare_transaction_within_one_store_is_fine),
         cmocka_unit_test(statements_without_tables_follow_the_transaction),
         cmocka_unit_test(outside_a_transaction_statements_without_tables_run_on_main),
