@@ -3,6 +3,7 @@
 #include "config/utf8.h"
 
 #include <assert.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
