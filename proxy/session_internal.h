@@ -50,61 +50,63 @@ static inline const struct settings *session_settings(const struct session *s) {
 static inline int session_link_count(const struct session *s) {
     return (int)session_settings(s)->database_count;
 }
-/* Nothing is outstanding but the COMMIT of links that were only read, which keeps no client
- * waiting: it trails, until its link is to be used again. */
+/* Whether nothing is outstanding but the COMMIT of links that were only read, which keeps no client
+ * waiting: it trails until its link is to be used again. */
 bool session_drained(const struct session *s);
 
 /* -- session_start.c --------------------------------------------------------------------------- */
 void session_on_login_done(struct login *login, bool ok);
-/* Goes on with the first link; called whenever something happened to it. */
+/* Goes on with the session's first link; called whenever something has happened to it. */
 void session_link_home(struct session *s);
 
 /* -- session_messages.c ------------------------------------------------------------------------ */
-/* Handles the next message of the client, whole or its beginning. PROGRESS_WAIT: nothing more can
- * be done now. */
+/* Handles the client's next message, or its beginning. PROGRESS_WAIT: nothing more can be done yet.
+ */
 enum progress session_handle_message(struct session *s);
-/* Whether one is there to its end; where body_fate is BODY_NONE. */
+/* Whether the next message has arrived whole; only while body_fate is BODY_NONE. */
 bool session_has_whole_message(const struct session *s);
-/* Whether another message of the client's would only pile up here: it does not take its answers, or
- * a database does not take, or answer, what came before. An event comes when that is over. */
+/* Whether another message of the client would only pile up here: the client does not take its
+ * answers, or a database does not take, or answer, what came before. An event comes when that is
+ * over. */
 bool session_is_full(struct session *s);
-/* …the first of it. */
+/* Whether the client does not take its answers. */
 bool session_client_is_full(const struct session *s);
-/* Whether answers are on their way, which need nothing more from the client. */
+/* Whether answers are on their way that need nothing more from the client. */
 bool session_is_owed(const struct session *s);
-/* Asks the active link for its answers (Flush) where they could be held back. */
+/* Waits for session_drained(). Sends the active link a Flush where its server could hold answers
+ * back. */
 enum progress session_wait_drained(struct session *s);
 /* …and for what trails on this link, before it is sent anything. */
 enum progress session_wait_trail(struct session *s, struct link *link);
-/* Passes the message at the front of the client's stream on to a link, whole or as far as it is
- * there. */
+/* Passes on the message at the front of the client's stream, whole or as far as it has arrived. */
 void session_forward_message(struct session *s, struct link *link, size_t length);
 
 /* -- session_query.c --------------------------------------------------------------------------- */
 enum progress session_on_query(struct session *s, const uint8_t *body, size_t body_length,
                                size_t length);
 bool statement_is_scripted(const struct statement *statement); /* the proxy runs it itself */
-/* …or for this session it does: DEALLOCATE of what came by Parse, where connections are shared. */
+/* Likewise for this session: where connections are shared, also DEALLOCATE of what Parse made. */
 bool session_scripts(const struct session *s, const struct statement *statement);
 bool statement_leaves_failed_block(
     const struct statement *statement); /* runs although the block failed */
-/* Where a statement goes. EXECUTE and DEALLOCATE of what Parse prepared go where that is;
+/* Decides where a statement goes. EXECUTE and DEALLOCATE of what Parse prepared go where that is;
  * *effective is the statement whose tables count. */
 void session_route(struct session *s, const struct statement *statement, struct decision *decision,
                    const struct statement **effective);
-/* …one that is about to run. */
+/* The same for a statement that is about to run. */
 void session_route_now(struct session *s, const struct statement *statement,
                        struct decision *decision, const struct statement **effective);
-/* Text of a message into s->query, once. False: the client has got the error. `shape`: a query of
- * the text's shape will do, since the message is passed on as it is. */
+/* Puts the query of a message's text into s->query, unless it is there already. False: the client
+ * has got the error. `shape`: a query of the text's shape will do, since the message is passed on
+ * as it is. */
 bool session_take_query(struct session *s, const char *text, size_t length, bool shape);
 struct query *session_give_query(struct session *s); /* the reference, and s->query is NULL */
 bool encoding_is_unsafe(const char *name);
 #define ENCODING_REFUSED                                                                           \
     "this client_encoding is not supported: its characters can hide a quote from the proxy"
 #define ENCODING_HINT "Use UTF8; the server converts."
-/* Tells a loss within the open transaction, once. True: it was told as an error, the transaction
- * failed. */
+/* Tells the client, once, of a connection that was lost within the open transaction. True: it has
+ * got the error, and the transaction has failed. */
 bool session_tell_block_lost(struct session *s);
 
 /* -- session_prepare.c, session_extended.c ----------------------------------------------------- */
@@ -121,23 +123,24 @@ enum progress session_on_flush(struct session *s, size_t length);
 enum progress session_on_sync(struct session *s, size_t length);
 void session_fail_pipeline(
     struct session *s); /* after an error told to the client: skip until Sync */
-/* Ends of a message's handling: done with a whole one; with one whose rest may not have arrived;
- * that it was refused (the client has got the error); that it was malformed, which ends the
- * session. */
+/* How handling a message ends. Done with a whole message: */
 enum progress extended_consumed(struct session *s, size_t length);
+/* Done with a message whose rest may not have arrived: */
 enum progress extended_dropped(struct session *s, size_t length);
+/* It was refused, and the client has got the error: */
 enum progress extended_refused(struct session *s, size_t length);
+/* It was malformed, which ends the session: */
 enum progress extended_malformed(struct session *s, const struct error *error);
-/* Effects of an Execute that are known only with its answer: what comes next has to wait for it. */
+/* Whether to wait for the answer to an earlier Execute, whose effects are known only then. */
 bool extended_behind_barrier(struct session *s);
 /* Where a portal that did not come by Bind may be: a cursor's database, or the default. */
 int session_portal_database(struct session *s, const char *name) __attribute__((noinline));
 struct request *extended_forward(struct session *s, struct link *link, enum request_kind kind,
                                  size_t length);
-/* 25P02, or the loss of a link within the transaction. USE_FAILED: the client has got the error;
- * USE_ANSWERED: the message went to a database that will refuse it in its own words. `query`: what
- * the message is about, NULL where nobody knows it; `known_on`: the physical databases that do, of
- * which one can refuse it. */
+/* Refuses the message in a failed transaction (25P02), or after a link within the transaction was
+ * lost. USE_FAILED: the client has got the error; USE_ANSWERED: the message went to a database that
+ * will refuse it in its own words. `query`: what the message is about, NULL if it isn't known;
+ * `known_on`: the physical databases that know it, so that one of them can refuse it. */
 #define KNOWN_ANYWHERE (~(database_set)0)
 static inline bool extended_transaction_in_doubt(const struct session *s) {
     return s->block_lost >= 0 || session_block_status(s->routing) == BLOCK_FAILED;
@@ -153,8 +156,8 @@ void script_fail(struct session *s, const char *sqlstate,
                  const char *message); /* error, and no statement after it */
 
 /* -- session_verbs.c --------------------------------------------------------------------------- */
-/* True: the statement is answered, or its fan was started. False: a server runs it, as any other.
- */
+/* True: the statement is answered, or its fan was started. False: it isn't such a statement, and a
+ * server runs it. */
 bool script_run_verb(struct session *s, const struct statement *statement, enum progress *progress);
 const char *begin_tag(const struct query *query, const struct statement *statement);
 const char *statement_text(const struct query *query, const struct statement *statement,
@@ -164,31 +167,31 @@ const char *statement_text(const struct query *query, const struct statement *st
 static inline database_set database_bit(int physical) {
     return (database_set)1 << physical;
 }
-/* Starts a command for these links (physical); script_run() goes on with it. `commits`: once one
- * fails the rest is rolled back. */
+/* Starts a command for these links (physical); script_run() goes on with it. `commits`: if it fails
+ * on one link, the rest are rolled back. */
 void fan_start(struct session *s, database_set links, const char *sql, size_t length, bool commits,
                const struct statement *statement);
 enum progress fan_run(struct session *s);
-/* One of its requests was answered (ReadyForQuery), or failed with this ErrorResponse. */
+/* One of its requests was answered (ReadyForQuery); or failed with this ErrorResponse. */
 void fan_part_ended(struct session *s, struct link *link, const struct request *request);
 void fan_take_error(struct session *s, struct link *link, const uint8_t *message, size_t length);
-/* The link was lost while the fan waited for it. True: that is no error for the client. */
+/* The link was lost while the fan waited for it. True: this is no error for the client. */
 bool fan_tolerates_loss(struct session *s, const struct link *link);
 
 /* -- session_links.c --------------------------------------------------------------------------- */
 /* Makes the link to a database (logical index) ready for a statement: connected, in turn, with the
  * session's settings and within the open block. */
 enum use session_use_link(struct session *s, int database, struct link **out);
-/* …for these statements, which may then have its settings in their own round trip. */
+/* The same for these statements, so that the settings can be sent in their own round trip. */
 enum use session_use_link_for(struct session *s, int database, const struct query *query,
                               struct link **out);
-/* The same for a physical database, to ask it something: it does not enter the block, and its
- * failing is not told (USE_FAILED). */
+/* Likewise for a physical database, to ask it something: the link does not enter the block, and the
+ * client is not told if it fails (USE_FAILED). */
 enum use session_use_link_aside(struct session *s, int physical, struct link **out);
 void session_connect(struct session *s, int physical);
-const char *session_password(const struct session *s); /* that databases are told, or NULL */
-/* Sends what the link lacks of the session's settings, and waits for it, unless it can be sent
- * right in front of the `query` (or NULL). */
+const char *session_password(const struct session *s); /* for the databases, or NULL */
+/* Sends the settings that the link lacks, and waits for the answer unless they can be sent right in
+ * front of `query` (or NULL). */
 enum use session_use_settings(struct session *s, struct link *link, const struct query *query);
 void session_link_connected(struct link *link);
 database_set session_links_in_block(const struct session *s);
@@ -199,85 +202,88 @@ bool request_writes(const struct request *request); /* what it runs may change d
  */
 struct link *session_failed_link(const struct session *s);
 void session_drop_link(struct session *s, struct link *link) __attribute__((cold));
-/* One command in front of the next statement, which is a simple query or not; if it fails the
- * server skips that too. */
+/* Sends a command in front of the next statement (`before_query`: a simple query); if it fails, the
+ * server skips that statement too. */
 void session_send_prelude(struct link *link, const char *sql, bool before_query);
 void session_flush_link(struct link *link);
 
 /* -- session_cancel.c -------------------------------------------------------------------------- */
-/* For a message for which a cancel request is kept. WAIT: something else may be hit by it yet;
- * FAILED: the client has got the error. */
+/* Called for a message for which a cancel request is kept. WAIT: the request may still hit
+ * something else; FAILED: the client has got the error. */
 enum use session_heed_cancel(struct session *s) __attribute__((cold));
-void session_link_cancelled(struct link *link); /* no request for it is on its way any more */
+void session_link_cancelled(struct link *link); /* no cancel request for it is on its way */
 
 /* -- session_loss.c ---------------------------------------------------------------------------- */
 void session_link_lost(struct session *s, struct link *link);
-/* Why the link that was there is gone, until it has been told once; NULL: it isn't. */
+/* Why the link to that database was lost, until the client has been told; NULL: it wasn't. */
 const char *session_lost_why(const struct session *s, int physical);
 bool session_tell_lost(struct session *s, int physical); /* false: there is nothing to tell */
 
 /* -- session_pool.c ---------------------------------------------------------------------------- */
-/* READY: s->links[physical] is there, perhaps as a failure; WAIT: in the queue; FAILED: it would be
- * a deadlock, and the client has got the error. */
+/* READY: s->links[physical] is set, perhaps to a failed link; WAIT: in the queue; FAILED: to wait
+ * would be a deadlock, and the client has got the error. */
 enum use session_take_link(struct session *s, int physical);
 bool session_waits_for_pool(const struct session *s);
 const struct pool_settings *session_pool_settings(const struct session *s);
-/* What a client with the same settings was told when it was let in, so that no link is needed;
- * NULL: not known. Borrowed for the call. */
+/* What a client with the same settings was told at login, so that no link is needed; NULL: not
+ * known. Borrowed for the call. */
 struct parameters *session_find_welcome(struct session *s);
 void session_keep_welcome(struct session *s, struct link *link);
 /* Gives back every link that the session doesn't need beyond its transactions. */
 void session_release_links(struct session *s);
-/* Between two messages that came together, where links are shared by transaction: somebody else may
- * have waited longer. */
+/* Between two messages that came together, where links are shared by transaction: gives links back
+ * to sessions that have waited longer. */
 void session_let_others(struct session *s) __attribute__((cold));
-/* The next link comes from the pools of the settings of then. No link is left. */
+/* Leaves the pools; the next link comes from those of the settings of that time. The session has no
+ * link left. */
 void session_leave_pools(struct session *s);
 /* What trailed on a link has come: the link may be given back, or is known to be kept. */
 void session_trail_ended(struct session *s, struct link *link) __attribute__((cold));
 /* Gives back all, at the session's end. */
 void session_leave_links(struct session *s);
-/* What a statement may have left on a link, or a function called by its number; the answer to what
- * the server was asked about it. */
+/* Notes what a function called by its OID, or a statement, may have left on a link; and takes the
+ * server's answer to the question about that. */
 void session_note_call(const struct session *s, struct link *link);
 void session_note_binding(struct session *s, struct link *link, const struct statement *statement);
 void session_take_bindings(struct link *link, const uint8_t *row, size_t length)
     __attribute__((cold));
 void session_binding_unknown(struct link *link);
-/* Why the session has the link now: bits of enum binding. */
+/* Why the session keeps the link: bits of enum binding. */
 unsigned session_link_keeps(const struct session *s, const struct link *link);
 
 /* -- session_handover.c ------------------------------------------------------------------------ */
-/* The session's settings as one value, made anew only when one has changed. Borrowed. */
+/* The session's settings as one value, remade only when one has changed. Borrowed. */
 struct setting_set *session_setting_set(struct session *s);
 /* The commands that bring a link from a pool to the session's settings. */
 void session_append_difference(struct session *s, struct link *link, struct wire_buffer *sql);
-/* The same, right in front of the query that is sent next, in its transaction. False: that can't be
- * now. */
+/* Sends them right in front of the query that is sent next, in its transaction. False: this isn't
+ * possible now. */
 bool session_send_difference(struct session *s, struct link *link, const struct query *query);
 void session_settle_difference(struct link *link, bool failed); /* that transaction is over */
-/* Enters a setting that no statement of the client made. */
+/* Logs a setting that no statement of the client made. */
 void session_log_setting(struct session *s, const char *name, const char *value);
-/* Enters the startup packet's settings. False: an option stands there that no statement could set.
- */
+/* Logs the startup packet's settings. False: it has an option that no statement could set. */
 bool session_log_startup(struct session *s, struct error *error);
-/* Enters them again after RESET ALL, or that of one name after its RESET. */
+/* Logs them again after RESET ALL; after RESET of one setting (`only`), that one. */
 void session_restore_startup(struct session *s, const char *only, bool local);
 bool session_has_startup_settings(struct session *s); /* where links come from a pool */
-/* Whether a parameter's value there is not the client's, who has yet to get its own again. */
+/* Whether a parameter's value there is not the client's, which has yet to be set again. */
 bool session_lacks_startup(struct session *s, const struct link *link, const char *name);
 void session_tell_restored(struct session *s, struct link *link); /* the link has them */
 
 /* -- session_told.c ---------------------------------------------------------------------------- */
-/* Enters what the link's server would do otherwise than the client was told, once. */
+/* Logs as settings, once, what the link's server would do differently from what the client was
+ * told.
+ */
 void session_align_pooled(struct session *s, const struct link *link);
 void session_forget_alignment(struct session *s); /* after RESET ALL: it is to be done anew */
-/* standard_conforming_strings has another value there than the session has set: a function may have
- * done that, or a reload. */
+/* standard_conforming_strings has another value there than the session has set: by a function, or
+ * by a reload. */
 void session_doubt_strings(const struct session *s, const struct link *link);
-/* Tells what is new of the server's defaults before its link is used. All else is answered. */
+/* Tells the client of new defaults of the server before its link is used. Everything else has been
+ * answered. */
 void session_tell_defaults(struct session *s, struct link *link);
-/* Tells where what the link reports by now is not what the client knows. Between two messages. */
+/* Tells the client what the link reports and the client doesn't know. Between two messages. */
 void session_tell_news(struct session *s, struct link *link);
 static inline void session_heed_news(struct session *s) {
     struct link *link = s->active;
@@ -292,15 +298,16 @@ static inline void session_heed_news(struct session *s) {
 /* Which link knows a statement that came by Parse: under its own name, or, where clients share the
  * link, under one of ours. */
 bool session_knows_statement(const struct link *link, const struct prepared *prepared);
-/* The client's Parse made it: decides under which name links are to know it. */
+/* After the client's Parse: decides under which name links are to know the statement. */
 void session_share_statement(struct session *s, struct prepared *prepared);
-/* …and again: as long as it means the same on the database, it stays what it is. */
+/* Decides again, for a database: the statement stays what it is as long as it means the same there.
+ */
 void session_share_on(struct session *s, struct prepared *prepared, int physical);
-/* It has been retired. */
+/* Decides again after the shared statement was retired. */
 void session_share_anew(struct session *s, struct prepared *prepared) __attribute__((cold));
-/* Parse again, on another link than at first; nothing where the link knows it. */
+/* Sends Parse again, on another link than at first, unless the link knows the statement. */
 void session_prepare_there(struct link *link, struct prepared *prepared);
-/* Before statements that run such a one by EXECUTE in SQL. */
+/* The same before statements that may run what came by Parse with EXECUTE. */
 void session_prepare_executed(struct session *s, struct link *link,
                               const struct statement *statements, size_t count);
 static inline void session_prepare_named(struct session *s, struct link *link,
@@ -309,9 +316,9 @@ static inline void session_prepare_named(struct session *s, struct link *link,
         (count != 1 || !statements->plain))
         session_prepare_executed(s, link, statements, count);
 }
-/* What a Bind names, which SQL's PREPARE may have made: a reference, or NULL. */
+/* The statement that a Bind names, which SQL's PREPARE may have made: a reference, or NULL. */
 struct prepared *session_find_for_bind(struct session *s, const char *name);
-/* Whether the link has any under the client's own names for it. */
+/* Whether the link has statements under the client's own names. */
 bool session_names_there(const struct session *s, const struct link *link);
 /* Pass the client's message on, with the statement's name on the link in it. */
 void session_forward_parse(struct session *s, struct link *link, struct prepared *prepared,
@@ -324,46 +331,46 @@ void session_forward_describe(struct session *s, struct link *link, struct prepa
 bool session_name_is_reserved(const struct session *s, const char *name);
 
 /* -- session_results.c ------------------------------------------------------------------------- */
-/* Before Bind or Describe: has the statement prepared on the link, as what the client was told, for
- * which the server may have to be asked. */
+/* Before Bind or Describe: makes sure that the statement is prepared on the link and has the result
+ * that the client was told of, for which the server may have to be asked. */
 enum use session_hold_statement(struct session *s, struct link *link, struct prepared *prepared,
                                 bool binds);
-/* Describe of one of its portals was sent: the client may keep what it will be told of the
- * result. */
+/* Describe of one of its portals was sent: the client may remember what it is told of the result.
+ */
 void session_heed_portal(struct link *link, struct prepared *prepared);
-/* A part of the answer to Describe of a statement, or of such a portal. */
+/* Takes a part of the answer to Describe of a statement, or of such a portal. */
 void session_take_description(struct session *s, struct link *link, const struct request *request,
                               char type, const uint8_t *body, size_t length)
     __attribute__((noinline));
-/* Its result is not what it was. */
+/* The statement's result has changed. */
 void session_statement_stale(struct session *s, struct prepared *prepared);
-/* How often tables were seen to change; once more. */
+/* How often tables were seen to change; and that they were once more. */
 uint64_t session_structure(const struct session *s);
 void session_structure_changed(struct session *s);
 
 /* -- session_answers.c ------------------------------------------------------------------------- */
-/* Answers a Parse or Close that no server need see, behind all that was asked before. */
+/* Answers a Parse or Close that no server need see, after everything that was asked before. */
 void session_reply_in_turn(struct session *s, enum request_kind kind, struct prepared *prepared);
 void session_read_link(struct session *s, struct link *link);
 
 /* -- session_errors.c -------------------------------------------------------------------------- */
-/* An ErrorResponse: for the client, or for whom the proxy asked. */
+/* Handles an ErrorResponse: for the client, or to a question of the proxy's own. */
 void session_on_error(struct session *s, struct link *link, const uint8_t *message, size_t length)
     __attribute__((cold));
-/* What a Parse that failed, or will not be run, was to make. */
+/* Forgets the statement of a Parse that failed, or that will not be run. */
 void session_parse_failed(struct session *s, struct link *link, const struct request *request);
 
 /* -- session_catalog.c ------------------------------------------------------------------------- */
-/* What the statement names is known as far as catalogs can tell, before session_route(). Waits
- * while they are asked; session_take_catalog_failure() says afterwards whether that took the
- * statement with it. */
+/* Before session_route(): makes sure that the names in the statement are known as far as catalogs
+ * can tell. Waits while they are asked; session_take_catalog_failure() says afterwards whether the
+ * question's failure was the statement's. */
 enum progress session_ask_catalogs(struct session *s, const struct statement *statement);
 static inline enum progress session_resolve_names(struct session *s,
                                                   const struct statement *statement) {
     return statement->asks_catalogs ? session_ask_catalogs(s, statement) : PROGRESS_DONE;
 }
 bool session_take_catalog_failure(struct session *s); /* once; scripts are told directly */
-/* Whether such an error of the question leaves the statement alone. */
+/* Whether an error of the question leaves the statement unharmed. */
 bool session_catalog_may_fail(const struct link *link, const char *sqlstate);
 void session_catalog_failed(struct session *s, bool in_pipeline);
 /* The link was lost before it could be asked. False: it was not to be asked next. */
@@ -372,7 +379,8 @@ void session_take_catalog_row(struct session *s, const struct link *link, const 
                               size_t length) __attribute__((cold));
 void session_catalog_answered(struct session *s, const struct link *link);
 void catalog_close(struct catalog *catalog);
-/* A completed statement may have changed structure; what did may have been undone, or is over. */
+/* A completed statement may have changed structure; and the transaction of such statements is over,
+ * or (`over` false) some of them were undone. */
 void session_note_structure(struct session *s, const struct statement *statement);
 void session_structure_settled(struct session *s, bool over) __attribute__((cold));
 
@@ -380,58 +388,59 @@ void session_structure_settled(struct session *s, bool over) __attribute__((cold
 /* The transaction is over on all links: settings made in it stay (committed) or are forgotten; AND
  * CHAIN keeps BEGIN. */
 void session_block_finished(struct session *s, bool committed, bool chain);
-/* Keeps what the statement's effects will be, where deciding again could find others. */
+/* Stores in the request what the statement's effects will be, if deciding again could find others.
+ */
 void session_keep_effects(struct request *request, const struct statement *statement,
                           const struct decision *decision);
 /* The next statement of a request was completed. */
 void session_statement_done(struct session *s, struct link *link, struct request *request);
-/* Its settings, where it made any, are to be repeated on other links. */
+/* Notes the settings that it made, if any, to be repeated on other links. */
 void session_note_settings(struct session *s, struct link *link, const struct query *query,
                            const struct statement *statement, unsigned ran);
 
 /* -- session_settings.c ------------------------------------------------------------------------ */
+/* The servers' defaults are in force again: see link->aligned. */
+void session_unalign_links(struct session *s);
 /* Asks for a value that set_config() gave, once everything else on the link is answered. */
-void session_unalign_links(
-    struct session *s); /* their servers' defaults are in force again: see link->aligned */
 void session_ask_setting(struct session *s, struct link *link) __attribute__((cold));
-/* The link has left its block: what set_config() made there, which may have been for the block
- * only, is asked for again. */
+/* The link has left its block: asks again for what set_config() set there, which may have held for
+ * the block only. */
 void session_block_left(struct session *s, struct link *link, bool committed);
-/* SELECT set_config(…), as SQL that every setting of the string means the same to. */
-/* …or SET name TO value, where that can be and needs no snapshot. */
+/* Writes SET name TO value where that is possible, since it needs no snapshot; else SELECT
+ * set_config(…). Both mean the same however the server reads strings. */
 void session_write_set(struct wire_buffer *sql, const char *name, const char *value, bool local);
 void session_write_set_config(struct wire_buffer *sql, const char *name, const char *value,
                               bool local);
 void session_capture_setting(struct session *s, struct link *link, const struct request *request,
                              const uint8_t *row, size_t length) __attribute__((cold));
 
-/* Asks how the server reads texts by now; the answer comes to session_learn_reading(). */
+/* Asks how the server reads texts at present; the answer goes to session_learn_reading(). */
 void session_ask_reading(struct link *link);
-/* `value` holds on the link, and is to hold on the others. */
+/* The setting has this value on the link, and is to have it on the others. */
 void session_note_value(struct session *s, struct link *link, const char *name, const char *value);
 
 /* -- session_reading.c ------------------------------------------------------------------------- */
 
-/* What it means for the reading of the client's texts. */
+/* The client was told of this value: heeds what it means for how texts are read. */
 void session_heed_parameter(struct session *s, const char *name, const char *value);
 /* What the client was last told of a server's parameter, or NULL. */
 const char *session_parameter(const struct session *s, const char *name);
-/* Where the client does not know the value yet. */
+/* Tells the client of the value, unless it knows it. */
 void session_tell_parameter(struct session *s, struct link *link, const char *name,
                             const char *value);
 void session_on_parameter(struct session *s, struct link *link, const uint8_t *message,
                           size_t length) __attribute__((cold));
-/* No transaction is open: the values of now are those that stay. */
+/* No transaction is open: the present values will stay. */
 void session_settle_parameters(struct session *s);
-/* What all links are to agree on, whether or not a block is open: NULL where it isn't known. */
+/* The value that all links are to agree on, whether or not a block is open; NULL: not known. */
 const char *session_parameter_outside(const struct session *s, const char *name);
 /* A statement was sent that may change how the next text is read. */
 void session_note_reading(struct session *s, const struct statement *statement);
 /* Before a text is taken: PROGRESS_WAIT until it is certain how the server will read it. */
 enum progress session_wait_reading(struct session *s, const char *text, size_t length);
-/* Whether the server will read some of the text once more when it runs it, and in another way. */
+/* Whether the server will read part of the text again when it runs it, and in another way. */
 bool session_is_read_twice(const struct query *query, const char *text, size_t length);
-/* A server's word on how it reads. */
+/* Takes a server's answer on how it reads texts. */
 void session_learn_reading(struct session *s, struct link *link, const char *name,
                            const char *value);
 /* An SQL string constant that means the same with and without standard_conforming_strings. */
@@ -450,16 +459,16 @@ void reply_notice(struct session *s, const char *severity, const char *sqlstate,
                   const char *message);
 void reply_fatal(struct session *s, const char *sqlstate, const char *message, const char *detail,
                  const char *hint);
-/* What the decision rejects, with its words; it is logged and recorded. */
+/* Rejects the statement in the decision's words; logs and records that. */
 void reply_violation(struct session *s, const struct query *query,
                      const struct statement *statement, const struct decision *decision);
-/* As PostgreSQL says it, so that drivers know it. */
+/* "cached plan must not change result type", in PostgreSQL's words, which drivers know. */
 void reply_stale_plan(struct session *s) __attribute__((cold));
 void reply_aborted(struct session *s) __attribute__((cold)); /* 25P02 */
 /* The text of a refusal, until the next one is made. */
 const char *session_message(struct session *s, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
-/* Own settings and transaction verbs that need no database. */
+/* Answers a statement that needs no database: settings of ours, transaction verbs. */
 void reply_local_statement(struct session *s, const struct query *query,
                            const struct statement *statement, const struct decision *decision,
                            bool describe);
@@ -473,7 +482,7 @@ struct sent_text {
 static inline struct sent_text query_sent_text(const struct query *query) {
     return (struct sent_text){query->text, query->length};
 }
-/* Logs and records what was rejected, or let pass (once it runs). */
+/* Logs and records what was rejected; or what was let pass, once it runs. */
 void session_note_rejection(struct session *s, struct sent_text sent,
                             const struct statement *statement, const struct decision *decision);
 void session_note_observations(struct session *s, struct sent_text sent,

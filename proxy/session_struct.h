@@ -1,5 +1,5 @@
-/* What a session is: its state, and that of what it is at. The files of a session share it, nobody
- * else; session_internal.h tells which there are. */
+/* A session's state, and that of what it is doing. Only the session's files use it;
+ * session_internal.h lists them. */
 #ifndef PGINTERLOCK_SESSION_STRUCT_H
 #define PGINTERLOCK_SESSION_STRUCT_H
 
@@ -38,7 +38,7 @@ enum use {
     USE_ANSWERED, /* the message has gone where its answer comes from */
 };
 
-/* Where the rest of a client's message goes whose beginning was seen. */
+/* What becomes of the rest of a client's message whose beginning has been handled. */
 enum body_fate { BODY_NONE, BODY_FORWARD, BODY_DROP };
 
 /* A command that goes to several links in turn, or to the only one. */
@@ -52,7 +52,7 @@ struct fan {
     bool failed;  /* the client has got an error */
     const char *sql; /* borrowed from the script's query, or a constant */
     size_t sql_length;
-    database_set left;     /* physical databases still to be asked */
+    database_set left;     /* physical databases that it has still to go to */
     database_set modified; /* those of them that were modified */
     database_set succeeded;
     const struct statement
@@ -66,7 +66,7 @@ struct script {
     bool extended; /* no ReadyForQuery at its end */
     bool failed;
     bool implicit; /* the statements run in an implicit transaction */
-    bool begun;    /* BEGIN went to links that a pipeline had used before it; they may refuse */
+    bool begun;    /* BEGIN went to links that a pipeline had used before; they may refuse it */
     bool describe; /* SHOW: send a RowDescription */
     struct query *query;
     size_t next; /* statement */
@@ -78,7 +78,7 @@ struct catalog_row {
     struct object_answer answer; /* with strings of its own */
 };
 
-/* A question to the catalogs, and what of it outlives it. */
+/* A question to the catalogs, and what outlives the question. */
 struct catalog {
     bool active;
     bool failed; /* the client has got the error: the message that is being handled is done with */
@@ -101,24 +101,24 @@ struct session {
     enum session_phase phase;
     bool is_unix;
     bool draining;
-    bool probed; /* something was sent to a client that had sent its end, to see whether it is there
-                  */
+    bool
+        probed; /* the client had sent its end, and was sent something to see whether it is there */
     bool admitted; /* counted as a client of the process */
     char *peer;
     time_t connected;
     struct login *login;     /* in phase LOGIN, then NULL */
     struct console *console; /* in phase CONSOLE, else NULL */
     struct startup startup;  /* what the login learned: user, database, parameters */
-    char *password;          /* …and the plain password where the client gave one; NULL: none */
+    char *password;          /* the plain password if the client gave one, else NULL */
     int entrypoint;
     uint32_t pid, key;
     struct cancel_entry cancel; /* in the worker's table while READY */
     struct session_state *routing;
     struct link *links[DATABASES_MAX]; /* by physical database; NULL: none */
-    char **lost;    /* by physical database: a link was lost while nobody asked it: why, to be told
-                       once; NULL: none was */
-    int block_lost; /* …and it was in the open transaction: its physical database, or -1 */
-    char *settings_error; /* a setting could not be repeated on a link: why… */
+    char **lost;    /* by physical database: why a link was lost while nothing was asked of it,
+                       until the client has been told; NULL: none was */
+    int block_lost; /* physical database of one that was in the open transaction, or -1 */
+    char *settings_error; /* why a setting could not be repeated on a link; NULL: none failed */
     char settings_sqlstate[6];
     struct link *active;  /* the link that was last sent something */
     struct link *awaited; /* the client's message needs it: to be connected, or to answer */
@@ -128,22 +128,23 @@ struct session {
     enum pool_mode pool_mode;
     struct session_pool {
         struct pool *pool;          /* a reference; NULL until it is asked */
-        struct parameters *aligned; /* a reference: its servers' defaults that are accounted for… */
-        bool untold;                /* …of which the client may have to be told */
+        struct parameters *aligned; /* a reference: its servers' defaults that are accounted for, */
+        bool untold;                /* but that the client may still have to be told of */
         bool holds_strings;         /* what pool_doubts_strings() asks for is done */
-        struct parameters *heard, *known; /* references: what it reported when it was last held
-                                             against what the client was told then */
+        struct parameters *heard, *known; /* references: what it reported, and what the client had
+                                             been told, when the two were last compared */
     } * pools;                            /* by physical database; NULL until the first is asked */
-    struct pool_waiter waiter;            /* for a link of… */
-    int waiting_for;                      /* …this physical database */
-    bool restored_settings; /* what the client's RESET took of the startup packet's is set again… */
-    size_t restored_entries; /* …or stands in the block's log up to here */
-    struct setting_set *set; /* of the settings as of… */
-    uint64_t set_number;     /* …this change; a reference */
-    bool result_asked;       /* a server, what a statement's result is; maybe answered by now */
-    uint64_t last_active;    /* uv_now() */
-    uint64_t handled;        /* messages of the client, ever */
-    uint64_t joined;         /* …when it got its last link from a pool */
+    struct pool_waiter waiter;            /* for a link to the database… */
+    int waiting_for;                      /* …of this physical index */
+    /* The client's RESET took settings of the startup packet: */
+    bool restored_settings;  /* they are logged again as the session's, */
+    size_t restored_entries; /* or in the block's log up to here */
+    struct setting_set *set; /* a reference: the settings as of change `set_number` */
+    uint64_t set_number;
+    bool result_asked;    /* a server was asked what a statement's result is */
+    uint64_t last_active; /* uv_now() */
+    uint64_t handled;     /* how many messages of the client were handled, */
+    uint64_t joined;      /* and how many when it got its last link from a pool */
 
     struct prepared_table prepared;
     struct portals portals;
@@ -151,31 +152,31 @@ struct session {
     struct block_log block;
 
     struct query *query; /* of the message that is being handled, across waits */
-    bool cancel_kept;    /* a cancel request came for it: it is refused before it is sent */
+    bool cancel_kept;    /* a cancel request came for that message: it will not be sent */
     struct script script;
     struct catalog catalog;
     bool skip_until_sync; /* after an error in the extended protocol */
-    bool implicit_failed; /* in a pipeline's implicit transaction: undo it at Sync */
-    bool barrier;    /* the last Execute's effect is known only when it is answered: wait before the
-                        next */
-    bool noted_late; /* this pipeline has, or had, such an Execute */
+    bool implicit_failed; /* a pipeline's implicit transaction has failed: undo it at Sync */
+    bool barrier;    /* the effect of the last Execute is known only from its answer: what follows
+                        has to wait */
+    bool noted_late; /* this pipeline has or had such an Execute */
     bool paused;     /* a link is not read: the client has much to take first */
-    struct link *copy_in; /* takes CopyData now */
+    struct link *copy_in; /* the one that takes CopyData; NULL: none */
     enum body_fate body_fate;
     struct link *body_link;
     size_t body_left;
-    bool body_is_bind; /* the rest is a Bind's, and held against bind_check */
+    bool body_is_bind; /* the rest is a Bind's, and checked by bind_check */
     struct bind_check bind_check;
 
     struct wire_buffer out; /* messages of our own, on their way to the client's stream */
-    char *message;          /* of a refusal, until the next */
+    char *message;          /* text of the last refusal */
     struct lexing lexing;   /* how the server reads the client's text */
     bool utf8;
     struct parameters *parameters; /* what the client was told */
-    struct parameters *outside;    /* …before what the open block changed; NULL: the same */
-    bool reading_uncertain; /* something ran, and is not answered by ReadyForQuery, that may have
-                               changed that */
-    bool reading_asked;     /* …and the server was asked */
+    struct parameters *outside;    /* without what the open block changed; NULL: the same */
+    bool reading_uncertain; /* something that may have changed `lexing` or `utf8` was sent, and no
+                               ReadyForQuery has come since */
+    bool reading_asked;     /* the server was asked about that */
     bool processing, again;
 };
 
