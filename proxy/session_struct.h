@@ -85,7 +85,7 @@ struct catalog {
     bool of_transaction;    /* the one that is wanted is a prepared transaction, by its gid… */
     uint64_t asked_gid;     /* …which was last asked for one message before this one's number */
     bool structure_changed; /* by the open transaction */
-    bool defaults_changed;  /* …too, what connections begin with */
+    bool defaults_changed;  /* by it, too: what connections begin with */
     database_set asked, left, answered; /* physical */
     struct object_name *wanted;         /* with strings of its own */
     size_t wanted_count;
