@@ -143,6 +143,9 @@ static void set_options(SSL_CTX *context) {
     SSL_CTX_set_min_proto_version(context, TLS1_2_VERSION);
     SSL_CTX_set_options(context, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION |
                                      SSL_OP_CIPHER_SERVER_PREFERENCE);
+    /* Messages are framed: an end without close_notify is no more than an end. As an error it would
+     * keep a client that still reads from its answers. */
+    SSL_CTX_set_options(context, SSL_OP_IGNORE_UNEXPECTED_EOF);
     SSL_CTX_set_mode(context, SSL_MODE_RELEASE_BUFFERS); /* an idle connection holds no 32 KiB */
     SSL_CTX_set_alpn_select_cb(context, select_protocol, NULL);
 }

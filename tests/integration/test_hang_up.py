@@ -1,14 +1,19 @@
 """A client that hangs up in the middle of something leaves no transaction open on any database, and no connection to it.
 One that has only sent its end gets its answers."""
 
+import ctypes
+import ctypes.util
+import shutil
 import signal
 import socket
+import struct
 
 import pytest
 
 import wire
 from harness import wait_until
 from pooling import done, own_mode, rows
+from test_auth import Certificates, tls
 
 pytestmark = own_mode
 
@@ -165,3 +170,95 @@ def test_sigterm_lets_who_has_sent_its_end_have_its_answers(make_pool, mode):
         wait_until(lambda: proxy.main.backends("%pg_sleep(2)%"), "it to run")
         proxy.signal(signal.SIGTERM)
         assert texts(client.read_to_end()) == ["slow"]
+
+
+# -- over TLS ------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def certificates():
+    made = Certificates()
+    yield made
+    shutil.rmtree(made.folder, ignore_errors=True)
+
+
+class OpenSSL:
+    """A socket under OpenSSL itself: Python's does not read after its own close_notify."""
+
+    def __init__(self, plain, timeout):
+        self.plain, self.library = plain, ctypes.CDLL(ctypes.util.find_library("ssl"))
+        pointers = {}
+        for name, arguments in (("TLS_client_method", []), ("SSL_CTX_new", ["TLS_client_method"]), ("SSL_new", ["SSL_CTX_new"])):
+            function = getattr(self.library, name)
+            function.restype = ctypes.c_void_p
+            pointers[name] = ctypes.c_void_p(function(*(pointers[each] for each in arguments)))
+        self.ssl = pointers["SSL_new"]
+        plain.settimeout(None)
+        plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", int(timeout), 0))
+        self.library.SSL_set_fd(self.ssl, plain.fileno())
+        assert self.library.SSL_connect(self.ssl) == 1
+
+    def settimeout(self, seconds):
+        pass
+
+    def sendall(self, data):
+        assert self.library.SSL_write(self.ssl, data, len(data)) == len(data)
+
+    def recv(self, size):
+        """Empty only where the peer has sent its close_notify: nothing is cut off."""
+        buffer = ctypes.create_string_buffer(size)
+        length = self.library.SSL_read(self.ssl, buffer, size)
+        problem = self.library.SSL_get_error(self.ssl, length) if length <= 0 else 0
+        assert problem in (0, 6), f"SSL_get_error: {problem}"
+        return buffer.raw[:max(length, 0)]
+
+    def close(self):
+        self.plain.close()
+
+
+def notify(client):
+    assert client.socket.library.SSL_shutdown(client.socket.ssl) == 0
+
+
+def end_tcp(client):
+    client.socket.plain.shutdown(socket.SHUT_WR)
+
+
+def notify_and_end(client):
+    notify(client)
+    end_tcp(client)
+
+
+def by_tls(proxy):
+    client = wire.Connection("127.0.0.1", proxy.port)
+    client.send(wire.ssl_request())
+    assert client.read_bytes(1) == b"S"
+    client.socket = OpenSSL(client.socket, client.timeout)
+    client.log_in({"user": "app", "database": "app"})
+    return client
+
+
+@in_all_modes
+@pytest.mark.parametrize("end", [notify, end_tcp, notify_and_end])
+def test_who_has_sent_its_end_over_tls_gets_its_answers(make_pool, certificates, mode, end):
+    proxy = make_pool(mode, settings={"tls": tls(certificates, "require")})
+    for words in "a statement", "a pipeline and one without an end", "the rest of a transaction":
+        asked, expected = LAST_WORDS[words]
+        with by_tls(proxy) as client:
+            client.send(asked)
+            end(client)
+            assert texts(client.read_to_end()) == expected
+
+
+@in_all_modes
+@pytest.mark.parametrize("end", [None, notify])
+def test_who_has_gone_altogether_from_tls_holds_no_connection_by_its_statement(make_pool, certificates, mode, end):
+    proxy = make_pool(mode, size=1, settings={"tls": tls(certificates, "require")})
+    with by_tls(proxy) as client:
+        client.send(wire.query("SELECT pg_sleep(60)"))
+        wait_until(lambda: proxy.main.backends("%pg_sleep(60)%"), "it to run")
+        if end:
+            end(client)
+    proxy.wait_for_log(rf"session ended client=\S+ pid={client.pid} ")
+    for pid in proxy.pids():
+        proxy.main.sql("SELECT pg_terminate_backend(%s)", params=(pid,))
