@@ -119,7 +119,7 @@ void pool_withdraw(struct pool_waiter *waiter) {
         queue_remove(pool, waiter);
     waiter->pool = NULL;
     waiter->next = NULL;
-    waiter->granted = waiter->recalled = false;
+    waiter->granted = waiter->recalled = waiter->deadlocked = false;
     waiter->link = NULL;
     if (link != NULL)
         pool_give(link, link->state == LINK_READY ? POOL_KEEP : POOL_CLOSE);

@@ -45,15 +45,18 @@ struct pool_waiter {
     struct link *link; /* NULL unless granted */
     bool logs_in;      /* wants only what its client is to be told, see pool_keep_welcome() */
     bool recalled;     /* that has become known: `done` is called with NULL */
+    bool deadlocked;   /* it waits in vain: so, too; `done` clears it */
     uint64_t since;    /* uv_now() */
     unsigned timeout;  /* seconds; 0: none */
     /* Ends the wait. `link` is READY, or FAILED (its `failure` says why), or NULL if the waiter was
-     * recalled or waited too long. The link is the session's until pool_give(). */
+     * recalled, is deadlocked, or waited too long. The link is the session's until pool_give(). */
     void (*done)(struct pool_waiter *waiter, struct link *link);
 };
 
 /* Whether it waits in vain: every connection that could be given back is held by a session that
- * itself waits, in the end, for a connection that the waiter's own session holds. */
+ * itself waits, in the end, for a connection that the waiter's own session holds. Where a limit
+ * that was lowered brings this about, rather than one more who waits, the pool finds it out later.
+ */
 bool pool_is_deadlocked(const struct pool_waiter *waiter);
 
 /* Whether no connection is free or being made for the waiter: it gets one only when another session

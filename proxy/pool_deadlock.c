@@ -46,13 +46,38 @@ static bool nothing_comes(struct search *search, const struct pool *pool) {
     return true;
 }
 
-bool pool_is_deadlocked(const struct pool_waiter *waiter) {
+static bool is_deadlocked(struct pool *start) {
     struct search search = {NULL, &search.first};
-    reach(&search, waiter->pool);
+    reach(&search, start);
     bool found = true;
     for (struct pool *pool = search.first; pool != NULL && found; pool = pool->next_reached)
         found = nothing_comes(&search, pool);
     for (struct pool *pool = search.first; pool != NULL; pool = pool->next_reached)
         pool->reached = false;
     return found;
+}
+
+bool pool_is_deadlocked(const struct pool_waiter *waiter) {
+    return is_deadlocked(waiter->pool);
+}
+
+static bool holds_any(const struct pool_waiter *waiter) {
+    for (const struct pool *pool = waiter->pool->pools->list; pool != NULL; pool = pool->next)
+        for (const struct link *link = pool->used; link != NULL; link = link->pool_next)
+            if (link->holder == waiter)
+                return true;
+    return false;
+}
+
+/* Along the cycle of pools each has somebody waiting who holds one of another's connections. */
+void pool_end_deadlock(struct pool *pool) {
+    if (pool->first == NULL || !is_deadlocked(pool))
+        return;
+    struct pool_waiter *waiter = pool->last;
+    while (waiter != NULL && !holds_any(waiter))
+        waiter = waiter->previous;
+    if (waiter == NULL)
+        return;
+    waiter->deadlocked = true;
+    pool_grant(waiter, NULL);
 }

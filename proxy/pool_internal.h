@@ -131,6 +131,11 @@ struct pool_budget *pool_budget_get(struct pools *pools, const struct settings *
 /* Regular work: timeouts, ages, and connections that are kept open ahead of need. */
 void pool_tick(struct pool *pool);
 
+/* -- pool_deadlock.c --------------------------------------------------------------------------- */
+
+/* Where who waits here waits in vain, the last one who holds something gives up. */
+void pool_end_deadlock(struct pool *pool);
+
 /* -- pool.c ------------------------------------------------------------------------------------ */
 
 /* Hands idle connections to waiters and opens more for the rest. */

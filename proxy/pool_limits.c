@@ -181,10 +181,13 @@ static void close_old_links(struct pool *pool, uint64_t now) {
     }
 }
 
+/* Not at another pool's expense, which would take them back to keep its own. */
 static void keep_warm(struct pool *pool, uint64_t now) {
     size_t least = share(pool->pools, pool->limits.min_size);
     bool failing = pool->failed_at > 0 && now - pool->failed_at < RETRY_MILLISECONDS;
-    while (!failing && !pool->stale && pool_link_count(pool) < least && pool_may_open(pool))
+    const struct pool_budget *budget = pool->budget;
+    while (!failing && !pool->stale && pool_link_count(pool) < least &&
+           (budget->limit == 0 || budget->open < budget->limit) && pool_may_open(pool))
         pool_open_link(pool);
 }
 
@@ -193,5 +196,6 @@ void pool_tick(struct pool *pool) {
     time_out_waiters(pool, now);
     close_old_links(pool, now);
     pool_serve(pool); /* the reserve may be due */
+    pool_end_deadlock(pool);
     keep_warm(pool, now);
 }

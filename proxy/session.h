@@ -24,6 +24,9 @@ void session_cancel(struct session *session, struct cancel_request *request_take
 void session_drain(struct session *session);     /* end when idle and outside a transaction */
 void session_terminate(struct session *session); /* end now: FATAL 57P01 */
 
+/* After a reload: gives the session a new time limit if it waits for a connection. */
+void session_heed_limits(struct session *session);
+
 /* Ends it if it has been idle for longer than its settings allow; `now` is uv_now(). */
 void session_check_time(struct session *session, uint64_t now);
 

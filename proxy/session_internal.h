@@ -224,6 +224,7 @@ bool session_tell_lost(struct session *s, int physical); /* false: there is noth
  * would be a deadlock, and the client has got the error. */
 enum use session_take_link(struct session *s, int physical);
 bool session_waits_for_pool(const struct session *s);
+/* Its entrypoint's limits as configured by now, which hold for who began under others, too. */
 const struct pool_settings *session_pool_settings(const struct session *s);
 /* What a client with the same settings was told at login, so that no link is needed; NULL: not
  * known. Borrowed for the call. */

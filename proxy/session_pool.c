@@ -47,6 +47,11 @@ static void on_granted(struct pool_waiter *waiter, struct link *link) {
         session_process(s);
         return;
     }
+    if (waiter->deadlocked) {
+        session_process(s); /* its statement is told when it asks once more */
+        waiter->deadlocked = false;
+        return;
+    }
     if (link == NULL) {
         reply_fatal(s, "57014", "query_wait_timeout: no connection to the database became free",
                     NULL, "Raise pool.size, or make transactions shorter.");
@@ -81,6 +86,7 @@ static bool holds_another(const struct session *s) {
 
 static enum use refuse_deadlock(struct session *s) {
     pool_withdraw(&s->waiter);
+    s->waiter.deadlocked = false;
     reply_error(s, "40P01", "deadlock detected",
                 "Every connection to the database is held by transactions that wait for "
                 "connections which this one and others like it hold.",
@@ -92,6 +98,8 @@ static bool may_release(const struct session *s);
 static bool release_outside(struct session *s);
 
 enum use session_take_link(struct session *s, int physical) {
+    if (s->waiter.deadlocked && s->waiter.pool == NULL)
+        return refuse_deadlock(s);
     if (s->waiter.pool != NULL) {
         if (s->waiting_for == physical)
             return USE_WAIT;
@@ -130,7 +138,17 @@ bool session_waits_for_pool(const struct session *s) {
 }
 
 const struct pool_settings *session_pool_settings(const struct session *s) {
-    return &session_settings(s)->entrypoints[s->entrypoint].pool;
+    const struct settings *newest = s->worker->config->settings;
+    int entrypoint = s->config == s->worker->config
+                         ? s->entrypoint
+                         : settings_find_entrypoint(newest, s->startup.database);
+    return entrypoint >= 0 ? &newest->entrypoints[entrypoint].pool
+                           : &session_settings(s)->entrypoints[s->entrypoint].pool;
+}
+
+void session_heed_limits(struct session *s) {
+    if (session_waits_for_pool(s))
+        s->waiter.timeout = session_pool_settings(s)->query_wait_timeout;
 }
 
 /* -- what keeps a link ------------------------------------------------------------------------- */

@@ -230,7 +230,7 @@ void session_on_login_done(struct login *login, bool ok) {
     const struct settings *settings = session_settings(s);
     int home = settings->entrypoints[s->entrypoint].database;
     s->home = settings->databases[home >= 0 ? home : 0].physical;
-    s->pool_mode = session_pool_settings(s)->mode;
+    s->pool_mode = settings->entrypoints[s->entrypoint].pool.mode;
     s->routing = session_state_new(settings, s->entrypoint);
     session_use_today(s->routing, &s->worker->today);
     session_set_objects(s->routing, s->config->objects);

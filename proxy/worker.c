@@ -151,6 +151,7 @@ static void on_clock(uv_timer_t *timer) {
 /* What of new settings is the worker's own business. */
 static void configure(struct worker *worker, const struct settings *settings) {
     pools_configure(worker->pools, settings);
+    each_session(worker, session_heed_limits);
     bool limits = false;
     for (size_t i = 0; i < settings->entrypoint_count; i++) {
         const struct pool_settings *pool = &settings->entrypoints[i].pool;
