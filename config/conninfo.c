@@ -115,10 +115,18 @@ static const char *or_environment(const char *value, const char *variable, const
     return value != NULL && value[0] != '\0' ? value : other;
 }
 
-static char *server_of(const PQconninfoOption *options) {
+static bool is_loopback(const char *host) {
+    return strcmp(host, "127.0.0.1") == 0 || strcmp(host, "::1") == 0;
+}
+
+/* `locally`: the loopback's addresses are "localhost". They nearly always lead to the same server,
+ * which is good enough for counting, not for taking two databases for one. */
+static char *server_of(const PQconninfoOption *options, bool locally) {
     const char *service = value_of(options, "service");
     const char *host = value_of(options, "host"), *address = value_of(options, "hostaddr");
     host = or_environment(host != NULL ? host : address, "PGHOST", "");
+    if (locally && is_loopback(host))
+        host = "localhost";
     return alloc_format("%s\n%s\n%s", service != NULL ? service : "", host,
                         or_environment(value_of(options, "port"), "PGPORT", "5432"));
 }
@@ -128,7 +136,7 @@ char *conninfo_server(const char *conninfo) {
     PQconninfoOption *options = parse(conninfo, &ignored);
     if (options == NULL)
         return alloc_text(conninfo);
-    char *server = server_of(options);
+    char *server = server_of(options, true);
     PQconninfoFree(options);
     return server;
 }
@@ -140,7 +148,7 @@ char *conninfo_identity(const char *conninfo) {
         return alloc_text(conninfo);
     const char *name = value_of(options, "dbname");
     name = or_environment(name != NULL ? name : value_of(options, "user"), "PGDATABASE", "");
-    char *server = server_of(options);
+    char *server = server_of(options, false);
     char *identity = alloc_format("%s\n%s", server, name);
     free(server);
     PQconninfoFree(options);

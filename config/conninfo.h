@@ -17,8 +17,8 @@ bool conninfo_check(const char *conninfo, struct error *error) __attribute__((wa
  * frees. */
 char *conninfo_identity(const char *conninfo);
 
-/* The server alone as one text, equal for two strings that lead to the same one. The caller frees.
- */
+/* The server alone as one text, equal for two strings that name the same host and port; localhost
+ * and its addresses are one. The caller frees. */
 char *conninfo_server(const char *conninfo);
 
 /* Whether the string says as whom to connect (a service may). */

@@ -149,8 +149,9 @@ def test_a_servers_connections_are_bounded_over_two_users(make_pool):
         holder.query("COMMIT")
 
 
-def test_a_servers_connections_are_bounded_over_two_of_its_databases(make_pool, main_cluster):
-    proxy = make_pool(size=5, max_db_connections=1, ci=both_on(main_cluster))
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+def test_a_servers_connections_are_bounded_over_two_of_its_databases(make_pool, main_cluster, host):
+    proxy = make_pool(size=5, max_db_connections=1, ci=both_on(main_cluster, host))
     with proxy.wire("app_main") as holder, proxy.wire("app_ci") as waits:
         hold(holder)
         waiting(waits)
@@ -160,11 +161,11 @@ def test_a_servers_connections_are_bounded_over_two_of_its_databases(make_pool, 
         assert len(proxy.pids()) == 1
 
 
-def both_on(cluster):
+def both_on(cluster, host="127.0.0.1"):
     """The same server's database `postgres`, in the place of a cluster."""
     class Other:
         def conninfo(self, **more):
-            return cluster.conninfo(**{**more, "dbname": "postgres"})
+            return cluster.conninfo(**{**more, "dbname": "postgres", "host": host})
     return Other()
 
 
