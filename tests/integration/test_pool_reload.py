@@ -9,7 +9,7 @@ import pytest
 import wire
 from conftest import make_ci, make_main
 from harness import wait_until
-from pooling import done, extended, own_mode, simple, value
+from pooling import done, extended, hold, own_mode, simple, value, wait_known
 
 pytestmark = own_mode
 
@@ -112,10 +112,11 @@ def test_a_client_that_comes_later_knows_the_new_default(make_pool, main):
 
 
 def test_a_connection_that_is_made_later_is_told_of_before_its_rows(make_pool, main):
-    proxy = make_pool(main=main, size=2)
-    with proxy.wire() as client, proxy.wire() as holder:
-        done(client.query("SELECT 1"))
-        done(holder.query("BEGIN; SELECT 1"))
+    proxy = make_pool(main=main, size=3)
+    with proxy.wire() as client, proxy.wire() as holder, proxy.wire() as other:
+        wait_known(client, main, "SELECT count(*) FROM users")  # while that is asked, a second one may be made
+        hold(holder)
+        hold(other)
         reload(main, "DateStyle", "German, DMY")
         got = done(client.query("SELECT date '2026-02-01'"))
         assert wire.types(got).startswith("S") and told(got, "DateStyle") == ["German, DMY"]
