@@ -429,6 +429,8 @@ void link_forget_state(struct link *link) {
     link->set_unknown = false;
     server_statements_free(&link->statements);
     link->unnamed = 0;
+    link->sequences = 0;
+    link->drawn_by = 0;
     link->asks_binding = link->asked_binding = false;
     link->makes_temporary = false;
     link->bindings = 0;

@@ -116,8 +116,15 @@ struct link {
     uint64_t unnamed; /* serial number of its unnamed statement; 0: none */
     bool differs;     /* `set` is still to be changed into the session's settings */
     bool joined;      /* that was done in the transaction of the statement that is being answered */
-    bool drew;   /* the session has done more than read on it: it may have drawn from a sequence */
-    bool unseen; /* code that the classifier didn't see may have changed settings */
+    /* What was drawn from sequences on it, which currval() tells: see session_sequences.h. */
+    uint64_t sequences; /* number of the claim since which nobody but the claimer drew; 0: none */
+    bool claims;        /* an error that comes may mean that the claim has failed */
+    bool drew;          /* the session's last statement, or its transaction, may have drawn */
+    uint32_t drawn_by;  /* pid of the only session that may ever have drawn; 0: none; or: */
+#define LINK_DRAWN_BY_SEVERAL UINT32_MAX
+    uint64_t kept_since; /* uv_now() when pool_may_keep() was first asked; 0: it was not */
+    void (*on_wanted)(struct link *link); /* called when it may be kept no longer */
+    bool unseen;          /* code that the classifier didn't see may have changed settings */
     bool asks_binding;    /* something may bind it to its session: the server is to be asked */
     bool asked_binding;   /* the server has been asked */
     unsigned bindings;    /* enum binding: what keeps it with its session */
@@ -143,7 +150,8 @@ enum binding {
     KEPT_BY_COPY = 1 << 10,
     KEPT_BY_PIPELINE = 1 << 11,  /* messages went out without a Sync after them */
     KEPT_BY_STATEMENT = 1 << 12, /* one is running, or its answer is on the way */
-    KEPT_REASONS = 13,
+    KEPT_BY_SEQUENCE = 1 << 13,  /* currval() may follow what has just drawn */
+    KEPT_REASONS = 14,
 };
 
 /* These last until the connection is closed, which it is when its client goes. */

@@ -166,7 +166,22 @@ struct link *pool_take(struct pool *pool, struct pool_waiter *waiter, unsigned t
     waiter->timeout = timeout;
     queue_append(pool, waiter);
     pool_serve(pool);
+    if (pool->pools->worker->asks_sequences)
+        pools_recall_kept(pool->pools, 0);
     return NULL;
+}
+
+struct link *pool_take_drawn(struct pool *pool, struct pool_waiter *waiter, uint64_t sequences) {
+    assert(waiter->pool == NULL);
+    struct link *link = pool->idle;
+    while (link != NULL && (link->sequences != sequences || pool_link_is_outdated(pool, link)))
+        link = link->pool_next;
+    if (link != NULL) {
+        pool_unlist_idle(pool, link);
+        lend(pool, link);
+        link->holder = waiter;
+    }
+    return link;
 }
 
 void pool_serve_waiters(struct pool *pool) {
@@ -344,12 +359,14 @@ bool pools_new(struct pools **out, struct worker *worker, unsigned workers, stru
     *pools = (struct pools){.worker = worker, .workers = workers, .loop = loop};
     pools->granted_tail = &pools->granted;
     pools->prepare.data = pools->check.data = pools;
-    pools->tick.data = pools->patience.data = pools;
+    pools->tick.data = pools->patience.data = pools->keeping.data = pools;
     uv_prepare_init(loop, &pools->prepare); /* these two can't fail */
     uv_check_init(loop, &pools->check);
     int result = uv_timer_init(loop, &pools->tick);
     if (result == 0)
         result = uv_timer_init(loop, &pools->patience);
+    if (result == 0)
+        result = uv_timer_init(loop, &pools->keeping);
     *out = pools;
     return result == 0 ||
            error_set(error, "cannot make a timer for the pools: %s", uv_strerror(result));

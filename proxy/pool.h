@@ -68,6 +68,11 @@ struct link *pool_take(struct pool *pool, struct pool_waiter *waiter, unsigned t
     __attribute__((warn_unused_result));
 void pool_withdraw(struct pool_waiter *waiter); /* nothing where it doesn't wait */
 
+/* The idle connection with this claim (link->sequences), or NULL. The waiter is not in the queue.
+ */
+struct link *pool_take_drawn(struct pool *pool, struct pool_waiter *waiter, uint64_t sequences)
+    __attribute__((warn_unused_result));
+
 enum pool_giving {
     POOL_KEEP,  /* as it is: outside a transaction, everything answered, and nothing of the session
                    left on it except settings (link->set) and shared statements */
@@ -76,6 +81,11 @@ enum pool_giving {
 };
 /* Ends the session's turn with a link that came from a pool. */
 void pool_give(struct link *link, enum pool_giving how);
+
+/* Whether the session may keep a link that it doesn't use: for 20 ms from the first time that this
+ * is asked, or a second while nobody waits. When that is over on_wanted() is called, which may give
+ * the link back. */
+bool pool_may_keep(struct link *link, void (*on_wanted)(struct link *));
 
 /* What clients with these settings were told at login (borrowed), or NULL. It is forgotten when a
  * server reports something else. */

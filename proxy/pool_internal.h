@@ -3,6 +3,7 @@
  *     pool.c           hands connections to sessions that wait
  *     pool_links.c     opens, resets and closes connections that no session has
  *     pool_limits.c    sizes, ages, timeouts
+ *     pool_kept.c      recalls connections that sessions keep without using them
  *     pool_deadlock.c  finds sessions that wait in vain
  *     pool_welcome.c   what clients are told of a server before they have a connection
  *     pool_figures.c   what the console shows */
@@ -76,6 +77,7 @@ struct pools {
     uv_check_t check;
     uv_timer_t tick;
     uv_timer_t patience; /* how long waiters count on a connection that asks the catalogs */
+    uv_timer_t keeping;  /* how long sessions keep connections that they don't use */
     bool stopping;
 };
 
@@ -135,6 +137,11 @@ void pool_tick(struct pool *pool);
 
 /* Where who waits here waits in vain, the last one who holds something gives up. */
 void pool_end_deadlock(struct pool *pool);
+
+/* -- pool_kept.c ------------------------------------------------------------------------------- */
+
+/* Recalls what is kept for too long, in so many milliseconds or earlier. */
+void pools_recall_kept(struct pools *pools, uint64_t milliseconds);
 
 /* -- pool.c ------------------------------------------------------------------------------------ */
 

@@ -131,6 +131,7 @@ static bool on_ready(struct session *s, struct link *link, const uint8_t *messag
     link->unsynced = pipeline_follows(link);
     link->wrote = link->wrote && link->unsynced;
     link->skipping = false;
+    link->claims = link->claims && link->answers.count > 1;
     if (s->copy_in == link)
         s->copy_in = NULL;
     bool client = request->audience == AUDIENCE_CLIENT;

@@ -1,5 +1,6 @@
 /* What it means for the session that a statement was completed, or that a transaction is over. */
 #include "proxy/session_internal.h"
+#include "proxy/session_sequences.h"
 
 #include "config/alloc.h"
 
@@ -59,6 +60,9 @@ static void forget_all_statements(struct session *s, struct link *link,
                                   const struct statement_facts *facts) {
     bool all =
         facts->kind == KIND_DISCARD && facts->name != NULL && strcmp(facts->name, "all") == 0;
+    if (facts->kind == KIND_DISCARD &&
+        (all || facts->name == NULL || strcmp(facts->name, "sequences") == 0))
+        session_forget_sequences(s);
     if (all || (facts->kind == KIND_DEALLOCATE && facts->name == NULL)) {
         prepared_clear(&s->prepared);
         return;
@@ -139,7 +143,7 @@ void session_statement_done(struct session *s, struct link *link, struct request
     unsigned flags = statement->facts->flags;
     bool reads = only_reads(statement);
     link->only_reads = link->only_reads && reads;
-    link->drew = link->drew || !reads;
+    session_note_draws(s, link, !reads);
     if (request->apply)
         flags |= apply_effects(s, request, statement);
     session_note_structure(s, statement);

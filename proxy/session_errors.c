@@ -1,5 +1,6 @@
 /* The databases' errors: passed on, and what they mean for the requests behind them. */
 #include "proxy/session_internal.h"
+#include "proxy/session_sequences.h"
 
 #include "config/alloc.h"
 #include "proxy/server_statements.h"
@@ -120,6 +121,7 @@ void session_on_error(struct session *s, struct link *link, const uint8_t *messa
         return;
     }
     log_error(s, link, &diagnostic);
+    session_claim_failed(s, link);
     struct request *request = answers_front(&link->answers);
     if (request == NULL || request->trails)
         return;

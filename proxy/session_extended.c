@@ -2,6 +2,7 @@
  * to the link where its statement or portal lives; what the proxy runs itself it answers itself.
  * After an error everything is skipped up to Sync, and what the pipeline did before is undone. */
 #include "proxy/session_internal.h"
+#include "proxy/session_sequences.h"
 
 #include "config/alloc.h"
 
@@ -138,6 +139,9 @@ static enum progress execute_on(struct session *s, const struct portal *portal, 
     decision.destination = DESTINATION_ONE;
     decision.database = portal->database;
     if (statement != NULL) {
+        if (!statement->plain && session_claim_pends(s, portal->database) &&
+            session_wait_drained(s) == PROGRESS_WAIT)
+            return PROGRESS_WAIT;
         if (session_resolve_names(s, statement) == PROGRESS_WAIT)
             return PROGRESS_WAIT;
         session_route_now(s, statement, &decision, &effective);
@@ -168,6 +172,8 @@ static enum progress execute_on(struct session *s, const struct portal *portal, 
         return PROGRESS_WAIT;
     if (use == USE_FAILED)
         return extended_refused(s, length);
+    if (statement != NULL)
+        session_own_sequences(s, link, statement, 1, false);
     struct query *query = query_ref(portal->prepared->query);
     int database = portal->database;
     if (session_block_status(s->routing) == BLOCK_IDLE)

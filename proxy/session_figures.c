@@ -159,6 +159,7 @@ static const char *const reasons[KEPT_REASONS] = {
     "COPY",
     "pipeline",
     "statement",
+    "sequence",
 };
 
 static void add_reasons(struct line *line, const struct session *s, const struct link *link) {

@@ -5,6 +5,7 @@
  *     session_messages.c  the one switch on a client's messages
  *     session_query.c     simple queries
  *     session_prepare.c   Parse, Bind, Describe, Close
+ *     session_sequences.c whose numbers currval() and lastval() tell
  *     session_statements.c  which link knows which statement, and under which name
  *     session_results.c   whether a statement is what its client was told
  *     session_extended.c  Execute, Flush, Sync, and what all of the extended protocol shares
@@ -223,6 +224,8 @@ bool session_tell_lost(struct session *s, int physical); /* false: there is noth
 /* READY: s->links[physical] is set, perhaps to a failed link; WAIT: in the queue; FAILED: to wait
  * would be a deadlock, and the client has got the error. */
 enum use session_take_link(struct session *s, int physical);
+/* Takes the idle link with the session's claim on sequences. False: there is none. */
+bool session_take_drawn(struct session *s, int physical) __attribute__((cold));
 bool session_waits_for_pool(const struct session *s);
 /* Its entrypoint's limits as configured by now, which hold for who began under others, too. */
 const struct pool_settings *session_pool_settings(const struct session *s);
@@ -235,6 +238,8 @@ void session_release_links(struct session *s);
 /* Between two messages that came together, where links are shared by transaction: gives links back
  * to sessions that have waited longer. */
 void session_let_others(struct session *s) __attribute__((cold));
+/* A link's on_wanted(): gives it back if it isn't in use. */
+void session_yield_link(struct link *link) __attribute__((cold));
 /* Leaves the pools; the next link comes from those of the settings of that time. The session has no
  * link left. */
 void session_leave_pools(struct session *s);

@@ -5,6 +5,7 @@
 
 #include "config/alloc.h"
 #include "proxy/server_statements.h"
+#include "proxy/session_sequences.h"
 #include "proxy/table_code.h"
 
 #include <assert.h>
@@ -97,6 +98,17 @@ static enum use refuse_deadlock(struct session *s) {
 static bool may_release(const struct session *s);
 static bool release_outside(struct session *s);
 
+bool session_take_drawn(struct session *s, int physical) {
+    const struct session_pool *entry = s->pools != NULL ? &s->pools[physical] : NULL;
+    if (entry == NULL || entry->sequences == 0 || entry->pool == NULL)
+        return false;
+    pool_withdraw(&s->waiter);
+    struct link *link = pool_take_drawn(entry->pool, &s->waiter, entry->sequences);
+    if (link != NULL)
+        join(s, link);
+    return link != NULL;
+}
+
 enum use session_take_link(struct session *s, int physical) {
     if (s->waiter.deadlocked && s->waiter.pool == NULL)
         return refuse_deadlock(s);
@@ -109,8 +121,12 @@ enum use session_take_link(struct session *s, int physical) {
     if (several && session_wait_drained(s) == PROGRESS_WAIT) /* an error has its turn */
         return USE_WAIT;
     /* One that an earlier transaction has left must not be held while others wait for it. */
+    if (several)
+        session_keep_nothing(s);
     if (several && may_release(s) && !s->script.fan.active && !release_outside(s))
         return USE_WAIT;
+    if (s->worker->asks_sequences && session_take_drawn(s, physical))
+        return USE_READY;
     several = holds_another(s);
     s->waiter.done = on_granted;
     s->waiter.logs_in = s->phase == PHASE_LINKING;
@@ -231,7 +247,7 @@ void session_note_call(const struct session *s, struct link *link) {
     bool asks = s->pool_mode == POOL_TRANSACTION;
     link->asks_binding = link->asks_binding || asks;
     link->unseen = link->unseen || asks;
-    link->drew = link->drew || asks;
+    session_disown_sequences(s, link);
 }
 
 static void ask_binding(struct session *s, struct link *link) {
@@ -271,6 +287,8 @@ static void leave(struct session *s, struct link *link, enum pool_giving how) {
         link->set = setting_set_ref(session_setting_set(s));
         link->set_unknown = !applied || link->unseen;
     }
+    if (link->kept_since != 0)
+        session_keep_ended(s, link);
     link->unseen = link->drew = link->made_state = false;
     if (s->active == link)
         s->active = NULL;
@@ -302,8 +320,10 @@ unsigned session_link_keeps(const struct session *s, const struct link *link) {
     enum block_status status = session_block_status(s->routing);
     bool block = status == BLOCK_OPEN || status == BLOCK_FAILED;
     bool busy = s->script.active || !session_drained(s); /* on whichever of its links */
-    return link->bindings | occupations(link) | (block ? KEPT_BY_TRANSACTION : 0) |
-           (busy ? KEPT_BY_STATEMENT : 0) | (s->copy_in == link ? KEPT_BY_COPY : 0);
+    bool sequence = is_at_rest(link) && link->kept_since != 0;
+    return link->bindings | occupations(link) | (sequence ? KEPT_BY_SEQUENCE : 0) |
+           (block ? KEPT_BY_TRANSACTION : 0) | (busy ? KEPT_BY_STATEMENT : 0) |
+           (s->copy_in == link ? KEPT_BY_COPY : 0);
 }
 
 /* Those that are outside the transaction. False: one of them was asked about; the others when that
@@ -317,6 +337,8 @@ static bool release_outside(struct session *s) {
             ask_binding(s, link);
             return false;
         }
+        if (link->bindings == 0 && session_keeps_sequences(s, link))
+            continue;
         if (link->bindings == 0)
             leave(s, link, POOL_KEEP);
         else if (link->bindings == BOUND_NAME && !session_names_there(s, link))
@@ -335,6 +357,13 @@ static bool may_release(const struct session *s) {
 void session_release_links(struct session *s) {
     if (may_release(s) && !s->script.active && session_block_status(s->routing) == BLOCK_IDLE)
         (void)release_outside(s);
+}
+
+void session_yield_link(struct link *link) {
+    struct session *s = link->owner;
+    bool unused = may_release(s) && !s->script.active && is_at_rest(link);
+    if (unused && !link->asks_binding && link->bindings == 0)
+        leave(s, link, POOL_KEEP);
 }
 
 void session_let_others(struct session *s) {

@@ -1,5 +1,6 @@
 /* Simple queries: passed on as they are where one database runs all of it, else run as a script. */
 #include "proxy/session_internal.h"
+#include "proxy/session_sequences.h"
 
 #include <assert.h>
 #include <ctype.h>
@@ -259,36 +260,14 @@ void session_route(struct session *s, const struct statement *statement, struct 
         route_by_words(s, statement, decision, effective);
 }
 
-/* Whether something that was sent there may draw from a sequence yet. */
-static bool is_at_work(struct link *link) {
-    for (size_t i = 0; i < link->answers.count; i++) {
-        const struct request *request = answers_at(&link->answers, i);
-        if (request->audience != AUDIENCE_PROXY &&
-            (request->kind == REQUEST_EXECUTE || request->kind == REQUEST_QUERY))
-            return true;
-    }
-    return false;
-}
-
-/* Whether it asks for what a connection drew from a sequence, while it has one, or will get one, on
- * which others drew last. */
-static bool asks_what_others_drew(const struct session *s, const struct statement *statement,
-                                  const struct decision *decision) {
-    unsigned asks = statement->facts->flags & (STATEMENT_CURRVAL | STATEMENT_NEXTVAL);
-    if (asks != STATEMENT_CURRVAL || s->pool_mode != POOL_TRANSACTION || decision->violated ||
-        decision->destination == DESTINATION_NONE || !statement->executes)
-        return false;
-    struct link *link = s->links[session_physical(s, decision->database)];
-    return link == NULL || (!link->drew && !is_at_work(link));
-}
-
 void session_route_now(struct session *s, const struct statement *statement,
                        struct decision *decision, const struct statement **effective) {
     session_route(s, statement, decision, effective);
-    if (asks_what_others_drew(s, statement, decision))
-        refuse(decision, "55000", "currval and lastval are not yet defined in this transaction",
-               "Clients share connections by transaction: what was drawn from a sequence before is "
-               "known no more. Use RETURNING, or nextval() in the same transaction.");
+    if (s->pool_mode == POOL_TRANSACTION && !statement->plain && !decision->violated &&
+        !session_knows_sequences(s, statement, decision))
+        refuse(decision, "55000", "currval and lastval are not yet defined in this session",
+               "Clients share connections by transaction, and others have drawn from sequences "
+               "meanwhile. Use RETURNING, or ask in the transaction that draws.");
 }
 
 /* What a set_config() of ours does counts for the statements behind it; where its name is computed
@@ -472,6 +451,7 @@ enum progress session_on_query(struct session *s, const uint8_t *body, size_t bo
     if (query->count > 1 && session_block_status(s->routing) == BLOCK_IDLE)
         session_begin_implicit(s->routing);
     session_prepare_named(s, link, query->statements, query->count);
+    session_own_sequences(s, link, query->statements, query->count, true);
     struct request *request = answers_push(&link->answers, REQUEST_QUERY, AUDIENCE_CLIENT);
     request->query = session_give_query(s);
     request->database = database;

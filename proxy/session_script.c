@@ -2,6 +2,7 @@
  * of the extended protocol that the proxy runs itself. A script stands while it waits; script_run()
  * takes it up again. */
 #include "proxy/session_internal.h"
+#include "proxy/session_sequences.h"
 
 #include "routing/escape_strings.h"
 #include "routing/text.h"
@@ -65,6 +66,7 @@ static enum progress run_on_link(struct session *s, const struct statement *stat
     }
     struct query *query = s->script.query;
     session_prepare_named(s, link, statement, 1);
+    session_own_sequences(s, link, statement, 1, true);
     struct request *request = answers_push(&link->answers, REQUEST_QUERY, AUDIENCE_PART);
     request->query = query_ref(query);
     request->next = s->script.next;

@@ -1,6 +1,7 @@
 /* The statements that a client made with Parse, on its links: each knows some of them, under the
  * client's names or, where clients share the link, under names of ours. */
 #include "proxy/session_internal.h"
+#include "proxy/session_sequences.h"
 
 #include "config/alloc.h"
 #include "proxy/server_statements.h"
@@ -291,8 +292,10 @@ static size_t description_behind(const struct session *s, const struct bind_mess
 void session_forward_bind(struct session *s, struct link *link, struct prepared *prepared,
                           const struct bind_message *bind, size_t length) {
     const struct statement *statement = prepared_statement(prepared);
-    if (statement != NULL && statement->facts->function_count > 0)
+    if (statement != NULL && statement->facts->function_count > 0) {
         session_note_binding(s, link, statement); /* planning runs those that say IMMUTABLE */
+        session_disown_sequences(s, link);
+    }
     size_t more = description_behind(s, bind, length);
     struct request *request = push(link, REQUEST_BIND);
     if (prepared->shared != NULL)

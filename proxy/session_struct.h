@@ -130,12 +130,14 @@ struct session {
         struct pool *pool;          /* a reference; NULL until it is asked */
         struct parameters *aligned; /* a reference: its servers' defaults that are accounted for, */
         bool untold;                /* but that the client may still have to be told of */
+        uint64_t sequences;         /* number of the session's last claim there; 0: none */
         bool holds_strings;         /* what pool_doubts_strings() asks for is done */
         struct parameters *heard, *known; /* references: what it reported, and what the client had
                                              been told, when the two were last compared */
     } * pools;                            /* by physical database; NULL until the first is asked */
     struct pool_waiter waiter;            /* for a link to the database… */
     int waiting_for;                      /* …of this physical index */
+    unsigned keeps_left; /* how often it may still keep a link for a currval() in vain */
     /* The client's RESET took settings of the startup packet: */
     bool restored_settings;  /* they are logged again as the session's, */
     size_t restored_entries; /* or in the block's log up to here */

@@ -79,7 +79,9 @@ struct worker {
     struct pools *pools;                  /* connections that sessions take turns with */
     struct shared_statements *statements; /* …and the statements prepared there */
     uint64_t last_statement, last_client; /* serial numbers */
-    uv_timer_t clock;                     /* for limits of clients' idleness */
+    uint64_t last_sequences;      /* serial number of sessions' claims on sequences; made… */
+    bool asks_sequences;          /* …since some client has asked for currval() or lastval() */
+    uv_timer_t clock;             /* for limits of clients' idleness */
     struct worker_config *config; /* for new sessions, and for old ones where they can follow */
     struct session *sessions;     /* doubly linked */
     struct session_walk *walks;   /* over them */

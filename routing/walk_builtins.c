@@ -125,7 +125,7 @@ static const char *const names[] = {
     "jsonb_path_query_first", "jsonb_path_query_first_tz", "jsonb_path_query_tz", "jsonb_populate_record",
     "jsonb_populate_recordset", "jsonb_pretty", "jsonb_send", "jsonb_set", "jsonb_set_lax", "jsonb_strip_nulls",
     "jsonb_to_record", "jsonb_to_recordset", "jsonb_to_tsvector", "jsonb_typeof", "jsonpath_send", "justify_days",
-    "justify_hours", "justify_interval", "lag", "last_value", "lcm", "lead", "left", "length", "like",
+    "justify_hours", "justify_interval", "lag", "last_value", "lastval", "lcm", "lead", "left", "length", "like",
     "like_escape", "line", "line_distance", "line_eq", "line_horizontal", "line_interpt", "line_intersect",
     "line_parallel", "line_perp", "line_send", "line_vertical", "ln", "log", "log10", "lower", "lower_inc",
     "lower_inf", "lpad", "lseg", "lseg_center", "lseg_distance", "lseg_eq", "lseg_ge", "lseg_gt", "lseg_horizontal",

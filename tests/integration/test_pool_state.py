@@ -446,7 +446,7 @@ DRAW = "INSERT INTO issues (title) VALUES ('drawn')"
 
 
 @pytest.mark.parametrize("ask", ["SELECT lastval()", "SELECT currval('issues_id_seq')",
-                                 "INSERT INTO issues (title) VALUES (currval('issues_id_seq')::text)"])
+                                 "INSERT INTO users (username) VALUES ('drawn' || currval('issues_id_seq'))"])
 def test_by_transaction_what_another_client_drew_is_nobodys(make_pool, ask):
     proxy = make_pool("transaction", size=1)
     extended = wire.parse("", ask) + wire.bind() + wire.execute() + wire.sync()
