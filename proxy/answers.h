@@ -45,6 +45,7 @@ struct request {
     bool of_portal;        /* DESCRIBE of a portal: `prepared` is what that was bound from */
     bool asks_catalog;     /* part of a question to the catalogs, see session_catalog.c */
     bool trails;           /* QUERY: its answer keeps no client waiting, see session_fan.c */
+    bool asks_code;        /* …and tells whether reading may run code, see read_code.h */
     struct query *query;   /* reference or NULL: what it runs, from statement `next` on */
     size_t next;           /* statement whose CommandComplete comes next */
     int database;          /* logical, that the statements were sent to */

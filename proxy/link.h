@@ -36,6 +36,13 @@ struct link_identity {
     size_t parameter_count;
 };
 
+/* What there is to lose of what a transaction did on a link, as far as statements tell. */
+enum deed {
+    DEED_READS, /* nothing: plain SELECTs */
+    DEED_SETS,  /* nothing in the database, but settings and the like */
+    DEED_MAY_WRITE,
+};
+
 /* Why a connection could not be made. */
 struct link_failure {
     char sqlstate[6];   /* the server's own, or 08001 */
@@ -77,7 +84,8 @@ struct link {
     bool failed;            /* the server said that the block has failed */
     bool unsynced;          /* extended messages went out since the last Sync */
     bool wrote;             /* some of them may have changed something */
-    bool only_reads;        /* in the open block it has run nothing but plain SELECT */
+    enum deed deed;         /* the gravest that it has run in the open block */
+    bool made_view;         /* the session has made a temporary view on it */
     bool made_state;        /* it may have something that a new link would lack, such as a lock */
     bool skipping;          /* after an error the server skips extended messages until Sync */
     bool prelude_left;      /* a command of ours failed: its statement's name is still taken */

@@ -91,7 +91,7 @@ static void reconcile(struct session *s, struct link *link, char status) {
         if (s->block.count == 0)
             block_log_add(&s->block, ENTRY_BEGIN, NULL, "BEGIN", 5);
         link->in_block = true;
-        link->only_reads = false;
+        link->deed = DEED_MAY_WRITE;
         link->log_applied = s->block.count;
         if (believed == BLOCK_IDLE) {
             const struct settings *settings = session_settings(s);
@@ -124,7 +124,10 @@ static bool on_ready(struct session *s, struct link *link, const uint8_t *messag
          request->kind != REQUEST_FUNCTION))
         return false;
     if (request->trails) { /* the session has gone on */
-        link->figures->transactions++;
+        if (request->asks_code)
+            read_code_answered(session_read_code(s, link), link, uv_now(&s->worker->loop));
+        else
+            link->figures->transactions++;
         answers_pop(&link->answers);
         return true;
     }
@@ -232,6 +235,9 @@ static bool on_answer(struct session *s, struct link *link, const uint8_t *messa
         session_take_catalog_row(s, link, message + FRAME_HEADER, length - FRAME_HEADER);
     if (request->asks_catalog && type == 'C')
         session_catalog_answered(s, link);
+    if (request->asks_code && type == 'D')
+        read_code_take_row(session_read_code(s, link), link, message + FRAME_HEADER,
+                           length - FRAME_HEADER);
     if (request->asks_binding && type == 'D')
         session_take_bindings(link, message + FRAME_HEADER, length - FRAME_HEADER);
     if (describes_statement(request))
@@ -255,6 +261,8 @@ static bool parameter_is_for_client(const struct session *s, const struct link *
                                     const struct request *request) {
     if (s->phase != PHASE_READY)
         return false; /* it is told all of them when it is let in */
+    if (request != NULL && request->asks_code)
+        return false;
     if (request == NULL || request->audience != AUDIENCE_PROXY || link->home)
         return true;
     const struct fan *fan = &s->script.fan;

@@ -126,7 +126,26 @@ static unsigned apply_effects(struct session *s, const struct request *request,
     return flags;
 }
 
-/* Whether nothing of it would have to be undone. */
+/* Of statements that are not plain SELECTs. */
+static __attribute__((cold)) enum deed graver_deed(const struct statement *statement) {
+    switch (statement->facts->kind) {
+    case KIND_SAVEPOINT:
+    case KIND_RELEASE:
+    case KIND_ROLLBACK_TO:
+    case KIND_SET:
+    case KIND_RESET_ALL:
+    case KIND_SET_TRANSACTION:
+    case KIND_SHOW:
+    case KIND_DEALLOCATE:
+    case KIND_CLOSE:
+    case KIND_LOCK:
+        return DEED_SETS;
+    default:
+        return DEED_MAY_WRITE;
+    }
+}
+
+/* By what it says; what code behind operators, views and the like does is not seen. */
 static bool only_reads(const struct statement *statement) {
     static const unsigned acts =
         STATEMENT_CALLS_FUNCTIONS | STATEMENT_DYNAMIC | STATEMENT_SHARED_KEY | STATEMENT_SET_CONFIG;
@@ -134,15 +153,24 @@ static bool only_reads(const struct statement *statement) {
            (statement->facts->flags & acts) == 0;
 }
 
+static __attribute__((cold)) void note_deed(struct link *link, const struct statement *statement) {
+    const struct statement_facts *facts = statement->facts;
+    enum deed deed = graver_deed(statement);
+    link->deed = deed > link->deed ? deed : link->deed;
+    for (size_t i = 0; (facts->flags & STATEMENT_TEMPORARY) != 0 && i < facts->table_count; i++)
+        link->made_view = link->made_view || (facts->tables[i].flags & TABLE_VIEW) != 0;
+}
+
 void session_statement_done(struct session *s, struct link *link, struct request *request) {
     if (request->query == NULL || request->next >= request->query->count) {
-        link->only_reads = link->only_reads && request->audience == AUDIENCE_PROXY;
+        link->deed = request->audience == AUDIENCE_PROXY ? link->deed : DEED_MAY_WRITE;
         return;
     }
     const struct statement *statement = &request->query->statements[request->next++];
     unsigned flags = statement->facts->flags;
     bool reads = only_reads(statement);
-    link->only_reads = link->only_reads && reads;
+    if (!reads)
+        note_deed(link, statement);
     session_note_draws(s, link, !reads);
     if (request->apply)
         flags |= apply_effects(s, request, statement);

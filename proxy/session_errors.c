@@ -33,6 +33,22 @@ static void log_error(struct session *s, const struct link *link,
                                    {0}});
 }
 
+/* Nobody waits for it any more. Nothing should be lost with a transaction that only read; but code
+ * that was made past the proxy is not known at once. */
+static __attribute__((cold)) void log_late_error(struct session *s, const struct link *link,
+                                                 const struct request *request,
+                                                 const struct diagnostic *diagnostic) {
+    if (request->asks_code)
+        return;
+    log_event(s->worker->log, LOG_WARNING, "a transaction that only read was not committed",
+              (struct log_field[]){{"client", s->peer, 0},
+                                   {"pid", NULL, (int64_t)s->pid},
+                                   {"database", link->name, 0},
+                                   {"sqlstate", diagnostic->sqlstate, 0},
+                                   {"error", diagnostic->message, 0},
+                                   {0}});
+}
+
 /* A statement of the client's does not exist then; one that was prepared again by us is only
  * missing there. */
 void session_parse_failed(struct session *s, struct link *link, const struct request *request) {
@@ -123,8 +139,12 @@ void session_on_error(struct session *s, struct link *link, const uint8_t *messa
     log_error(s, link, &diagnostic);
     session_claim_failed(s, link);
     struct request *request = answers_front(&link->answers);
-    if (request == NULL || request->trails)
+    if (request == NULL)
         return;
+    if (request->trails) {
+        log_late_error(s, link, request, &diagnostic);
+        return;
+    }
     if (request->asks_catalog && session_catalog_may_fail(link, diagnostic.sqlstate)) {
         skip_requests(s, link);
         return;

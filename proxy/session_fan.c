@@ -19,6 +19,27 @@ static database_set modified_links(const struct session *s) {
     return set;
 }
 
+static uint64_t now(const struct session *s) {
+    return uv_now(&s->worker->loop);
+}
+
+/* Links that may have written although no statement says so. Where this isn't known of a database,
+ * it is asked behind the COMMIT. */
+static void note_unseen_writers(const struct session *s, struct fan *fan) {
+    uint64_t structure = session_structure(s);
+    for (database_set left = fan->left & ~fan->modified; left != 0; left &= left - 1) {
+        int physical = __builtin_ctz(left);
+        const struct link *link = s->links[physical];
+        const struct read_code *code = session_read_code(s, link);
+        bool surely_reads = link->deed != DEED_MAY_WRITE && !link->made_view &&
+                            !s->catalog.structure_changed && read_code_is_absent(code, structure);
+        if (!surely_reads)
+            fan->acted |= database_bit(physical);
+        if (link->deed != DEED_MAY_WRITE && read_code_is_due(code, structure, now(s)))
+            fan->asks |= database_bit(physical);
+    }
+}
+
 void fan_start(struct session *s, database_set links, const char *sql, size_t length, bool commits,
                const struct statement *statement) {
     struct fan *fan = &s->script.fan;
@@ -30,11 +51,14 @@ void fan_start(struct session *s, database_set links, const char *sql, size_t le
                         .left = links,
                         .modified = modified_links(s) & links,
                         .statement = statement};
+    fan->acted = fan->modified;
+    if (commits && (links & (links - 1)) != 0)
+        note_unseen_writers(s, fan);
 }
 
 static int fan_next(const struct fan *fan) {
-    database_set first = fan->left & fan->modified ? fan->left & fan->modified : fan->left;
-    return __builtin_ctz(first);
+    database_set modified = fan->left & fan->modified, acted = fan->left & fan->acted;
+    return __builtin_ctz(modified ? modified : acted ? acted : fan->left);
 }
 
 /* "COMMIT succeeded on main; it failed on ci" */
@@ -42,7 +66,7 @@ static void describe_commits(const struct session *s, const struct link *failed,
                              size_t size) {
     size_t at = 0;
     for (int i = 0; i < session_link_count(s); i++)
-        if (s->script.fan.succeeded & s->script.fan.modified & database_bit(i)) {
+        if (s->script.fan.succeeded & s->script.fan.acted & database_bit(i)) {
             int wrote = snprintf(out + at, size - at, "%s\"%s\"", at == 0 ? "Committed on " : ", ",
                                  session_settings(s)->databases[i].name);
             at += wrote > 0 && (size_t)wrote < size - at ? (size_t)wrote : 0;
@@ -50,10 +74,10 @@ static void describe_commits(const struct session *s, const struct link *failed,
     snprintf(out + at, size - at, "; not committed on \"%s\".", failed->name);
 }
 
-/* What becomes of its COMMIT changes nothing: others have been modified, or have committed. */
+/* What becomes of its COMMIT changes nothing: others may have been modified, or have committed. */
 static bool was_only_read(const struct fan *fan, const struct link *link) {
-    return fan->commits && (fan->modified & database_bit(link->physical)) == 0 &&
-           (fan->modified | fan->succeeded) != 0;
+    return fan->commits && (fan->acted & database_bit(link->physical)) == 0 &&
+           (fan->acted | fan->succeeded) != 0;
 }
 
 /* An error of one of several links: the first is told. */
@@ -81,7 +105,7 @@ void fan_take_error(struct session *s, struct link *link, const uint8_t *body, s
     if (fan->failed || was_only_read(fan, link))
         return;
     char detail[1200];
-    if (fan->commits && (fan->succeeded & fan->modified) != 0) {
+    if (fan->commits && (fan->succeeded & fan->acted) != 0) {
         describe_commits(s, link, detail, sizeof detail);
         diagnostic.detail = detail;
     }
@@ -126,11 +150,13 @@ static bool sets_something(const struct block_log *block) {
     return false;
 }
 
-/* Whether the client need not wait for it either: others were modified, nothing keeps it, and it
- * has no settings to bring back, which would be told behind what the client sets next. */
+/* Whether the client need not wait for it either: others may have been modified, nothing keeps it
+ * or is to be asked of it, and it has no settings to bring back, which would be told behind what
+ * the client sets next. */
 static bool may_trail(const struct session *s, const struct link *link) {
-    return s->script.fan.modified != 0 && link->bindings == 0 && !link->unsynced &&
-           !sets_something(&s->block);
+    const struct fan *fan = &s->script.fan;
+    return fan->acted != 0 && (fan->asks & database_bit(link->physical)) == 0 &&
+           link->bindings == 0 && !link->unsynced && !sets_something(&s->block);
 }
 
 static void fan_send(struct session *s, struct link *link, bool along) {
@@ -254,6 +280,21 @@ static __attribute__((cold)) void begin_again_done(struct session *s, const stru
             s->links[i]->log_applied = s->block.count;
 }
 
+/* Their answers keep nobody waiting but who needs the link next. */
+static __attribute__((cold)) void ask_read_code(struct session *s, database_set links) {
+    for (; links != 0; links &= links - 1) {
+        struct link *link = s->links[__builtin_ctz(links)];
+        if (link == NULL || link->state != LINK_READY || link->in_block || link->answers.count > 0)
+            continue;
+        const char *question =
+            read_code_ask(session_read_code(s, link), link, session_structure(s), now(s));
+        link_send_query(link, question, strlen(question));
+        struct request *request = answers_push(&link->answers, REQUEST_QUERY, AUDIENCE_PROXY);
+        request->trails = request->asks_code = true;
+        session_flush_link(link);
+    }
+}
+
 /* The command went to all of its links: what that means. */
 static void fan_finish(struct session *s) {
     struct fan fan = s->script.fan;
@@ -302,6 +343,8 @@ static void fan_finish(struct session *s) {
                 s->links[i]->in_block = true;
                 s->links[i]->log_applied = s->block.count;
             }
+        if (fan.asks != 0 && !was_failed)
+            ask_read_code(s, fan.asks & fan.succeeded);
     } else if (kind == KIND_RELEASE || kind == KIND_ROLLBACK_TO) {
         savepoint_done(s, facts);
     } else if (kind == KIND_BEGIN) {
@@ -316,8 +359,8 @@ static void fan_finish(struct session *s) {
 /* Whether its COMMIT need not wait for how the others' end: its transaction did nothing that there
  * would be to undo. */
 static bool goes_along(const struct fan *fan, const struct link *link) {
-    return fan->commits && !fan->failed && !fan->sync && link->only_reads &&
-           (fan->left & fan->modified) == 0;
+    return fan->commits && !fan->failed && !fan->sync && link->deed == DEED_READS &&
+           ((fan->left | database_bit(link->physical)) & fan->acted) == 0;
 }
 
 enum progress fan_run(struct session *s) {

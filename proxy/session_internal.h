@@ -31,7 +31,8 @@
  * One link at a time has requests outstanding (the active one); before another is used, all of them
  * are answered. So answers keep the order of requests, and what is known of the transaction is true
  * whenever it is asked for. Only the COMMIT of a link that was only read may be answered later
- * (session_fan.c): it trails. Nobody waits for it but who uses that link again (session_links.c).
+ * (session_fan.c), or a question behind it: these trail. Nobody waits for them but who uses that
+ * link again (session_links.c).
  *
  * Handlers of a client's message can be called again: one that has to wait (for a connection, for
  * answers) leaves the message where it is and returns PROGRESS_WAIT; when something happened, it
@@ -39,6 +40,7 @@
 #ifndef PGINTERLOCK_SESSION_INTERNAL_H
 #define PGINTERLOCK_SESSION_INTERNAL_H
 
+#include "proxy/read_code.h"
 #include "proxy/session_struct.h"
 
 /* -- session.c --------------------------------------------------------------------------------- */
@@ -178,6 +180,11 @@ void fan_part_ended(struct session *s, struct link *link, const struct request *
 void fan_take_error(struct session *s, struct link *link, const uint8_t *message, size_t length);
 /* The link was lost while the fan waited for it. True: this is no error for the client. */
 bool fan_tolerates_loss(struct session *s, const struct link *link);
+/* What is known of the code that reading the link's database may run. */
+static inline struct read_code *session_read_code(const struct session *s,
+                                                  const struct link *link) {
+    return &s->config->read_code[link->physical];
+}
 
 /* -- session_links.c --------------------------------------------------------------------------- */
 /* Makes the link to a database (logical index) ready for a statement: connected, in turn, with the

@@ -267,8 +267,8 @@ static bool query_follows(const struct session *s) {
 }
 
 static void use_block(struct session *s, struct link *link) {
-    if (link->log_applied == 0)
-        link->only_reads = true;
+    if (link->log_applied == 0 && !link->unsynced)
+        link->deed = DEED_READS;
     while (link->log_applied < s->block.count) {
         const struct block_entry *entry = &s->block.entries[link->log_applied];
         session_send_prelude(link, entry->sql, query_follows(s));

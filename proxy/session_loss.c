@@ -64,7 +64,7 @@ bool request_writes(const struct request *request) {
 /* Whether what was asked of the link may have been committed although no answer came. */
 static bool outcome_unknown(const struct session *s, struct link *link, bool block_open) {
     if (s->script.fan.active && s->script.fan.commits)
-        return (s->script.fan.modified >> link->physical & 1) != 0 ||
+        return (s->script.fan.acted >> link->physical & 1) != 0 ||
                request_commits(answers_front(&link->answers));
     for (size_t i = 0; i < link->answers.count; i++) {
         const struct request *request = answers_at(&link->answers, i);

@@ -207,7 +207,7 @@ static __attribute__((cold)) enum progress on_function_call(struct session *s, c
         break;
     }
     answers_push(&link->answers, REQUEST_FUNCTION, AUDIENCE_CLIENT);
-    link->only_reads = false;
+    link->deed = DEED_MAY_WRITE;
     session_note_call(s, link);
     session_forward_message(s, link, length);
     return PROGRESS_DONE;

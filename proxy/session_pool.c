@@ -289,7 +289,7 @@ static void leave(struct session *s, struct link *link, enum pool_giving how) {
     }
     if (link->kept_since != 0)
         session_keep_ended(s, link);
-    link->unseen = link->drew = link->made_state = false;
+    link->unseen = link->drew = link->made_state = link->made_view = false;
     if (s->active == link)
         s->active = NULL;
     if (s->awaited == link)

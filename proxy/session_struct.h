@@ -54,6 +54,8 @@ struct fan {
     size_t sql_length;
     database_set left;     /* physical databases that it has still to go to */
     database_set modified; /* those of them that were modified */
+    database_set acted;    /* those that were or, unseen, may have been: their failing is told */
+    database_set asks;     /* those whose catalogs are asked behind it what reading may run */
     database_set succeeded;
     const struct statement
         *statement; /* whose effect it has when done; NULL: end of an implicit transaction */

@@ -71,7 +71,7 @@ static enum progress begin_on_pipeline(struct session *s) {
             break;
         session_send_prelude(link, s->block.entries[0].sql, false);
         link->in_block = true;
-        link->only_reads = false; /* nobody knows what it did before */
+        link->deed = DEED_MAY_WRITE; /* nobody knows what it did before */
         link->log_applied++; /* settings that it made in the pipeline stand behind BEGIN in the log
                               */
         s->active = link;

@@ -6,6 +6,7 @@
 #include "proxy/link_cancel.h"
 #include "proxy/parameters.h"
 #include "proxy/pool.h"
+#include "proxy/read_code.h"
 #include "proxy/server_statements.h"
 #include "proxy/session.h"
 
@@ -55,6 +56,7 @@ static struct worker_config *config_new_take(const struct settings *settings, SS
     config->scram_keys = keys;
     config->router = router_new(settings, CACHE_BYTES);
     config->objects = object_names_new(settings, OBJECT_NAMES_MAX);
+    config->read_code = alloc_zeroed(settings->database_count, sizeof *config->read_code);
     config->references = 1;
     return config;
 }
@@ -68,6 +70,7 @@ void worker_config_unref(struct worker_config *config) {
     if (config == NULL || --config->references > 0)
         return;
     object_names_free(config->objects);
+    free(config->read_code);
     router_free(config->router);
     SSL_CTX_free(config->tls);
     scram_keys_unref(config->scram_keys);

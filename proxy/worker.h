@@ -53,6 +53,7 @@ struct worker_config {
     struct scram_keys *scram_keys;   /* one reference; NULL: no user needs any */
     struct router *router;
     struct object_names *objects; /* of indexes, sequences and the like */
+    struct read_code *read_code;  /* by physical database */
     unsigned references;
 };
 

@@ -59,6 +59,14 @@ def wait_known(client, cluster, statement):
     wait_until(quiet, "the tables with code to be known")
 
 
+def learn_reading(client):
+    """From now on it is known, on the client's worker, whether reading runs code: a COMMIT over both databases asks behind
+    itself, and what follows waits for the answer."""
+    for text in ("BEGIN", "SELECT count(*) FROM ci_builds WHERE id = 1", "SELECT count(*) FROM projects WHERE id = 1",
+                 "COMMIT", "SELECT count(*) FROM ci_builds WHERE id = 1"):
+        done(client.query(text))
+
+
 def fatal(client):
     """The SQLSTATE of the FATAL error with which the proxy hangs up."""
     found = wire.errors(client.read_to_end())

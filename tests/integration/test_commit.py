@@ -7,8 +7,15 @@ import signal
 import pytest
 
 import wire
-from harness import POOL_MODE
-from pooling import done, extended, own_mode, value, wait_known
+from harness import POOL_MODE, Interlock
+from pooling import done, extended, learn_reading, own_mode, value, wait_known
+
+
+@pytest.fixture(scope="module")
+def proxy(main_cluster, ci_cluster):
+    """Through which no structure changes: what was learned of it stays."""
+    with Interlock(main_cluster, ci_cluster, workers=1) as proxy:
+        yield proxy
 
 
 def issues(proxy, title):
@@ -23,6 +30,7 @@ def in_transaction(cluster):
 @contextlib.contextmanager
 def stopped_reader(connection, proxy, unique):
     """A block that has read ci and written main, while ci's server process stands still: it goes on at the end."""
+    learn_reading(connection)
     messages = [connection.query(text) for text in ("BEGIN", f"SELECT '{unique}' FROM ci_builds WHERE id = 1",
                                                     f"INSERT INTO issues (title) VALUES ('{unique}')")]
     assert not [error for answer in messages for error in wire.errors(answer)]
