@@ -41,7 +41,8 @@ struct block_entry {
     char *name;    /* savepoint or setting; NULL: none */
     bool outlives; /* a setting that COMMIT makes the session's (not SET LOCAL) */
     bool reset_all;
-    bool chains; /* a characteristic of the transaction, which AND CHAIN keeps */
+    bool to_default; /* …or one of them, of each server's own */
+    bool chains;     /* a characteristic of the transaction, which AND CHAIN keeps */
 };
 
 struct block_log {

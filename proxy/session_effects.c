@@ -8,13 +8,17 @@
 #include <string.h>
 
 static void commit_settings(struct session *s) {
-    bool reset_all = false;
-    for (size_t i = 0; i < s->block.count && !reset_all; i++)
-        reset_all = s->block.entries[i].reset_all;
+    bool reset_all = false, to_default = false;
+    for (size_t i = 0; i < s->block.count; i++) {
+        reset_all = reset_all || s->block.entries[i].reset_all;
+        to_default = to_default || s->block.entries[i].to_default;
+    }
     block_log_commit(&s->block, &s->settings);
     s->restored_settings = s->restored_settings || s->restored_entries > 0;
     if (reset_all)
         session_unalign_links(s);
+    else if (to_default)
+        session_follow_home(s);
 }
 
 void session_block_finished(struct session *s, bool committed, bool chain) {

@@ -285,6 +285,9 @@ bool session_lacks_startup(struct session *s, const struct link *link, const cha
 void session_tell_restored(struct session *s, struct link *link); /* the link has them */
 
 /* -- session_told.c ---------------------------------------------------------------------------- */
+/* Has what the client was told of its first server set anew on the links to others, where they are the
+ * session's own: it has changed there, or was reset. */
+void session_follow_home(struct session *s);
 /* Logs as settings, once, what the link's server would do differently from what the client was
  * told.
  */

@@ -142,14 +142,16 @@ static void append_set(struct wire_buffer *sql, const char *name, const char *va
 }
 
 /* What the client was told of how values and texts are written must hold on every link, whatever
- * its server's own defaults are: the client reads dates by it, and the classifier strings. */
+ * its server's own defaults are: the client reads dates by it, and the classifier strings. On other
+ * databases than the first it is set even where it is their default, which a reload may change. */
 static void append_differences(struct session *s, struct link *link, struct wire_buffer *sql) {
     static const char *const names[] = {"client_encoding", "DateStyle", "IntervalStyle", "TimeZone",
                                         "standard_conforming_strings"};
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         const char *there = parameters_find(link->parameters, names[i]);
         const char *told = session_parameter_outside(s, names[i]);
-        if (there != NULL && told != NULL && strcmp(there, told) != 0)
+        if (there != NULL && told != NULL &&
+            (strcmp(there, told) != 0 || link->physical != s->home))
             append_set(sql, names[i], told);
     }
     link->aligned = true;

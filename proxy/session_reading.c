@@ -39,6 +39,8 @@ const char *session_parameter(const struct session *s, const char *name) {
 void session_settle_parameters(struct session *s) {
     if (s->outside == NULL || in_transaction(s))
         return;
+    if (s->outside != s->parameters)
+        session_follow_home(s);
     parameters_unref(s->worker->parameters, s->outside);
     s->outside = NULL;
 }
@@ -73,7 +75,11 @@ void session_on_parameter(struct session *s, struct link *link, const uint8_t *m
     size_t name_length = strnlen(name, body);
     if (name_length + 1 >= body || name[body - 1] != '\0')
         return;
-    session_tell_parameter(s, link, name, name + name_length + 1);
+    const char *value = name + name_length + 1, *known = session_parameter(s, name);
+    bool news = known == NULL || strcmp(known, value) != 0;
+    session_tell_parameter(s, link, name, value);
+    if (news && link->home && !in_transaction(s)) /* else when that is over */
+        session_follow_home(s);
 }
 
 /* -- within a pipeline ------------------------------------------------------------------------- */

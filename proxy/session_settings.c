@@ -310,6 +310,10 @@ static __attribute__((noinline)) void note_set(struct session *s, struct link *l
     }
     if ((facts->flags & STATEMENT_DEFAULT) == 0 || (local && !in_transaction(s)))
         return;
+    if (in_transaction(s))
+        s->block.entries[s->block.count - 1].to_default = !local;
+    else
+        session_follow_home(s);
     session_restore_startup(s, facts->name, local);
     if (!local && strcasecmp(facts->name, "session_authorization") == 0)
         session_restore_startup(s, "role", false);

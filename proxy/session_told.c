@@ -1,8 +1,8 @@
-/* What a client was told of its server's parameters (ParameterStatus), where connections are
- * shared. A server's own defaults change while clients are there: by a reload of its configuration,
- * or because another server has taken its place. Who is connected directly is told with the next
- * answer. Here the server tells only who uses a connection first afterwards; all others are told by
- * the proxy, as soon as they get one that has it.
+/* What a client was told of its server's parameters (ParameterStatus). A server's own defaults
+ * change while clients are there: by a reload of its configuration, or because another server has
+ * taken its place. Who is connected directly is told with the next answer. Where connections are
+ * shared the server tells only who uses a connection first afterwards; all others are told by the
+ * proxy, as soon as they get one that has it.
  *
  * The values are those of the first database. Another one is made to agree with it in those by
  * which clients read values. Those by which the classifier reads texts stay as they were told: a
@@ -28,6 +28,15 @@ static bool session_sets(const struct session *s, const char *name) {
 
 static bool is_home(const struct session *s, const struct link *link) {
     return link->physical == s->home;
+}
+
+/* -- connections of the client's own ------------------------------------------------------------
+ */
+
+void session_follow_home(struct session *s) {
+    for (int i = 0; i < session_link_count(s); i++)
+        if (s->links[i] != NULL && s->links[i]->pool == NULL && !is_home(s, s->links[i]))
+            s->links[i]->aligned = false;
 }
 
 /* -- before a statement ------------------------------------------------------------------------ */

@@ -22,10 +22,13 @@ HELLO = (message(b"R", struct.pack(">I", 0)) + message(b"S", b"server_version\x0
 
 
 CANCEL = 80877102
+SETS = message(b"C", b"SET\0") + READY
+NO_CODE = message(b"D", b"\0\1\0\0\0\1f") + message(b"C", b"SELECT 1\0") + READY
 
 
 class FakeDatabase:
-    """Lets everybody in, and gives the same answer to whatever is asked, or what a function of that makes of it."""
+    """Lets everybody in, takes the settings that the proxy makes, and gives the same answer to whatever else is asked, or
+    what a function of that makes of it."""
 
     def __init__(self, answer, hangs_up=False):
         self.answer, self.hangs_up = answer, hangs_up
@@ -55,6 +58,9 @@ class FakeDatabase:
             connection.sendall(HELLO)
             try:
                 while asked := connection.recv(65536):
+                    if asked[5:].startswith(b"SET client_encoding"):
+                        connection.sendall(SETS)
+                        continue
                     connection.sendall(self.answer(asked) if callable(self.answer) else self.answer)
                     if self.hangs_up:
                         return
@@ -152,17 +158,48 @@ def test_an_answer_that_is_cut_short_is_a_lost_connection(beside, size, cut):
         main_still_answers(another)
 
 
-def test_a_reader_that_refuses_to_commit_changes_nothing(beside, main_cluster, unique):
-    def answer(asked):
-        if b"COMMIT" in asked:
-            return message(b"E", b"SERROR\0C40001\0Mnot today\0\0") + READY
-        begun = message(b"1") + message(b"2") + message(b"C", b"BEGIN\0")
-        return (begun if b"BEGIN" in asked else b"") + message(b"C", b"SELECT 0\0") + message(b"Z", b"T" if begun else b"I")
-    proxy = beside(answer)
+@pytest.fixture
+def refuses(beside):
+    """A ci whose COMMIT is refused, but for the first where what reading runs is to be known; it says that it is nothing."""
+    def make(known):
+        left = [1 if known else 0]
+
+        def answer(asked):
+            if b"pg_amproc" in asked:
+                return NO_CODE
+            if b"COMMIT" in asked and left[0] > 0:
+                left[0] -= 1
+                return message(b"C", b"COMMIT\0") + READY
+            if b"COMMIT" in asked:
+                return message(b"E", b"SERROR\0C40001\0Mnot today\0\0") + READY
+            begun = message(b"1") + message(b"2") + message(b"C", b"BEGIN\0")
+            return (begun if b"BEGIN" in asked else b"") + message(b"C", b"SELECT 0\0") + message(b"Z", b"T" if begun else b"I")
+        return beside(answer, workers=1)
+    return make
+
+
+def commit_over_both(connection, title):
+    for text, tag in (("BEGIN", "BEGIN"), ("SELECT 1 FROM ci_builds", "SELECT 0"),
+                      (f"INSERT INTO issues (title) VALUES ('{title}')", "INSERT 0 1")):
+        assert wire.tags(connection.query(text)) == [tag]
+    return connection.query("COMMIT")
+
+
+def test_a_reader_that_refuses_to_commit_changes_nothing(refuses, main_cluster, unique):
+    proxy = refuses(known=True)
     with wire.connect("127.0.0.1", proxy.port, user="app", database="app") as connection:
-        for text, tag in (("BEGIN", "BEGIN"), ("SELECT 1 FROM ci_builds", "SELECT 0"),
-                          (f"INSERT INTO issues (title) VALUES ('{unique}')", "INSERT 0 1"), ("COMMIT", "COMMIT")):
-            assert wire.tags(connection.query(text)) == [tag]
+        for _ in range(2):
+            assert wire.tags(commit_over_both(connection, unique)) == ["COMMIT"]
+            main_still_answers(connection)
+        proxy.wait_for_log("a transaction that only read was not committed")
+    assert len(main_cluster.sql("DELETE FROM issues WHERE title = %s RETURNING 1", params=(unique,))) == 2
+
+
+def test_one_that_may_have_written_unseen_is_told_of(refuses, main_cluster, unique):
+    proxy = refuses(known=False)
+    with wire.connect("127.0.0.1", proxy.port, user="app", database="app") as connection:
+        (error,) = wire.errors(commit_over_both(connection, unique))
+        assert (error["C"], error["D"]) == ("40001", 'Committed on "main"; not committed on "ci".')
         main_still_answers(connection)
     assert main_cluster.value("DELETE FROM issues WHERE title = %s RETURNING 1", params=(unique,)) == 1
 

@@ -202,3 +202,73 @@ def test_random_clients_know_and_see_what_their_twins_do(make_pool, main, seed):
             assert pool.parameters == twin.parameters, "\n".join(map(str, steps))
             assert value(pool, "SELECT now()::date || current_setting('timezone')", simple) == \
                 value(twin, "SELECT now()::date || current_setting('timezone')", simple), "\n".join(map(str, steps))
+
+
+# -- connections of the client's own ---------------------------------------------------------------
+
+OWN = {"TimeZone": "Asia/Tokyo", "DateStyle": "German, DMY", "IntervalStyle": "iso_8601"}
+
+
+def values(client, name):
+    """What the client has on both databases, and is told meanwhile."""
+    answers = [client.query(f"SELECT current_setting('{name}') FROM {table} LIMIT 1") for table in ("projects", "ci_builds")]
+    return [wire.rows(done(each))[0][0].decode() for each in answers], [text for each in answers for text in told(each, name)]
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_another_databases_new_default_is_nobodys(make_pool, main, ci, name):
+    proxy = make_pool("off", main=main, ci=ci)
+    with proxy.wire() as client:
+        before, _ = values(client, name)
+        reload(ci, name, OWN[name])
+        try:
+            assert values(client, name) == (before, [])
+            assert client.parameters[name] == before[0]
+        finally:
+            ci.sql(f"ALTER SYSTEM RESET {name}")
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_the_first_databases_new_default_holds_on_the_others(make_pool, main, ci, name):
+    proxy = make_pool("off", main=main, ci=ci)
+    with proxy.wire() as client:
+        values(client, name)
+        reload(main, name, OWN[name])
+        assert values(client, name) == ([OWN[name]] * 2, [OWN[name]])
+
+
+def test_the_first_databases_new_default_within_a_transaction_holds_on_the_others_behind_it(make_pool, main, ci):
+    proxy = make_pool("off", main=main, ci=ci)
+    with proxy.wire() as client:
+        values(client, "TimeZone")
+        done(client.query("BEGIN"))
+        values(client, "TimeZone")
+        reload(main, "TimeZone", "Asia/Tokyo")
+        values(client, "TimeZone")
+        done(client.query("COMMIT"))
+        values(client, "TimeZone")
+        assert values(client, "TimeZone") == (["Asia/Tokyo"] * 2, [])
+
+
+@pytest.mark.parametrize("how", ["RESET timezone", "SET timezone TO DEFAULT", "RESET ALL", "BEGIN; RESET timezone; COMMIT", "DISCARD ALL"])
+def test_a_reset_goes_back_to_the_first_databases_default_everywhere(make_pool, main, ci, how):
+    reload(main, "TimeZone", "Asia/Tokyo")
+    proxy = make_pool("off", main=main, ci=ci)
+    with proxy.wire() as client:
+        assert values(client, "TimeZone") == (["Asia/Tokyo"] * 2, [])
+        done(client.query("SET timezone = 'Asia/Seoul'"))
+        assert values(client, "TimeZone")[0] == ["Asia/Seoul"] * 2
+        for text in how.split("; "):
+            done(client.query(text))
+        assert values(client, "TimeZone")[0] == ["Asia/Tokyo"] * 2
+
+
+def test_what_a_statement_sets_on_another_database_is_told(make_pool, main, ci):
+    proxy = make_pool("off", main=main, ci=ci)
+    with proxy.wire() as client:
+        values(client, "TimeZone")
+        assert told(client.query("/* database: ci */ SET timezone = 'Asia/Seoul'"), "TimeZone") == ["Asia/Seoul"]
+        assert values(client, "TimeZone") == (["Asia/Seoul"] * 2, [])
+        set_it = "SELECT set_config('timezone', 'Asia/Tokyo', false) FROM ci_builds WHERE id = 1"
+        assert told(client.query(set_it), "TimeZone") == ["Asia/Tokyo"]
+        assert values(client, "TimeZone") == (["Asia/Tokyo"] * 2, [])
