@@ -40,7 +40,6 @@
 #ifndef PGINTERLOCK_SESSION_INTERNAL_H
 #define PGINTERLOCK_SESSION_INTERNAL_H
 
-#include "proxy/read_code.h"
 #include "proxy/session_struct.h"
 
 /* -- session.c --------------------------------------------------------------------------------- */
@@ -180,11 +179,6 @@ void fan_part_ended(struct session *s, struct link *link, const struct request *
 void fan_take_error(struct session *s, struct link *link, const uint8_t *message, size_t length);
 /* The link was lost while the fan waited for it. True: this is no error for the client. */
 bool fan_tolerates_loss(struct session *s, const struct link *link);
-/* What is known of the code that reading the link's database may run. */
-static inline struct read_code *session_read_code(const struct session *s,
-                                                  const struct link *link) {
-    return &s->config->read_code[link->physical];
-}
 
 /* -- session_links.c --------------------------------------------------------------------------- */
 /* Makes the link to a database (logical index) ready for a statement: connected, in turn, with the
@@ -285,11 +279,10 @@ bool session_lacks_startup(struct session *s, const struct link *link, const cha
 void session_tell_restored(struct session *s, struct link *link); /* the link has them */
 
 /* -- session_told.c ---------------------------------------------------------------------------- */
-/* Has what the client was told of its first server set anew on the links to others, where they are the
- * session's own: it has changed there, or was reset. */
+/* Has what the client was told of its first server set anew on the links to others, where they are
+ * the session's own: it has changed there, or was reset. */
 void session_follow_home(struct session *s);
-/* Logs as settings, once, what the link's server would do differently from what the client was
- * told.
+/* Logs as settings, once, what the link's server would do differently from what clients were told.
  */
 void session_align_pooled(struct session *s, const struct link *link);
 void session_forget_alignment(struct session *s); /* after RESET ALL: it is to be done anew */

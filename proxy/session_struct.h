@@ -13,6 +13,7 @@
 #include "proxy/parameters.h"
 #include "proxy/pool.h"
 #include "proxy/prepared.h"
+#include "proxy/read_code.h"
 #include "proxy/replay.h"
 #include "proxy/session.h"
 #include "proxy/setting_set.h"
@@ -190,5 +191,11 @@ enum {
     CLIENT_WAITING_HIGH = 1024 * 1024,
     REQUESTS_HIGH = 16 * 1024 /* of a link, unanswered */
 };
+
+/* What is known of the code that reading the link's database may run. */
+static inline struct read_code *session_read_code(const struct session *s,
+                                                  const struct link *link) {
+    return &s->config->read_code[link->physical];
+}
 
 #endif
