@@ -7,10 +7,22 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 void stream_note_error(struct stream *stream, const char *what, const char *why) {
     free(stream->error);
     stream->error = why == NULL ? alloc_text(what) : alloc_format("%s failed: %s", what, why);
+}
+
+/* recv() and send() are cancellation points, each of which costs a process with threads two atomic
+ * operations; nobody cancels a worker. */
+static ssize_t receive(int fd, void *data, size_t size) {
+    return syscall(SYS_recvfrom, fd, data, size, 0, NULL, NULL);
+}
+
+static ssize_t send_off(int fd, const void *data, size_t size) {
+    return syscall(SYS_sendto, fd, data, size, MSG_NOSIGNAL, NULL, 0);
 }
 
 static enum transfer fail_system(struct stream *stream, const char *what) {
@@ -70,7 +82,7 @@ enum transfer stream_read_some(struct stream *stream, uint8_t *data, size_t size
         return read_tls(stream, data, size, done);
     ssize_t length;
     do
-        length = recv(stream->fd, data, size, 0);
+        length = receive(stream->fd, data, size);
     while (length < 0 && errno == EINTR);
     *done = length > 0 ? (size_t)length : 0;
     if (length > 0)
@@ -97,7 +109,7 @@ enum transfer stream_write_some(struct stream *stream, const uint8_t *data, size
     }
     ssize_t length;
     do
-        length = send(stream->fd, data, size, MSG_NOSIGNAL);
+        length = send_off(stream->fd, data, size);
     while (length < 0 && errno == EINTR);
     if (length >= 0) {
         *done = (size_t)length;

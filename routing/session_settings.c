@@ -354,9 +354,6 @@ const char *session_show(const struct session_state *state, const char *name) {
 
 /* Keeps the last value of each setting that SET, not SET LOCAL, gave it. */
 void session_compact_settings(struct session_state *state) {
-    if (state->now.own_count == 0) {
-        return;
-    }
     struct own_setting_entry last[OWN_COUNT] = {{0}};
     bool set[OWN_COUNT] = {false};
     for (size_t i = state->now.own_count; i-- > 0;) {

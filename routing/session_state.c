@@ -9,15 +9,6 @@
 
 /* ---- logs and marks ---- */
 
-static struct mark mark_nothing(const struct session_state *state) {
-    struct mark mark = state->now;
-    mark.modified = 0;
-    mark.counted = 0;
-    mark.counted_schemas = 0;
-    mark.last_wrote = -1;
-    return mark;
-}
-
 /* Cuts every log back to what it was at the mark. */
 static void session_return_to(struct session_state *state, const struct mark *mark) {
     while (state->now.temporary_count > mark->temporary_count) {
@@ -41,26 +32,6 @@ static void session_cut_savepoints(struct session_state *state, size_t count) {
     }
 }
 
-/* The transaction is over; what it did stays where it committed. */
-static void session_end(struct session_state *state, bool committed, bool chain) {
-    if (!committed) {
-        session_return_to(state, &state->begin);
-    }
-    struct mark mark = mark_nothing(state);
-    mark.modification_count = 0;
-    session_return_to(state, &mark);
-    session_cut_savepoints(state, 0);
-    session_compact_temporaries(state);
-    session_compact_cursors(state);
-    session_compact_settings(state);
-    state->begin = state->now;
-    state->last_ran = -1;
-    state->used = 0;
-    state->tables_unknown = false;
-    state->status = chain ? BLOCK_OPEN : state->bracketed ? BLOCK_IMPLICIT : BLOCK_IDLE;
-    state->outer_ignored = chain && state->settings->outer_transaction_ignored;
-}
-
 /* What was modified stays known, but the next modification is not held against it. */
 static void session_count_anew(struct session_state *state) {
     while (state->now.modification_count > 0) {
@@ -68,6 +39,32 @@ static void session_count_anew(struct session_state *state) {
     }
     state->now.counted = 0;
     state->now.counted_schemas = 0;
+}
+
+/* The transaction is over; what it did stays where it committed. */
+static void session_end(struct session_state *state, bool committed, bool chain) {
+    if (!committed) {
+        session_return_to(state, &state->begin);
+    }
+    session_count_anew(state);
+    state->now.modified = 0;
+    state->now.last_wrote = -1;
+    session_cut_savepoints(state, 0);
+    if (state->now.temporary_count > 0) {
+        session_compact_temporaries(state);
+    }
+    if (state->now.cursor_count > 0) {
+        session_compact_cursors(state);
+    }
+    if (state->now.own_count > 0) {
+        session_compact_settings(state);
+    }
+    state->begin = state->now;
+    state->last_ran = -1;
+    state->used = 0;
+    state->tables_unknown = false;
+    state->status = chain ? BLOCK_OPEN : state->bracketed ? BLOCK_IMPLICIT : BLOCK_IDLE;
+    state->outer_ignored = chain && state->settings->outer_transaction_ignored;
 }
 
 static void session_begin(struct session_state *state, enum block_status status) {
