@@ -95,6 +95,17 @@ static void reply_unreachable(struct session *s, const struct link *link) {
 
 /* -- readiness --------------------------------------------------------------------------------- */
 
+/* The session's link to the database, in whatever state; WAIT: it has none yet. */
+static enum use find_link(struct session *s, int physical, struct link **out) {
+    if (s->links[physical] == NULL && s->pool_mode == POOL_OFF) {
+        session_connect(s, physical);
+        return USE_WAIT;
+    }
+    enum use use = s->links[physical] != NULL ? USE_READY : session_take_link(s, physical);
+    *out = s->links[physical];
+    return use;
+}
+
 static enum use use_connection(struct session *s, int database, struct link **out) {
     int physical = session_physical(s, database);
     bool bad = session_lost_why(s, physical) != NULL ||
@@ -104,17 +115,10 @@ static enum use use_connection(struct session *s, int database, struct link **ou
         return USE_WAIT;
     if (session_tell_lost(s, physical))
         return USE_FAILED;
-    struct link *link = s->links[physical];
-    if (link == NULL && s->pool_mode == POOL_OFF) {
-        session_connect(s, physical);
-        return USE_WAIT;
-    }
-    if (link == NULL) {
-        enum use use = session_take_link(s, physical);
-        if (use != USE_READY)
-            return use;
-        link = s->links[physical];
-    }
+    struct link *link;
+    enum use use = find_link(s, physical, &link);
+    if (use != USE_READY)
+        return use;
     switch (link->state) {
     case LINK_READY:
         *out = link;
@@ -329,16 +333,9 @@ enum use session_use_link_aside(struct session *s, int physical, struct link **o
     struct link *link = s->links[physical];
     if (link != NULL && link->in_block) /* with the savepoints that it has yet to get */
         return session_use_link(s, physical, out);
-    if (link == NULL && s->pool_mode == POOL_OFF) {
-        session_connect(s, physical);
-        return USE_WAIT;
-    }
-    if (link == NULL) {
-        enum use use = session_take_link(s, physical);
-        if (use != USE_READY)
-            return use;
-        link = s->links[physical];
-    }
+    enum use use = find_link(s, physical, &link);
+    if (use != USE_READY)
+        return use;
     if (link->state == LINK_FAILED) {
         session_drop_link(s, link);
         return USE_FAILED;

@@ -239,16 +239,21 @@ static void read_query(struct code *code, size_t from, size_t to) {
                        : PIECE_EXPRESSION);
 }
 
+/* The depth of brackets after a token, given the depth before it. */
+static size_t depth_after(const struct code *code, size_t token, size_t depth) {
+    if (is_character(code, token, '(') || is_character(code, token, '['))
+        return depth + 1;
+    bool closes = is_character(code, token, ')') || is_character(code, token, ']');
+    return closes && depth > 0 ? depth - 1 : depth;
+}
+
 /* Two dots outside brackets: an integer loop's. */
 static bool has_range(const struct code *code, size_t from, size_t to) {
     size_t depth = 0;
     for (size_t i = from; i < to; i++) {
-        if (is_character(code, i, '(') || is_character(code, i, '['))
-            depth++;
-        else if ((is_character(code, i, ')') || is_character(code, i, ']')) && depth > 0)
-            depth--;
-        else if (depth == 0 && is_character(code, i, '.') &&
-                 code->text[code->tokens[i].start + 1] == '.')
+        depth = depth_after(code, i, depth);
+        if (depth == 0 && is_character(code, i, '.') &&
+            code->text[code->tokens[i].start + 1] == '.')
             return true;
     }
     return false;
@@ -315,11 +320,8 @@ static void read_fetch(struct code *code, size_t from, size_t to) {
 static size_t find_assignment(const struct code *code, size_t from, size_t to) {
     size_t depth = 0;
     for (size_t i = from; i < to; i++) {
-        if (is_character(code, i, '(') || is_character(code, i, '['))
-            depth++;
-        else if ((is_character(code, i, ')') || is_character(code, i, ']')) && depth > 0)
-            depth--;
-        else if (depth == 0 && is_equals(code, i))
+        depth = depth_after(code, i, depth);
+        if (depth == 0 && is_equals(code, i))
             return i;
     }
     return to;

@@ -182,3 +182,11 @@ def own_clusters():
 def unique(request):
     """A name that no other test uses, for the rows that this one writes."""
     return f"{request.node.name}-{next(_counter)}"
+
+
+@pytest.fixture(scope="module")
+def single_cluster():
+    """One database with the tables of both."""
+    cluster = Postgres("single").start().create_database("app", DEMO / "main.sql", DEMO / "ci.sql", DEMO / "shared.sql")
+    yield cluster
+    cluster.close()

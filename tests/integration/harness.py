@@ -411,3 +411,10 @@ def one(connection, text, params=None):
     """The first column of the first row."""
     row = connection.execute(text, params).fetchone()
     return row[0] if row else None
+
+
+def verdicts(output):
+    """A driver's program says `ok NAME` or `failed NAME: WHY` a line: (verdict, why) by name."""
+    lines = (line.partition(" ") for line in output.splitlines())
+    checks = ((verdict, rest.partition(": ")) for verdict, _, rest in lines)
+    return {name: (verdict, why) for verdict, (name, _, why) in checks}

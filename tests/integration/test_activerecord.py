@@ -7,6 +7,8 @@ import subprocess
 
 import pytest
 
+from harness import verdicts
+
 PROGRAM = pathlib.Path(__file__).with_name("activerecord_program.rb")
 CHECKS = re.findall(r'^check "(.+?)"', PROGRAM.read_text(), re.M)
 RUBY = "/usr/bin/ruby" if pathlib.Path("/usr/bin/ruby").exists() else shutil.which("ruby")
@@ -17,13 +19,8 @@ def results(request, shared_proxy):
     """The program's lines, by the name of the check."""
     run = subprocess.run([RUBY, "-W0", PROGRAM, "on" if request.param.endswith("on") else "off"], capture_output=True, text=True,
                          env=shared_proxy.environment(), timeout=110)
-    lines = {}
-    for line in run.stdout.splitlines():
-        verdict, _, rest = line.partition(" ")
-        name, _, why = rest.partition(": ")
-        lines[name] = (verdict, why)
-    assert lines, run.stderr
-    return lines
+    assert run.stdout, run.stderr
+    return verdicts(run.stdout)
 
 
 @pytest.mark.parametrize("name", CHECKS)

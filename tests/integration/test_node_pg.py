@@ -8,6 +8,8 @@ import subprocess
 
 import pytest
 
+from harness import verdicts
+
 PROGRAM = pathlib.Path(__file__).with_name("node_pg_program.js")
 CHECKS = re.findall(r'^check\("(.+?)"', PROGRAM.read_text(), re.M)
 MODULES = os.environ.get("NODE_PG_MODULES")  # the folder node_modules that holds pg; tests/run.sh makes it
@@ -20,13 +22,8 @@ pytestmark = pytest.mark.skipif(not MODULES or not shutil.which("node"),
 def results(shared_proxy):
     run = subprocess.run(["node", PROGRAM], capture_output=True, text=True, timeout=110,
                          env=shared_proxy.environment(NODE_PATH=str(MODULES)))
-    lines = {}
-    for line in run.stdout.splitlines():
-        verdict, _, rest = line.partition(" ")
-        name, _, why = rest.partition(": ")
-        lines[name] = (verdict, why)
-    assert lines, run.stderr
-    return lines
+    assert run.stdout, run.stderr
+    return verdicts(run.stdout)
 
 
 @pytest.mark.parametrize("name", CHECKS)

@@ -5,20 +5,13 @@ import shutil
 import psycopg
 import pytest
 
-from harness import DATA, DEMO, Postgres, one, rejected
+from harness import DATA, one, rejected
 
 JOIN = "SELECT count(*) FROM projects p JOIN ci_builds b ON b.project_id = p.id"
 JOIN_PERMIT = "/* allow_cross_joins_across_databases url=x */ "
 WRITE_PERMIT = "/* allow_cross_database_modification_within_transaction url=x */ "
 ISSUE = "INSERT INTO issues (title) VALUES (%s)"
 RUNNER = "INSERT INTO ci_runners (description) VALUES (%s)"
-
-
-@pytest.fixture(scope="module")
-def single_cluster():
-    cluster = Postgres("single").start().create_database("app", DEMO / "main.sql", DEMO / "ci.sql", DEMO / "shared.sql")
-    yield cluster
-    cluster.close()
 
 
 @pytest.fixture(params=["same_as", "fallback_database"])

@@ -6,21 +6,13 @@ import subprocess
 
 import pytest
 
-from harness import DEMO, Postgres, one, rejected
+from harness import one, rejected
 from test_activerecord import RUBY
 
 PROGRAM = pathlib.Path(__file__).with_name("transactional_tests_program.rb")
 CHECKS = ["test_" + name.replace(" ", "_") for name in re.findall(r'^  test "(.+?)"', PROGRAM.read_text(), re.M)]
 ISSUE = "INSERT INTO issues (title) VALUES (%s)"
 RUNNER = "INSERT INTO ci_runners (description) VALUES (%s)"
-
-
-@pytest.fixture(scope="module")
-def single_cluster():
-    """One database with the tables of both."""
-    cluster = Postgres("single").start().create_database("app", DEMO / "main.sql", DEMO / "ci.sql", DEMO / "shared.sql")
-    yield cluster
-    cluster.close()
 
 
 @pytest.fixture(params=["two databases", "one database"])
