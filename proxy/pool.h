@@ -41,13 +41,13 @@ void pool_unref(struct pool *pool);
 struct pool_waiter {
     struct pool *pool; /* NULL: it doesn't wait */
     struct pool_waiter *previous, *next;
-    bool granted;      /* `link` is the session's, but hasn't been handed over */
     struct link *link; /* NULL unless granted */
+    bool granted;      /* `link` is the session's, but hasn't been handed over */
     bool logs_in;      /* wants only what its client is to be told, see pool_keep_welcome() */
     bool recalled;     /* that has become known: `done` is called with NULL */
     bool deadlocked;   /* it waits in vain: so, too; `done` clears it */
-    uint64_t since;    /* uv_now() */
     unsigned timeout;  /* seconds; 0: none */
+    uint64_t since;    /* uv_now() */
     /* Ends the wait. `link` is READY, or FAILED (its `failure` says why), or NULL if the waiter was
      * recalled, is deadlocked, or waited too long. The link is the session's until pool_give(). */
     void (*done)(struct pool_waiter *waiter, struct link *link);

@@ -133,20 +133,20 @@ struct session {
         struct pool *pool;          /* a reference; NULL until it is asked */
         struct parameters *aligned; /* a reference: its servers' defaults that are accounted for, */
         bool untold;                /* but that the client may still have to be told of */
-        uint64_t sequences;         /* number of the session's last claim there; 0: none */
         bool holds_strings;         /* what pool_doubts_strings() asks for is done */
+        uint64_t sequences;         /* number of the session's last claim there; 0: none */
         struct parameters *heard, *known; /* references: what it reported, and what the client had
                                              been told, when the two were last compared */
     } * pools;                            /* by physical database; NULL until the first is asked */
     struct pool_waiter waiter;            /* for a link to the database… */
     int waiting_for;                      /* …of this physical index */
     unsigned keeps_left; /* how often it may still keep a link for a currval() in vain */
+    bool result_asked;       /* a server was asked what a statement's result is */
     /* The client's RESET took settings of the startup packet: */
     bool restored_settings;  /* they are logged again as the session's, */
     size_t restored_entries; /* or in the block's log up to here */
     struct setting_set *set; /* a reference: the settings as of change `set_number` */
     uint64_t set_number;
-    bool result_asked;    /* a server was asked what a statement's result is */
     uint64_t last_active; /* uv_now() */
     uint64_t handled;     /* how many messages of the client were handled, */
     uint64_t joined;      /* and how many when it got its last link from a pool */
@@ -157,9 +157,9 @@ struct session {
     struct block_log block;
 
     struct query *query; /* of the message that is being handled, across waits */
-    bool cancel_kept;    /* a cancel request came for that message: it will not be sent */
     struct script script;
     struct catalog catalog;
+    bool cancel_kept;     /* a cancel request came for `query`'s message: it will not be sent */
     bool skip_until_sync; /* after an error in the extended protocol */
     bool implicit_failed; /* a pipeline's implicit transaction has failed: undo it at Sync */
     bool barrier;    /* the effect of the last Execute is known only from its answer: what follows
@@ -168,21 +168,21 @@ struct session {
     bool paused;     /* a link is not read: the client has much to take first */
     struct link *copy_in; /* the one that takes CopyData; NULL: none */
     enum body_fate body_fate;
+    bool body_is_bind; /* the rest is a Bind's, and checked by bind_check */
     struct link *body_link;
     size_t body_left;
-    bool body_is_bind; /* the rest is a Bind's, and checked by bind_check */
     struct bind_check bind_check;
 
     struct wire_buffer out; /* messages of our own, on their way to the client's stream */
     char *message;          /* text of the last refusal */
     struct lexing lexing;   /* how the server reads the client's text */
     bool utf8;
-    struct parameters *parameters; /* what the client was told */
-    struct parameters *outside;    /* without what the open block changed; NULL: the same */
     bool reading_uncertain; /* something that may have changed `lexing` or `utf8` was sent, and no
                                ReadyForQuery has come since */
     bool reading_asked;     /* the server was asked about that */
     bool processing, again;
+    struct parameters *parameters; /* what the client was told */
+    struct parameters *outside;    /* without what the open block changed; NULL: the same */
 };
 
 enum {
