@@ -141,7 +141,7 @@ struct session {
     struct pool_waiter waiter;            /* for a link to the database… */
     int waiting_for;                      /* …of this physical index */
     unsigned keeps_left; /* how often it may still keep a link for a currval() in vain */
-    bool result_asked;       /* a server was asked what a statement's result is */
+    bool result_asked;   /* a server was asked what a statement's result is */
     /* The client's RESET took settings of the startup packet: */
     bool restored_settings;  /* they are logged again as the session's, */
     size_t restored_entries; /* or in the block's log up to here */
