@@ -142,7 +142,7 @@ static bool on_ready(struct session *s, struct link *link, const uint8_t *messag
     bool ends_transaction = request->audience != AUDIENCE_PROXY || link->in_block;
     link->figures->transactions += ends_transaction && message[FRAME_HEADER] == 'I';
     reconcile(s, link, (char)message[FRAME_HEADER]);
-    if (!link->unsynced)
+    if (!link->unsynced && link == s->active) /* another one knows nothing of what is in doubt */
         s->reading_uncertain = s->reading_asked = false;
     if (message[FRAME_HEADER] == 'I')
         session_settle_parameters(s);

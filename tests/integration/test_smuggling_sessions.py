@@ -140,6 +140,20 @@ def test_within_a_pipeline_strings_are_read_as_they_were_set_before(gate, pair, 
         pipeline(connection, "SELECT 1 FROM ci_builds LIMIT 1", text, HIDDEN_READ.replace("ci_builds", "projects"))
 
 
+def test_within_a_pipeline_another_databases_answer_does_not_tell_how_strings_are_read(gate, pair):
+    """Close of a statement that both databases have is answered by both: one of them knows nothing of the setting."""
+    set_off = "SELECT set_config('standard_conforming_' || 'strings', 'o' || 'ff', false)"
+    for _ in range(20):  # the other one's answer has to come first
+        with bytes_to(gate) as connection:
+            connection.exchange(wire.parse("s", "SELECT 1 FROM loose_foreign_keys_deleted_records FOR UPDATE"), wire.sync())
+            raw(connection, "BEGIN; UPDATE ci_builds SET name = name")
+            connection.exchange(wire.bind("", "s"), wire.execute(), wire.sync())
+            raw(connection, "ROLLBACK")
+            connection.send(wire.parse("", set_off), wire.bind(), wire.execute(), wire.close("S", "s"), wire.flush())
+            connection.read_until("3")
+            pipeline(connection, HIDDEN_READ)
+
+
 def test_a_setting_is_repeated_on_another_link_with_the_meaning_that_it_had(gate, pair):
     """A SET whose strings hold a statement where backslashes escape."""
     hidden = "SET search_path = 'public', 'a\\', '; UPDATE projects SET name = $$smuggled$$; --'"
