@@ -8,7 +8,7 @@ import pytest
 
 import wire
 from harness import wait_until
-from pooling import code, done, extended, fatal, nothing_comes, own_mode, rows, value, wait_known, waiting
+from pooling import code, done, extended, fatal, learn_reading, nothing_comes, own_mode, rows, value, wait_known, waiting
 
 MODES = ["off", "session", "transaction"]
 MAIN = "SELECT count(*) FROM projects WHERE id = 1"
@@ -20,6 +20,7 @@ pytestmark = own_mode
 @contextlib.contextmanager
 def trailing(client, proxy, unique):
     """Behind the COMMIT of a block that has read ci and written main, while ci's server process stands still."""
+    learn_reading(client)
     for text in ("BEGIN", f"SELECT '{unique}' FROM ci_builds WHERE id = 1", "UPDATE projects SET name = name WHERE id = 1"):
         done(client.query(text))
     (pid,) = proxy.ci.backends(f"%{unique}%")
