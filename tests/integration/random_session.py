@@ -1,4 +1,5 @@
-"""Random sessions for test_random_wire.py: valid protocol messages, drawn from a seed.
+"""Random sessions for test_random_wire.py: valid protocol messages, drawn from a seed. Longer than a file should be,
+because what is drawn depends on all that has been.
 
 A session is a list of steps; a step is a list of messages that are sent without waiting in between, and answered by as
 many ReadyForQuery as it has Query and Sync. What is drawn next may depend on what a server answered to the steps

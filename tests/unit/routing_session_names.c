@@ -233,6 +233,26 @@ static void a_lost_database_takes_its_names_along(void **unused) {
     fixture_close(&f);
 }
 
+static void many_temporary_tables_are_all_remembered(void **unused) {
+    (void)unused;
+    struct fixture f;
+    char sql[100];
+    fixture_open(&f, RULES_ENFORCED, "app");
+    fixture_run(&f, "BEGIN");
+    for (int i = 0; i < 1000; i++) {
+        snprintf(sql, sizeof sql, "CREATE TEMP TABLE t%dx AS SELECT 1 FROM ci_builds", i);
+        fixture_run(&f, sql);
+        snprintf(sql, sizeof sql, "DROP TABLE t%dx", i);
+        if (i % 2 == 0) {
+            assert_goes(&f, sql, "ci");
+        }
+    }
+    fixture_run(&f, "COMMIT");
+    assert_goes(&f, "SELECT 1 FROM t501x", "ci");
+    assert_goes(&f, "SELECT 1 FROM t500x", "unclassified");
+    fixture_close(&f);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_prepared_statement_runs_where_it_was_prepared),
@@ -256,6 +276,7 @@ int main(void) {
         cmocka_unit_test(temporary_tables_do_not_modify),
         cmocka_unit_test(a_write_through_a_temporary_view_modifies_its_database),
         cmocka_unit_test(a_lost_database_takes_its_names_along),
+        cmocka_unit_test(many_temporary_tables_are_all_remembered),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

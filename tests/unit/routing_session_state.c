@@ -446,26 +446,6 @@ static void a_reload_keeps_what_the_session_has_done(void **unused) {
     fixture_close(&f);
 }
 
-static void many_temporary_tables_are_all_remembered(void **unused) {
-    (void)unused;
-    struct fixture f;
-    char sql[100];
-    fixture_open(&f, RULES_ENFORCED, "app");
-    fixture_run(&f, "BEGIN");
-    for (int i = 0; i < 1000; i++) {
-        snprintf(sql, sizeof sql, "CREATE TEMP TABLE t%dx AS SELECT 1 FROM ci_builds", i);
-        fixture_run(&f, sql);
-        snprintf(sql, sizeof sql, "DROP TABLE t%dx", i);
-        if (i % 2 == 0) {
-            assert_goes(&f, sql, "ci");
-        }
-    }
-    fixture_run(&f, "COMMIT");
-    assert_goes(&f, "SELECT 1 FROM t501x", "ci");
-    assert_goes(&f, "SELECT 1 FROM t500x", "unclassified");
-    fixture_close(&f);
-}
-
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_transaction_may_read_both_and_modify_one),
@@ -505,7 +485,6 @@ int main(void) {
         cmocka_unit_test(the_modified_databases_are_told),
         cmocka_unit_test(positions_count_characters_from_one),
         cmocka_unit_test(a_reload_keeps_what_the_session_has_done),
-        cmocka_unit_test(many_temporary_tables_are_all_remembered),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
