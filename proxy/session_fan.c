@@ -61,9 +61,12 @@ static int fan_next(const struct fan *fan) {
     return __builtin_ctz(modified ? modified : acted ? acted : fan->left);
 }
 
-/* "COMMIT succeeded on main; it failed on ci" */
-static void describe_commits(const struct session *s, const struct link *failed, char *out,
-                             size_t size) {
+static bool has_committed(const struct fan *fan) {
+    return fan->commits && (fan->succeeded & fan->acted) != 0;
+}
+
+/* 'Committed on "main"; not committed on "ci".' */
+static void describe_commits(const struct session *s, int failed, char *out, size_t size) {
     size_t at = 0;
     for (int i = 0; i < session_link_count(s); i++)
         if (s->script.fan.succeeded & s->script.fan.acted & database_bit(i)) {
@@ -71,7 +74,8 @@ static void describe_commits(const struct session *s, const struct link *failed,
                                  session_settings(s)->databases[i].name);
             at += wrote > 0 && (size_t)wrote < size - at ? (size_t)wrote : 0;
         }
-    snprintf(out + at, size - at, "; not committed on \"%s\".", failed->name);
+    snprintf(out + at, size - at, "; not committed on \"%s\".",
+             session_settings(s)->databases[failed].name);
 }
 
 /* What becomes of its COMMIT changes nothing: others may have been modified, or have committed. */
@@ -105,12 +109,24 @@ void fan_take_error(struct session *s, struct link *link, const uint8_t *body, s
     if (fan->failed || was_only_read(fan, link))
         return;
     char detail[1200];
-    if (fan->commits && (fan->succeeded & fan->acted) != 0) {
-        describe_commits(s, link, detail, sizeof detail);
+    if (has_committed(fan)) {
+        describe_commits(s, link->physical, detail, sizeof detail);
         diagnostic.detail = detail;
     }
     message_put_diagnostic(&s->out, 'E', &diagnostic);
     reply_flush(s);
+    fan->failed = true;
+}
+
+/* It was lost before its COMMIT was sent, and what it may have written with it. */
+static __attribute__((cold)) void fan_tell_gone(struct session *s, int physical) {
+    struct fan *fan = &s->script.fan;
+    char detail[1200];
+    if (has_committed(fan))
+        describe_commits(s, physical, detail, sizeof detail);
+    else
+        snprintf(detail, sizeof detail, "The transaction was rolled back.");
+    session_tell_gone(s, physical, detail);
     fan->failed = true;
 }
 
@@ -380,6 +396,8 @@ enum progress fan_run(struct session *s) {
         if (sent && !gone && !along)
             break;
         fan->left &= ~database_bit(physical);
+        if (gone && fan->commits && !fan->failed && (fan->acted & database_bit(physical)) != 0)
+            fan_tell_gone(s, physical);
         if (gone)
             continue;
         fan_send(s, link, along);

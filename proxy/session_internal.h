@@ -220,6 +220,8 @@ void session_link_lost(struct session *s, struct link *link);
 /* Why the link to that database was lost, until the client has been told; NULL: it wasn't. */
 const char *session_lost_why(const struct session *s, int physical);
 bool session_tell_lost(struct session *s, int physical); /* false: there is nothing to tell */
+/* The client gets the error that the database is gone, which its next statement isn't told again. */
+void session_tell_gone(struct session *s, int physical, const char *detail);
 
 /* -- session_pool.c ---------------------------------------------------------------------------- */
 /* READY: s->links[physical] is set, perhaps to a failed link; WAIT: in the queue; FAILED: to wait

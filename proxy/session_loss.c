@@ -244,19 +244,25 @@ void session_link_lost(struct session *s, struct link *link) {
     reply_flush(s);
 }
 
-bool session_tell_lost(struct session *s, int physical) {
+void session_tell_gone(struct session *s, int physical, const char *detail) {
     const char *why = session_lost_why(s, physical);
-    if (why == NULL)
-        return false;
     char message[1200];
     snprintf(message, sizeof message, "connection to database \"%s\" was lost%s%s",
-             session_settings(s)->databases[physical].name, why[0] != '\0' ? ": " : "", why);
-    free(s->lost[physical]);
-    s->lost[physical] = NULL;
-    reply_error(
-        s, "08006", message,
-        "Temporary tables, cursors, locks and statements of PREPARE that lived there are gone.",
-        "The next statement for it connects anew.");
+             session_settings(s)->databases[physical].name,
+             why != NULL && why[0] != '\0' ? ": " : "", why != NULL ? why : "");
+    if (why != NULL) {
+        free(s->lost[physical]);
+        s->lost[physical] = NULL;
+    }
+    reply_error(s, "08006", message, detail, "The next statement for it connects anew.");
+}
+
+bool session_tell_lost(struct session *s, int physical) {
+    if (session_lost_why(s, physical) == NULL)
+        return false;
+    session_tell_gone(
+        s, physical,
+        "Temporary tables, cursors, locks and statements of PREPARE that lived there are gone.");
     return true;
 }
 

@@ -7,7 +7,7 @@ import signal
 import pytest
 
 import wire
-from harness import POOL_MODE, Interlock
+from harness import POOL_MODE, Interlock, wait_until
 from pooling import done, extended, learn_reading, own_mode, value, wait_known
 
 
@@ -125,3 +125,57 @@ def test_others_get_the_connection_that_was_modified_meanwhile(make_pool, unique
             done(one.query("COMMIT"))
             assert wire.rows(done(other.query("SELECT count(*) FROM projects WHERE id < 0"))) == [[b"0"]]
         assert wire.rows(done(other.query("SELECT count(*) FROM ci_builds WHERE id < 0"))) == [[b"0"]]
+
+
+# Behind a table whose rows make COMMIT wait for the lock that the test holds.
+SLOW = """CREATE TABLE _test_gitlab_main_slow (title text);
+    CREATE FUNCTION slow_commit() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_advisory_xact_lock(11); RETURN NULL; END';
+    CREATE CONSTRAINT TRIGGER slow AFTER INSERT ON _test_gitlab_main_slow DEFERRABLE INITIALLY DEFERRED
+        FOR EACH ROW EXECUTE FUNCTION slow_commit();
+    GRANT ALL ON _test_gitlab_main_slow TO app"""
+PERMIT = "/* allow_cross_database_modification_within_transaction */"
+
+
+@pytest.fixture
+def slow(main_cluster):
+    main_cluster.sql(SLOW)
+    with main_cluster.admin(main_cluster.dbname) as holder:
+        holder.execute("SELECT pg_advisory_lock(11)")
+        yield holder
+    main_cluster.sql("DROP TABLE _test_gitlab_main_slow; DROP FUNCTION slow_commit")
+
+
+WRITES_BOTH = ("INSERT INTO _test_gitlab_main_slow VALUES ('{0}')", PERMIT + " UPDATE ci_builds SET name = '{0}' WHERE id = 1")
+ENDS = {
+    "a block": lambda client, texts: ([done(client.query(text)) for text in ("BEGIN", *texts)],
+                                      client.send(wire.query("COMMIT"))),
+    "a block by the extended protocol": lambda client, texts: (
+        [done(extended(client, text)) for text in ("BEGIN", *texts)],
+        client.send(wire.parse("", "COMMIT"), wire.bind(), wire.execute(), wire.sync())),
+    "several statements": lambda client, texts: client.send(wire.query("; ".join(texts))),
+    "a pipeline": lambda client, texts: client.send(
+        *[part for text in texts for part in (wire.parse("", text), wire.bind(), wire.execute())], wire.sync()),
+}
+
+
+@own_mode
+@pytest.mark.parametrize("end", ENDS)
+@pytest.mark.parametrize("mode", ["off", "session", "transaction"])
+def test_a_database_lost_while_another_commits_is_told(make_pool, slow, unique, mode, end):
+    proxy = make_pool(mode)
+    before = proxy.ci.value("SELECT name FROM ci_builds WHERE id = 1")
+    with proxy.wire() as client:
+        ENDS[end](client, [text.format(unique) for text in WRITES_BOTH])
+        wait_until(lambda: proxy.main.value("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"),
+                   "main's COMMIT to wait")
+        (pid,) = proxy.ci.backends(f"%{unique}%")
+        os.kill(pid, signal.SIGTERM)
+        proxy.wait_for_log("connection to a database was lost")
+        slow.execute("SELECT pg_advisory_unlock(11)")
+        messages = client.read_until("Z")
+        (error,) = wire.errors(messages)
+        assert (error["C"], error["D"]) == ("08006", 'Committed on "main"; not committed on "ci".')
+        assert 'connection to database "ci" was lost: terminating connection due to administrator command' in error["M"]
+        assert "COMMIT" not in wire.tags(messages)
+        assert value(client, "SELECT name FROM ci_builds WHERE id = 1") == before
+        assert value(client, f"SELECT count(*) FROM _test_gitlab_main_slow WHERE title = '{unique}'") == "1"

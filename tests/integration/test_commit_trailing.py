@@ -128,6 +128,7 @@ def test_a_statement_that_waits_can_be_cancelled(make_pool, unique, mode):
 def test_what_ended_with_the_database_is_told_with_its_next_statement(make_pool, unique, mode):
     proxy = make_pool(mode)
     with proxy.wire() as client:
+        learn_reading(client)
         done(client.query("SELECT pg_advisory_lock(7) FROM ci_builds WHERE id = 1"))
         for text in ("BEGIN", f"SELECT '{unique}' FROM ci_builds WHERE id = 1", "UPDATE projects SET name = name WHERE id = 1"):
             done(client.query(text))
