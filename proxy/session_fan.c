@@ -65,8 +65,8 @@ static bool has_committed(const struct fan *fan) {
     return fan->commits && (fan->succeeded & fan->acted) != 0;
 }
 
-/* 'Committed on "main"; not committed on "ci".' */
-static void describe_commits(const struct session *s, int failed, char *out, size_t size) {
+/* 'Committed on "main"', of which there is one at least for has_committed(). */
+static size_t describe_commits(const struct session *s, char *out, size_t size) {
     size_t at = 0;
     for (int i = 0; i < session_link_count(s); i++)
         if (s->script.fan.succeeded & s->script.fan.acted & database_bit(i)) {
@@ -74,8 +74,23 @@ static void describe_commits(const struct session *s, int failed, char *out, siz
                                  session_settings(s)->databases[i].name);
             at += wrote > 0 && (size_t)wrote < size - at ? (size_t)wrote : 0;
         }
+    return at;
+}
+
+static void describe_failure(const struct session *s, int failed, char *out, size_t size) {
+    size_t at = describe_commits(s, out, size);
     snprintf(out + at, size - at, "; not committed on \"%s\".",
              session_settings(s)->databases[failed].name);
+}
+
+void fan_describe_unknown(const struct session *s, int physical, char *out, size_t size) {
+    size_t at =
+        s->script.fan.active && has_committed(&s->script.fan) ? describe_commits(s, out, size) : 0;
+    if (at > 0)
+        snprintf(out + at, size - at, "; whether on \"%s\" is not known.",
+                 session_settings(s)->databases[physical].name);
+    else
+        snprintf(out, size, "Whether the transaction was committed there is not known.");
 }
 
 /* What becomes of its COMMIT changes nothing: others may have been modified, or have committed. */
@@ -110,7 +125,7 @@ void fan_take_error(struct session *s, struct link *link, const uint8_t *body, s
         return;
     char detail[1200];
     if (has_committed(fan)) {
-        describe_commits(s, link->physical, detail, sizeof detail);
+        describe_failure(s, link->physical, detail, sizeof detail);
         diagnostic.detail = detail;
     }
     message_put_diagnostic(&s->out, 'E', &diagnostic);
@@ -123,7 +138,7 @@ static __attribute__((cold)) void fan_tell_gone(struct session *s, int physical)
     struct fan *fan = &s->script.fan;
     char detail[1200];
     if (has_committed(fan))
-        describe_commits(s, physical, detail, sizeof detail);
+        describe_failure(s, physical, detail, sizeof detail);
     else
         snprintf(detail, sizeof detail, "The transaction was rolled back.");
     session_tell_gone(s, physical, detail);

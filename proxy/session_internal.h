@@ -179,6 +179,9 @@ void fan_part_ended(struct session *s, struct link *link, const struct request *
 void fan_take_error(struct session *s, struct link *link, const uint8_t *message, size_t length);
 /* The link was lost while the fan waited for it. True: this is no error for the client. */
 bool fan_tolerates_loss(struct session *s, const struct link *link);
+/* DETAIL where its COMMIT may have succeeded: what has on others, if the fan has got there. */
+void fan_describe_unknown(const struct session *s, int physical, char *out, size_t size)
+    __attribute__((cold));
 
 /* -- session_links.c --------------------------------------------------------------------------- */
 /* Makes the link to a database (logical index) ready for a statement: connected, in turn, with the
@@ -220,7 +223,8 @@ void session_link_lost(struct session *s, struct link *link);
 /* Why the link to that database was lost, until the client has been told; NULL: it wasn't. */
 const char *session_lost_why(const struct session *s, int physical);
 bool session_tell_lost(struct session *s, int physical); /* false: there is nothing to tell */
-/* The client gets the error that the database is gone, which its next statement isn't told again. */
+/* The client gets the error that the database is gone, which its next statement isn't told again.
+ */
 void session_tell_gone(struct session *s, int physical, const char *detail);
 
 /* -- session_pool.c ---------------------------------------------------------------------------- */

@@ -15,11 +15,18 @@ static bool portal_was_there(const struct portal *portal, const struct session *
     return portal->database >= 0 && session_physical(s, portal->database) == physical;
 }
 
-static void forget_names(struct session *s, const struct link *link) {
+/* What SQL made there. While the client has yet to be told of the loss it is remembered, so that a
+ * statement which names it is: without its temporary table, for one, a name could mean another
+ * database's table. */
+static void forget_names(struct session *s, int physical) {
     const struct settings *settings = session_settings(s);
     for (size_t i = 0; i < settings->database_count; i++)
-        if (settings->databases[i].physical == link->physical)
+        if (settings->databases[i].physical == physical)
             session_lost_database(s->routing, (int)i);
+}
+
+/* What the protocol made there. */
+static void forget_portals(struct session *s, const struct link *link) {
     /* Statements that came by Parse are prepared anew when they are next bound. */
     struct prepared *prepared = NULL;
     while ((prepared = prepared_next(&s->prepared, prepared)) != NULL)
@@ -82,13 +89,14 @@ static void tell_lost(struct session *s, struct link *link, bool unknown) {
     snprintf(message, sizeof message, "connection to database \"%s\" (%s) was lost%s%s", link->name,
              link->host, link->last_words != NULL ? ": " : "",
              link->last_words != NULL ? link->last_words : "");
-    if (unknown)
-        reply_error(s, "08007", message,
-                    "Whether the transaction was committed there is not known.",
-                    "Look at the data before you repeat it.");
-    else
-        reply_error(s, "08006", message, NULL,
-                    "The session goes on; the next statement for this database connects anew.");
+    if (unknown) {
+        char detail[1200];
+        fan_describe_unknown(s, link->physical, detail, sizeof detail);
+        reply_error(s, "08007", message, detail, "Look at the data before you repeat it.");
+        return;
+    }
+    reply_error(s, "08006", message, NULL,
+                "The session goes on; the next statement for this database connects anew.");
 }
 
 /* Requests that will never be answered: those that the client waits for get their end. */
@@ -223,7 +231,7 @@ void session_link_lost(struct session *s, struct link *link) {
         session_end(s, "connection to a database was lost in the middle of a message");
         return;
     }
-    forget_names(s, link);
+    forget_portals(s, link);
     link->in_block = false;
     link->unsynced = false;
     bool keeps = lost_something(s, link, was_in_transaction);
@@ -240,6 +248,8 @@ void session_link_lost(struct session *s, struct link *link) {
         lost_while_asked(s, link, block_open);
     else if (keeps)
         lost_between(s, link, was_in_transaction);
+    if (session_lost_why(s, link->physical) == NULL)
+        forget_names(s, link->physical);
     session_drop_link(s, link);
     reply_flush(s);
 }
@@ -253,6 +263,7 @@ void session_tell_gone(struct session *s, int physical, const char *detail) {
     if (why != NULL) {
         free(s->lost[physical]);
         s->lost[physical] = NULL;
+        forget_names(s, physical);
     }
     reply_error(s, "08006", message, detail, "The next statement for it connects anew.");
 }

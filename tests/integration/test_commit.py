@@ -179,3 +179,23 @@ def test_a_database_lost_while_another_commits_is_told(make_pool, slow, unique, 
         assert "COMMIT" not in wire.tags(messages)
         assert value(client, "SELECT name FROM ci_builds WHERE id = 1") == before
         assert value(client, f"SELECT count(*) FROM _test_gitlab_main_slow WHERE title = '{unique}'") == "1"
+
+
+@own_mode
+@pytest.mark.parametrize("mode", ["off", "session", "transaction"])
+def test_where_the_second_commits_outcome_is_unknown_the_first_ones_is_told(make_pool, unique, mode):
+    proxy = make_pool(mode)
+    with proxy.wire() as client:
+        for text in ("BEGIN", f"INSERT INTO issues (title) VALUES ('{unique}')",
+                     f"{PERMIT} INSERT INTO ci_runners (description) VALUES ('{unique}')"):
+            done(client.query(text))
+        (pid,) = proxy.ci.backends(f"%{unique}%")
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            client.send(wire.query("COMMIT"))
+            wait_until(lambda: issues(proxy, unique) == 1, "main to commit")
+            os.kill(pid, signal.SIGTERM)
+        finally:
+            os.kill(pid, signal.SIGCONT)
+        (error,) = wire.errors(client.read_until("Z"))
+        assert (error["C"], error["D"]) == ("08007", 'Committed on "main"; whether on "ci" is not known.')

@@ -1,5 +1,5 @@
-"""A connection that ends while the proxy itself asks something of it, for which the client doesn't wait or of which it
-doesn't know: the statement that it is for fails once, and is not run nevertheless."""
+"""A connection that ends between two statements, or while the proxy itself asks something of it, for which the client
+doesn't wait or of which it doesn't know: the statement that it is for fails once, and is not run nevertheless."""
 
 import contextlib
 import os
@@ -112,3 +112,28 @@ def test_at_login_it_is_the_clients_end_and_says_why(make_pool):
     assert refused == ["57P01"]
     with proxy.wire() as client:
         assert value(client, "SELECT 1") == "1"
+
+
+NAMED = {
+    "a table that it hid": ("CREATE TEMP TABLE projects (name text, path text)", "INSERT INTO projects (name, path) VALUES ('{0}', '{0}')"),
+    "a table": ("CREATE TEMP TABLE lost_with_it (n int)", "SELECT * FROM lost_with_it"),
+    "PREPARE": ("PREPARE lost_with_it AS SELECT 1", "EXECUTE lost_with_it"),
+    "a cursor": ("DECLARE lost_with_it CURSOR WITH HOLD FOR SELECT 1", "FETCH lost_with_it"),
+}
+
+
+@pytest.mark.parametrize("what", NAMED)
+@pytest.mark.parametrize("mode", ["off", "session", "transaction"])
+def test_who_names_what_was_lost_with_it_is_told_so(make_pool, unique, mode, what):
+    makes, names = NAMED[what]
+    proxy = make_pool(mode, settings={"workers": 1})
+    with proxy.wire() as client:
+        done(client.query("/* database: ci */ " + makes))
+        done(client.query("SELECT count(*) FROM users"))
+        (pid,) = proxy.ci.backends()
+        os.kill(pid, signal.SIGTERM)
+        proxy.wait_for_log("connection to a database was lost")
+        assert code(client.query(names.format(unique))) == "08006"
+        assert proxy.main.value("SELECT count(*) FROM projects WHERE name = %s", params=(unique,)) == 0
+        assert value(client, OF_CI) == "1"
+        assert value(client, "SELECT count(*) FROM projects WHERE id = 1") == "1"
