@@ -6,6 +6,8 @@ RANDOM_SEEDS (a count, default 30) and RANDOM_SEED (the first one) say what is r
 import contextlib
 import os
 import random
+import signal
+import statistics
 import time
 
 import pytest
@@ -13,7 +15,7 @@ import pytest
 import wire
 from console import ADMIN, client as figures, wait_client
 from harness import wait_until
-from pooling import code, done, extended, hold, own_mode, pid_of, rows, simple, value, wait_known
+from pooling import code, done, extended, hold, own_mode, pid_of, rows, simple, value, wait_known, waiting
 
 pytestmark = own_mode
 
@@ -33,7 +35,18 @@ def tables(main_cluster, ci_cluster):
 
 
 INSERT = "INSERT INTO _test_a (t) VALUES ('x')"
+COUNT = "SELECT count(*) FROM _test_a"
 ASKS = ["SELECT currval('_test_a_id_seq')", "SELECT lastval()", "SELECT currval(pg_get_serial_sequence('_test_a', 'id'))"]
+
+
+def settle(proxy, *clients):
+    """Every client has a connection at once, and none asks the catalogs: else one that a client drew on may be busy with
+    that, or go to who waits for another to be made."""
+    for client in clients:
+        hold(client)
+    for client in clients:
+        done(client.query("COMMIT"))
+    wait_known(clients[0], proxy.main, COUNT)
 
 
 @pytest.mark.parametrize("ask", [simple, extended])
@@ -43,6 +56,7 @@ def test_what_was_just_inserted_is_known(make_pool, tables, size, sql, ask):
     proxy = make_pool(size=size)
     with contextlib.ExitStack() as stack:
         clients = [stack.enter_context(proxy.wire("app_main")) for _ in range(3)]
+        settle(proxy, *clients[:size])
         for client in clients:
             client.query(sql)  # from now on it is counted
         for _ in range(3):
@@ -67,6 +81,7 @@ def wait_kept(proxy, client, name):
 def test_a_client_that_asks_keeps_its_connection_for_one_statement(make_pool, tables):
     proxy = make_pool(size=2, settings=ADMIN)
     with named(proxy, "a") as client, proxy.wire("app_main") as other:
+        settle(proxy, client, other)
         client.query(ASKS[0])
         drawn = rows(done(client.query(f"{INSERT} RETURNING id")))
         for _ in range(3):
@@ -88,6 +103,7 @@ def test_a_connection_is_not_kept_for_ever(make_pool, tables):
 def test_who_has_long_not_asked_keeps_nothing(make_pool, tables):
     proxy = make_pool(size=1, settings=ADMIN)
     with named(proxy, "a") as client, proxy.wire("app_main") as other:
+        settle(proxy, client)
         client.query(ASKS[0])
         for _ in range(8):
             done(client.query(INSERT))
@@ -102,15 +118,22 @@ def test_who_draws_again_and_again_lets_others_in(make_pool, tables):
     proxy, many = make_pool(size=1), 3000
     with proxy.wire("app_main") as client, proxy.wire("app_main") as other:
         client.query(ASKS[0])
-        client.send(wire.query(INSERT) * many)
-        done(other.query(INSERT))
-        assert int(value(other, "SELECT count(*) FROM _test_a")) < many
+        (pid,) = proxy.pids()
+        os.kill(pid, signal.SIGSTOP)  # else it may be through before the other one has asked
+        try:
+            client.send(wire.query(INSERT) * many)
+            waiting(other, sql=INSERT)
+        finally:
+            os.kill(pid, signal.SIGCONT)
+        done(other.read_until("Z"))
+        assert int(value(other, COUNT)) < many
 
 
 @pytest.mark.parametrize("ask", [simple, extended])
 def test_who_asks_gets_the_connection_that_it_drew_on(make_pool, tables, ask):
     proxy = make_pool(size=2)
     with proxy.wire("app_main") as client, proxy.wire("app_main") as other:
+        settle(proxy, client, other)
         client.query(ASKS[0])
         drawn = rows(done(client.query(f"{INSERT} RETURNING id")))
         hold(other)
@@ -126,12 +149,14 @@ def test_who_waits_gets_a_connection_that_is_kept_in_vain(make_pool, tables):
     proxy = make_pool(size=1)
     with proxy.wire("app_main") as client, proxy.wire("app_main") as other:
         client.query(ASKS[0])
+        waits = []
         for _ in range(5):
             done(client.query(INSERT))
             since = time.monotonic()
             done(other.query(INSERT))
-            assert time.monotonic() - since < 0.5  # 20 ms and what the machine adds
+            waits.append(time.monotonic() - since)
             assert code(client.query(ASKS[0])) == "55000"
+        assert statistics.median(waits) < 0.5  # 20 ms and what the machine adds, where nobody waits a second
 
 
 def test_a_connection_is_not_kept_through_an_empty_block(make_pool, tables):
@@ -239,10 +264,10 @@ def test_discarded_sequences_are_not_known(make_pool, tables):
             assert code(client.query(ASKS[0])) == "55000"
 
 
-def test_what_was_discarded_is_not_known_where_it_was_drawn(make_pool, tables, main_cluster):
+def test_what_was_discarded_is_not_known_where_it_was_drawn(make_pool, tables):
     proxy = make_pool(size=2)
     with proxy.wire("app_main") as client, proxy.wire("app_main") as other:
-        wait_known(client, main_cluster, "SELECT count(*) FROM _test_a")
+        settle(proxy, client, other)
         client.query(ASKS[0])
         done(client.query(INSERT))
         done(client.query("SELECT 1"))
@@ -281,6 +306,7 @@ def test_random_clients_get_their_twins_number_or_an_error(make_pool, tables, si
         pairs = [[stack.enter_context(proxy.wire("app_main")),
                   stack.enter_context(wire.connect("127.0.0.1", proxy.ci.port, user="app", database=proxy.ci.dbname))]
                  for _ in range(clients)]
+        settle(proxy, *(pair[0] for pair in pairs[:size]))
         for pair in pairs:
             pair[0].query(ASKS[0])
         for _ in range(40):
