@@ -40,10 +40,12 @@ def wait_for_waiter(cluster_connection):
 
 
 @contextlib.contextmanager
-def cancelling(client):
-    """The connection of a cancel request that has been sent."""
+def cancelling(proxy, client):
+    """The connection of a cancel request that the proxy has read."""
+    start = len(proxy.log())
     with wire.Connection(client.host, client.port) as other:
         other.send(wire.cancel_request(client.pid, client.key))
+        proxy.wait_for_log(rf"cancel requested .*pid={client.pid}\b", start)
         yield other
 
 
@@ -121,7 +123,7 @@ def test_a_cancel_that_comes_too_late_for_one_database_cancels_what_waits_for_it
                 f"SELECT pg_advisory_xact_lock({LOCK}) FROM projects LIMIT 1",
                 "SELECT pg_sleep(60) FROM (SELECT 1 FROM ci_builds LIMIT 1) t")))
             wait_for_waiter(look)
-            with no_connections(own.main), cancelling(client):
+            with no_connections(own.main), cancelling(own, client):
                 let_go()
                 assert code(client.read_until()) is None  # it has ended by itself
                 # Now the second statement waits for what becomes of the request.
@@ -137,7 +139,7 @@ def test_the_connection_of_a_cancel_request_ends_when_it_can_hit_nothing_more(ow
             client.send(wire.query(f"SELECT pg_advisory_xact_lock({LOCK})"))
             wait_for_waiter(look)
             with no_connections(own.main):
-                with cancelling(client) as request:
+                with cancelling(own, client) as request:
                     nothing_comes(request)
                     let_go()
                     assert code(client.read_until()) is None
@@ -154,7 +156,7 @@ def test_who_hangs_up_on_a_cancel_request_does_not_take_it_back(own):
             client.send(wire.query(f"SELECT pg_advisory_xact_lock({LOCK})"))
             wait_for_waiter(look)
             with no_connections(own.main):
-                with cancelling(client) as request:
+                with cancelling(own, client) as request:
                     nothing_comes(request)
             assert code(client.read_until()) == "57014"
         done(client.query("SELECT 1"))
@@ -185,7 +187,7 @@ def test_a_cancel_request_finds_a_unix_socket_as_the_connection_did(by_socket, c
     with connect(proxy) as client:
         done(client.query("SELECT 1 FROM projects LIMIT 1"))
         client.send(wire.query("SELECT pg_sleep(60)"))
-        nothing_comes(client)
+        wait_until(lambda: "pg_sleep(60)" in cluster.log(), "the server to have read it")
         client.cancel()
         assert code(client.read_until(timeout=20)) == "57014"
 
@@ -203,7 +205,7 @@ def test_cancel_requests_that_nobody_takes_hold_up_nothing_else(own_clusters, ma
         wait_until(lambda: len(look.execute("SELECT FROM pg_locks WHERE locktype = 'advisory' AND NOT granted").fetchall()) == 32,
                    "all of them to wait")
         with no_connections(main):
-            requests = [stack.enter_context(cancelling(client)) for client in clients]
+            requests = [stack.enter_context(cancelling(proxy, client)) for client in clients]
             nothing_comes(requests[-1])
             done(other.query("SELECT 1 FROM ci_builds LIMIT 1", timeout=10))
         for client in clients:
@@ -223,7 +225,7 @@ def test_a_request_that_nobody_takes_is_given_up_after_login_timeout(own_cluster
                 f"SELECT pg_advisory_xact_lock({LOCK}) FROM projects LIMIT 1",
                 "SELECT pg_sleep(60) FROM (SELECT 1 FROM ci_builds LIMIT 1) t")))
             wait_for_waiter(look)
-            with no_connections(main), cancelling(client) as request:
+            with no_connections(main), cancelling(proxy, client) as request:
                 nothing_comes(request)
                 let_go()
                 assert code(client.read_until()) is None
@@ -244,7 +246,7 @@ def test_a_connection_that_a_late_request_may_hit_goes_to_nobody_else(own_cluste
             client.send(wire.query(f"SELECT pg_advisory_xact_lock({LOCK})"))
             wait_for_waiter(look)
             with no_connections(main):
-                stack.enter_context(cancelling(client))
+                stack.enter_context(cancelling(proxy, client))
                 nothing_comes(client)
                 let_go()
                 assert code(client.read_until()) is None

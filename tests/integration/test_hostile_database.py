@@ -9,6 +9,7 @@ import threading
 import pytest
 
 import wire
+from harness import wait_until
 from pooling import nothing_comes
 
 
@@ -239,7 +240,9 @@ def test_cancel_requests_that_come_while_one_is_under_way_go_together(beside):
         for request in requests:
             request.send(wire.cancel_request(client.pid, client.key))
         assert fake.cancelled.wait(20)
-        nothing_comes(requests[-1], 0.3)
+        wait_until(lambda: proxy.log().count("cancel requested") == len(requests), "the requests to be read")
+        for request in requests:
+            nothing_comes(request, 0.01)
         assert fake.cancels == [(1, 2)]
         fake.closed.set()
         for request in requests:
