@@ -40,10 +40,19 @@ def wait_until(condition, what, patience=None):
         pause.wait(0.01)
 
 
+def reserved_port():
+    """A port of loopback, and the socket that keeps it from being given to anybody else while it is open. Who asks for
+    that very port with SO_REUSEADDR, as PostgreSQL and the proxy do, can listen there."""
+    s = socket.socket()
+    s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    s.bind(("127.0.0.1", 0))
+    return s.getsockname()[1], s
+
+
 def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
+    port, reservation = reserved_port()
+    reservation.close()
+    return port
 
 
 def temporary_folder(prefix="pginterlock-"):
@@ -86,7 +95,7 @@ class Postgres:
         self.name = name
         self.folder = temporary_folder()
         self.data = self.folder / "data"
-        self.port = None
+        self.port = self.reservation = None
         self.process = None
         self._initdb()
         with (self.data / "postgresql.conf").open("a") as conf:
@@ -127,7 +136,8 @@ class Postgres:
 
     def start(self):
         for attempt in range(5):
-            self.port = self.port or free_port()
+            if self.port is None:
+                self.port, self.reservation = reserved_port()
             log = (self.folder / "log").open("ab")
             # A session of its own: a signal that a terminal sends to the tests is not for the server.
             self.process = subprocess.Popen([*AS_POSTGRES, BINDIR / "postgres", "-D", self.data, "-p", str(self.port)],
@@ -171,6 +181,8 @@ class Postgres:
         """At once: a last checkpoint of what is thrown away took seconds on a busy machine."""
         with contextlib.suppress(subprocess.TimeoutExpired):
             self.stop(signal.SIGQUIT)
+        if self.reservation:
+            self.reservation.close()
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def admin(self, dbname):
@@ -225,7 +237,7 @@ class Interlock:
     def __init__(self, main, ci, **overrides):
         self.main, self.ci = main, ci
         self.folder = temporary_folder()
-        self.port = free_port()
+        self.port, self.reservation = reserved_port()
         self.config = self.folder / "pginterlock.yml"
         self.overrides = overrides
         self.process = None
@@ -292,6 +304,7 @@ class Interlock:
             if self.process and self.process.poll() is None:
                 self.process.kill()
                 self.process.wait()
+            self.reservation.close()
             shutil.rmtree(self.folder, ignore_errors=True)
 
     def __enter__(self):
