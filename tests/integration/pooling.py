@@ -80,6 +80,16 @@ def hold(client):
     done(client.query("SELECT 1"))
 
 
+def settle(proxy, *clients):
+    """As many connections to main as these clients are there, and none asks the catalogs. Else the next statement may wait
+    for one to be made, and go to another's that comes free meanwhile; or the one that was used last is busy."""
+    for client in clients:
+        hold(client)
+    for client in clients:
+        done(client.query("COMMIT"))
+    wait_known(clients[0], proxy.main, "SELECT count(*) FROM projects WHERE id < 0")
+
+
 def nothing_comes(client, seconds=0.05):
     with pytest.raises(TimeoutError):
         client.read(seconds)

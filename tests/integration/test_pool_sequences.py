@@ -15,7 +15,7 @@ import pytest
 import wire
 from console import ADMIN, client as figures, wait_client
 from harness import wait_until
-from pooling import code, done, extended, hold, own_mode, pid_of, rows, simple, value, wait_known, waiting
+from pooling import code, done, extended, hold, own_mode, pid_of, rows, settle, simple, value, waiting
 
 pytestmark = own_mode
 
@@ -37,16 +37,6 @@ def tables(main_cluster, ci_cluster):
 INSERT = "INSERT INTO _test_a (t) VALUES ('x')"
 COUNT = "SELECT count(*) FROM _test_a"
 ASKS = ["SELECT currval('_test_a_id_seq')", "SELECT lastval()", "SELECT currval(pg_get_serial_sequence('_test_a', 'id'))"]
-
-
-def settle(proxy, *clients):
-    """Every client has a connection at once, and none asks the catalogs: else one that a client drew on may be busy with
-    that, or go to who waits for another to be made."""
-    for client in clients:
-        hold(client)
-    for client in clients:
-        done(client.query("COMMIT"))
-    wait_known(clients[0], proxy.main, COUNT)
 
 
 @pytest.mark.parametrize("ask", [simple, extended])

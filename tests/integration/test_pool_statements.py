@@ -6,7 +6,7 @@ import contextlib
 import pytest
 
 import wire
-from pooling import code, done, hold, own_mode, pid_of, rows, value, wait_known, waiting
+from pooling import code, done, hold, own_mode, pid_of, rows, settle, value, waiting
 
 pytestmark = own_mode
 
@@ -85,7 +85,7 @@ def test_the_unnamed_statement_is_its_clients_own(proxy):
 def test_a_statement_follows_its_client_to_any_connection(make_pool):
     proxy = make_pool(size=3)
     with proxy.wire() as client, contextlib.ExitStack() as stack:
-        wait_known(client, proxy.main, "SELECT count(*) FROM projects")  # else one may be busy with asking, and others go first
+        settle(proxy, client, *(stack.enter_context(proxy.wire()) for _ in range(2)))
         prepare(client, "s", "SELECT pg_backend_pid(), $1::int")
         seen = set()
         for number in range(3):
