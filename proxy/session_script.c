@@ -191,11 +191,18 @@ static void script_end(struct session *s) {
         session_fail_pipeline(s);
 }
 
+/* A database that was lost behind its last statement took part of the transaction with it. */
+static void heed_loss(struct session *s) {
+    if (s->block_lost >= 0 && !s->script.failed)
+        s->script.failed = session_tell_block_lost(s);
+}
+
 /* An implicit transaction ends with the script: committed everywhere, or nowhere. */
 static bool end_implicit(struct session *s) {
     if (!s->script.implicit || session_block_status(s->routing) != BLOCK_IMPLICIT)
         return false;
     s->script.implicit = false;
+    heed_loss(s);
     bool commit = !s->script.failed && !s->implicit_failed;
     fan_start(s, session_links_in_block(s), commit ? "COMMIT" : "ROLLBACK", commit ? 6 : 8, commit,
               NULL);
@@ -207,6 +214,7 @@ static bool end_pipeline(struct session *s) {
     database_set unsynced = session_links_unsynced(s);
     if (s->script.extended || s->script.query == NULL || unsynced == 0)
         return false;
+    heed_loss(s);
     bool commit = !s->script.failed && !s->implicit_failed;
     query_unref(s->script.query);
     script_start_sync(s, unsynced, commit);

@@ -199,3 +199,27 @@ def test_where_the_second_commits_outcome_is_unknown_the_first_ones_is_told(make
             os.kill(pid, signal.SIGCONT)
         (error,) = wire.errors(client.read_until("Z"))
         assert (error["C"], error["D"]) == ("08007", 'Committed on "main"; whether on "ci" is not known.')
+
+
+@own_mode
+@pytest.mark.parametrize("begins", [True, False], ids=["a block", "no block"])
+@pytest.mark.parametrize("mode", ["off", "session", "transaction"])
+def test_a_database_lost_behind_its_last_statement_undoes_several_statements(make_pool, unique, mode, begins):
+    """The last statement runs, on the other database, until it has been lost."""
+    proxy = make_pool(mode)
+    texts = [f"INSERT INTO issues (title) VALUES ('{unique}')",
+             f"{PERMIT} INSERT INTO ci_runners (description) SELECT '{unique}' FROM pg_advisory_xact_lock(11)"]
+    with proxy.ci.admin(proxy.ci.dbname) as holder, proxy.wire() as client:
+        holder.execute("SELECT pg_advisory_lock(11)")
+        client.send(wire.query("; ".join(["BEGIN", *texts, "COMMIT"] if begins else texts)))
+        wait_until(lambda: proxy.ci.value("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"), "ci to wait")
+        (pid,) = proxy.main.backends(f"%{unique}%")
+        os.kill(pid, signal.SIGTERM)
+        proxy.wait_for_log("connection to a database was lost")
+        holder.execute("SELECT pg_advisory_unlock(11)")
+        messages = client.read_until("Z")
+        assert [error["C"] for error in wire.errors(messages)] == ["08006"]
+        if messages[-1].body != b"I":
+            done(client.query("ROLLBACK"))
+        assert value(client, f"SELECT count(*) FROM ci_runners WHERE description = '{unique}'") == "0"
+        assert value(client, "SELECT count(*) FROM projects WHERE id = 1") == "1"
