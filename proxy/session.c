@@ -190,7 +190,8 @@ static bool is_done_with(const struct session *s, bool waits) {
         return false;
     if (s->active != NULL && stream_unsent(&s->active->stream) > 0)
         return false; /* what it asked for last is still on its way */
-    if (s->draining && has_left(s))
+    bool commits = s->script.active && s->script.fan.active && s->script.fan.commits;
+    if (s->draining && has_left(s) && !commits)
         return true;
     bool alone = !has_message(s);
     bool runs = s->script.active && (s->copy_in == NULL || !alone); /* it comes to an end */

@@ -1,6 +1,7 @@
 /* The databases' messages: to the client, or to the script that asked. Only the five header bytes
  * of a row or of copy data are looked at; their bodies are passed on as they come, whatever their
  * size. */
+#include "proxy/session_fan.h"
 #include "proxy/session_internal.h"
 
 #include "config/alloc.h"
@@ -67,6 +68,19 @@ void session_reply_in_turn(struct session *s, enum request_kind kind, struct pre
     request->prepared = prepared != NULL ? prepared_ref(prepared) : NULL;
 }
 
+/* What waits for an Execute of the active link's does not for what another is asked meanwhile, such
+ * as to close a statement. */
+static void lift_barrier(struct session *s, const struct link *link) {
+    if (link->answers.count == 0 && link == s->active)
+        s->barrier = false;
+}
+
+static void request_ended(struct session *s, struct link *link) {
+    answers_pop(&link->answers);
+    answer_local(s, link);
+    lift_barrier(s, link);
+}
+
 /* -- ReadyForQuery ----------------------------------------------------------------------------- */
 
 /* What the database says of its transaction counts where it differs from what was thought. */
@@ -131,13 +145,15 @@ static bool on_ready(struct session *s, struct link *link, const uint8_t *messag
         answers_pop(&link->answers);
         return true;
     }
+    bool client = request->audience == AUDIENCE_CLIENT;
+    if (!client && !fan_part_ended(s, link, request, (char)message[FRAME_HEADER]))
+        return false;
     link->unsynced = pipeline_follows(link);
     link->wrote = link->wrote && link->unsynced;
     link->skipping = false;
     link->claims = link->claims && link->answers.count > 1;
     if (s->copy_in == link)
         s->copy_in = NULL;
-    bool client = request->audience == AUDIENCE_CLIENT;
     bool failed = request->failed;
     bool ends_transaction = request->audience != AUDIENCE_PROXY || link->in_block;
     link->figures->transactions += ends_transaction && message[FRAME_HEADER] == 'I';
@@ -151,11 +167,7 @@ static bool on_ready(struct session *s, struct link *link, const uint8_t *messag
     if (link->joined)
         session_settle_difference(link, failed);
     if (!client) {
-        fan_part_ended(s, link, request);
-        answers_pop(&link->answers);
-        answer_local(s, link);
-        if (link->answers.count == 0)
-            s->barrier = false;
+        request_ended(s, link);
         return true;
     }
     answers_pop(&link->answers);
@@ -208,11 +220,6 @@ static void statement_ended(struct session *s, struct link *link, struct request
     session_statement_done(s, link, request);
 }
 
-static void request_ended(struct session *s, struct link *link) {
-    answers_pop(&link->answers);
-    answer_local(s, link);
-}
-
 /* What is answered tells something about a statement. */
 static bool describes_statement(const struct request *request) {
     return request->kind == REQUEST_DESCRIBE && request->prepared != NULL;
@@ -245,12 +252,12 @@ static bool on_answer(struct session *s, struct link *link, const uint8_t *messa
                                  length - FRAME_HEADER);
     if (type == 'G' && request->audience != AUDIENCE_PROXY)
         begin_copy_in(s, link, request);
+    if (type == 'C' && s->script.fan.active)
+        fan_take_tag(s, link, request, message, length);
     if (ends_statement(type))
         statement_ended(s, link, request);
     if (answer == ANSWER_LAST)
         request_ended(s, link);
-    if (link->answers.count == 0)
-        s->barrier = false;
     return true;
 }
 
@@ -295,7 +302,8 @@ static bool handle(struct session *s, struct link *link, const uint8_t *message,
         session_on_error(s, link, message, length);
         return true;
     case 'N':
-        if (request == NULL || request->audience != AUDIENCE_PROXY)
+        if (request == NULL || request->audience != AUDIENCE_PROXY ||
+            fan_passes_notice(s, request, message, length))
             stream_send(&s->client, message, length);
         return true;
     case 'A':
@@ -362,6 +370,8 @@ static bool pass_on_run(struct session *s, struct link *link) {
     if (run == 0)
         return false;
     stream_send(&s->client, data, run);
+    if (ended && s->script.fan.active)
+        fan_take_tag(s, link, request, data + run - frame.length, frame.length);
     stream_consume(&link->stream, run);
     if (ended) {
         statement_ended(s, link, request);
@@ -369,8 +379,7 @@ static bool pass_on_run(struct session *s, struct link *link) {
             answers_pop(&link->answers);
     }
     answer_local(s, link);
-    if (link->answers.count == 0)
-        s->barrier = false;
+    lift_barrier(s, link);
     return true;
 }
 

@@ -57,6 +57,7 @@ void session_block_finished(struct session *s, bool committed, bool chain) {
     if (portal_any(&s->portals))
         portal_clear(&s->portals);
     s->block_lost = -1;
+    s->block_torn = false;
     session_structure_settled(s, true);
 }
 
@@ -149,8 +150,7 @@ static __attribute__((cold)) enum deed graver_deed(const struct statement *state
     }
 }
 
-/* By what it says; what code behind operators, views and the like does is not seen. */
-static bool only_reads(const struct statement *statement) {
+bool statement_only_reads(const struct statement *statement) {
     static const unsigned acts =
         STATEMENT_CALLS_FUNCTIONS | STATEMENT_DYNAMIC | STATEMENT_SHARED_KEY | STATEMENT_SET_CONFIG;
     return statement->facts->kind == KIND_SELECT && !statement->writes &&
@@ -172,7 +172,7 @@ void session_statement_done(struct session *s, struct link *link, struct request
     }
     const struct statement *statement = &request->query->statements[request->next++];
     unsigned flags = statement->facts->flags;
-    bool reads = only_reads(statement);
+    bool reads = statement_only_reads(statement);
     if (!reads)
         note_deed(link, statement);
     session_note_draws(s, link, !reads);

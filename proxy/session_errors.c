@@ -1,4 +1,5 @@
 /* The databases' errors: passed on, and what they mean for the requests behind them. */
+#include "proxy/session_fan.h"
 #include "proxy/session_internal.h"
 #include "proxy/session_sequences.h"
 

@@ -1,6 +1,7 @@
 /* Commands that go to several links in turn: COMMIT and its like, the modified one first, and the
  * Sync of a pipeline that used several. With one link its answers are passed on; with several the
  * proxy gathers them and answers itself. */
+#include "proxy/session_fan.h"
 #include "proxy/session_internal.h"
 
 #include "config/alloc.h"
@@ -54,124 +55,13 @@ void fan_start(struct session *s, database_set links, const char *sql, size_t le
     fan->acted = fan->modified;
     if (commits && (links & (links - 1)) != 0)
         note_unseen_writers(s, fan);
+    else if (commits)
+        fan->acted = links;
 }
 
 static int fan_next(const struct fan *fan) {
     database_set modified = fan->left & fan->modified, acted = fan->left & fan->acted;
     return __builtin_ctz(modified ? modified : acted ? acted : fan->left);
-}
-
-static bool has_committed(const struct fan *fan) {
-    return fan->commits && (fan->succeeded & fan->acted) != 0;
-}
-
-/* 'Committed on "main"', of which there is one at least for has_committed(). */
-static size_t describe_commits(const struct session *s, char *out, size_t size) {
-    size_t at = 0;
-    for (int i = 0; i < session_link_count(s); i++)
-        if (s->script.fan.succeeded & s->script.fan.acted & database_bit(i)) {
-            int wrote = snprintf(out + at, size - at, "%s\"%s\"", at == 0 ? "Committed on " : ", ",
-                                 session_settings(s)->databases[i].name);
-            at += wrote > 0 && (size_t)wrote < size - at ? (size_t)wrote : 0;
-        }
-    return at;
-}
-
-static void describe_failure(const struct session *s, int failed, char *out, size_t size) {
-    size_t at = describe_commits(s, out, size);
-    snprintf(out + at, size - at, "; not committed on \"%s\".",
-             session_settings(s)->databases[failed].name);
-}
-
-void fan_describe_unknown(const struct session *s, int physical, char *out, size_t size) {
-    size_t at =
-        s->script.fan.active && has_committed(&s->script.fan) ? describe_commits(s, out, size) : 0;
-    if (at > 0)
-        snprintf(out + at, size - at, "; whether on \"%s\" is not known.",
-                 session_settings(s)->databases[physical].name);
-    else
-        snprintf(out, size, "Whether the transaction was committed there is not known.");
-}
-
-/* What becomes of its COMMIT changes nothing: others may have been modified, or have committed. */
-static bool was_only_read(const struct fan *fan, const struct link *link) {
-    return fan->commits && (fan->acted & database_bit(link->physical)) == 0 &&
-           (fan->acted | fan->succeeded) != 0;
-}
-
-/* An error of one of several links: the first is told. */
-void fan_take_error(struct session *s, struct link *link, const uint8_t *body, size_t length) {
-    struct fan *fan = &s->script.fan;
-    struct diagnostic diagnostic;
-    struct error error = {{0}};
-    if (!message_read_diagnostic(body + FRAME_HEADER, length - FRAME_HEADER, &diagnostic, &error))
-        return;
-    if (!fan->active) { /* settings of the session, repeated there */
-        const struct request *request = answers_front(&link->answers);
-        if (request != NULL && request->asks_binding)
-            return; /* its answer is missing, which says enough */
-        const char *sqlstate = diagnostic.sqlstate != NULL ? diagnostic.sqlstate : "XX000";
-        link->settings_applied = 0;
-        link->aligned = link->pool != NULL;
-        link->differs = link->set_unknown = link->pool != NULL;
-        if (s->cancel_kept && strcmp(sqlstate, "57014") == 0)
-            return; /* told when the statement that they were for is next looked at */
-        free(s->settings_error);
-        s->settings_error = alloc_text(diagnostic.message != NULL ? diagnostic.message : "");
-        snprintf(s->settings_sqlstate, sizeof s->settings_sqlstate, "%s", sqlstate);
-        return;
-    }
-    if (fan->failed || was_only_read(fan, link))
-        return;
-    char detail[1200];
-    if (has_committed(fan)) {
-        describe_failure(s, link->physical, detail, sizeof detail);
-        diagnostic.detail = detail;
-    }
-    message_put_diagnostic(&s->out, 'E', &diagnostic);
-    reply_flush(s);
-    fan->failed = true;
-}
-
-/* It was lost before its COMMIT was sent, and what it may have written with it. */
-static __attribute__((cold)) void fan_tell_gone(struct session *s, int physical) {
-    struct fan *fan = &s->script.fan;
-    char detail[1200];
-    if (has_committed(fan))
-        describe_failure(s, physical, detail, sizeof detail);
-    else
-        snprintf(detail, sizeof detail, "The transaction was rolled back.");
-    session_tell_gone(s, physical, detail);
-    fan->failed = true;
-}
-
-static bool fan_rolls_back(const struct fan *fan) {
-    return fan->statement != NULL && fan->statement->facts->kind == KIND_ROLLBACK;
-}
-
-bool fan_tolerates_loss(struct session *s, const struct link *link) {
-    struct fan *fan = &s->script.fan;
-    if (link_trails(link))
-        return true;
-    if (!fan->active)
-        return false;
-    bool only_read = was_only_read(fan, link);
-    bool undone = fan_rolls_back(fan) || fan->failed || (fan->statement == NULL && !fan->commits);
-    if (only_read || undone) {
-        fan->several = true; /* the tag is ours to give */
-        return true;
-    }
-    return false;
-}
-
-void fan_part_ended(struct session *s, struct link *link, const struct request *request) {
-    struct fan *fan = &s->script.fan;
-    if (!fan->active)
-        return;
-    if (!request->failed)
-        fan->succeeded |= database_bit(link->physical);
-    else if (request->audience == AUDIENCE_PART)
-        fan->failed = true;
 }
 
 static bool sets_something(const struct block_log *block) {
@@ -343,6 +233,10 @@ static void fan_finish(struct session *s) {
     const struct statement_facts *facts = statement->facts;
     enum statement_kind kind = facts->kind;
     bool ends = kind == KIND_COMMIT || kind == KIND_ROLLBACK || kind == KIND_PREPARE_TRANSACTION;
+    if (kind == KIND_ROLLBACK_TO && s->block_torn && !fan.failed) {
+        script_refuse_torn(s);
+        fan.failed = true;
+    }
     if (fan.failed) {
         s->script.failed = true;
         if (ends) {
@@ -412,7 +306,7 @@ enum progress fan_run(struct session *s) {
             break;
         fan->left &= ~database_bit(physical);
         if (gone && fan->commits && !fan->failed && (fan->acted & database_bit(physical)) != 0)
-            fan_tell_gone(s, physical);
+            fan_part_gone(s, physical);
         if (gone)
             continue;
         fan_send(s, link, along);

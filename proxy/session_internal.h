@@ -12,6 +12,7 @@
  *     session_script.c    what takes several steps: statements one by one
  *     session_verbs.c     BEGIN, COMMIT, SAVEPOINT …, DISCARD: what the proxy runs itself
  *     session_fan.c       a command for several links in turn
+ *     session_fan_answers.c  what they answer, and what the client is told of that
  *     session_links.c     making a link ready for a statement
  *     session_loss.c      losing one
  *     session_cancel.c    cancel requests
@@ -161,27 +162,16 @@ void script_fail(struct session *s, const char *sqlstate,
 /* True: the statement is answered, or its fan was started. False: it isn't such a statement, and a
  * server runs it. */
 bool script_run_verb(struct session *s, const struct statement *statement, enum progress *progress);
+/* ROLLBACK TO where block_torn: the client gets the error. */
+void script_refuse_torn(struct session *s) __attribute__((cold));
 const char *begin_tag(const struct query *query, const struct statement *statement);
 const char *statement_text(const struct query *query, const struct statement *statement,
                            size_t *length);
 
-/* -- session_fan.c ----------------------------------------------------------------------------- */
+/* -- sets of physical databases ---------------------------------------------------------------- */
 static inline database_set database_bit(int physical) {
     return (database_set)1 << physical;
 }
-/* Starts a command for these links (physical); script_run() goes on with it. `commits`: if it fails
- * on one link, the rest are rolled back. */
-void fan_start(struct session *s, database_set links, const char *sql, size_t length, bool commits,
-               const struct statement *statement);
-enum progress fan_run(struct session *s);
-/* One of its requests was answered (ReadyForQuery); or failed with this ErrorResponse. */
-void fan_part_ended(struct session *s, struct link *link, const struct request *request);
-void fan_take_error(struct session *s, struct link *link, const uint8_t *message, size_t length);
-/* The link was lost while the fan waited for it. True: this is no error for the client. */
-bool fan_tolerates_loss(struct session *s, const struct link *link);
-/* DETAIL where its COMMIT may have succeeded: what has on others, if the fan has got there. */
-void fan_describe_unknown(const struct session *s, int physical, char *out, size_t size)
-    __attribute__((cold));
 
 /* -- session_links.c --------------------------------------------------------------------------- */
 /* Makes the link to a database (logical index) ready for a statement: connected, in turn, with the
@@ -202,7 +192,6 @@ void session_link_connected(struct link *link);
 database_set session_links_in_block(const struct session *s);
 database_set session_links_unsynced(const struct session *s); /* on which a pipeline is open */
 int session_physical(const struct session *s, int database);
-bool request_writes(const struct request *request); /* what it runs may change data */
 /* A link whose server holds the failed block, and so refuses statements in its own words; or NULL.
  */
 struct link *session_failed_link(const struct session *s);
@@ -220,6 +209,7 @@ void session_link_cancelled(struct link *link); /* no cancel request for it is o
 
 /* -- session_loss.c ---------------------------------------------------------------------------- */
 void session_link_lost(struct session *s, struct link *link);
+bool request_writes(const struct request *request); /* what it runs may change data */
 /* Why the link to that database was lost, until the client has been told; NULL: it wasn't. */
 const char *session_lost_why(const struct session *s, int physical);
 bool session_tell_lost(struct session *s, int physical); /* false: there is nothing to tell */
@@ -407,6 +397,8 @@ void session_block_finished(struct session *s, bool committed, bool chain);
  */
 void session_keep_effects(struct request *request, const struct statement *statement,
                           const struct decision *decision);
+/* Whether it surely does by what it says; code behind operators, views and the like is not seen. */
+bool statement_only_reads(const struct statement *statement);
 /* The next statement of a request was completed. */
 void session_statement_done(struct session *s, struct link *link, struct request *request);
 /* Notes the settings that it made, if any, to be repeated on other links. */

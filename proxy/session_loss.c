@@ -1,4 +1,5 @@
 /* What happens when a link is lost: who is told, what of the session went with it. */
+#include "proxy/session_fan.h"
 #include "proxy/session_internal.h"
 
 #include "config/alloc.h"
@@ -60,16 +61,23 @@ bool request_writes(const struct request *request) {
     for (size_t i = request->next; request->query != NULL && i < request->query->count; i++) {
         const struct statement *statement = &request->query->statements[i];
         enum statement_kind kind = statement->facts->kind;
-        bool reads =
-            kind == KIND_SELECT || kind == KIND_SHOW || kind == KIND_SET || kind == KIND_FETCH;
+        bool reads = statement_only_reads(statement) || kind == KIND_SHOW || kind == KIND_SET ||
+                     kind == KIND_FETCH;
         if (statement->writes || !reads)
             return true;
     }
     return false;
 }
 
-/* Whether what was asked of the link may have been committed although no answer came. */
-static bool outcome_unknown(const struct session *s, struct link *link, bool block_open) {
+/* Whether ReadyForQuery comes for it. */
+static bool ends_transaction(const struct request *request) {
+    return request->kind == REQUEST_SYNC || request->kind == REQUEST_QUERY ||
+           request->kind == REQUEST_FUNCTION;
+}
+
+/* Whether what the link was asked, up to the next ReadyForQuery, may have been committed although
+ * no answer came. */
+static bool outcome_unknown(const struct session *s, struct link *link, bool in_block) {
     if (s->script.fan.active && s->script.fan.commits)
         return (s->script.fan.acted >> link->physical & 1) != 0 ||
                request_commits(answers_front(&link->answers));
@@ -77,9 +85,11 @@ static bool outcome_unknown(const struct session *s, struct link *link, bool blo
         const struct request *request = answers_at(&link->answers, i);
         if (request_commits(request))
             return true;
-        if (!block_open &&
+        if (!in_block &&
             (request_writes(request) || (request->kind == REQUEST_SYNC && link->wrote)))
             return true; /* a Sync commits what the pipeline did before it */
+        if (ends_transaction(request))
+            break;
     }
     return false;
 }
@@ -99,22 +109,28 @@ static void tell_lost(struct session *s, struct link *link, bool unknown) {
                 "The session goes on; the next statement for this database connects anew.");
 }
 
-/* Requests that will never be answered: those that the client waits for get their end. */
-static void end_requests(struct session *s, struct link *link) {
-    bool skip = false;
+/* Requests that will never be answered: those that the client waits for get their end. It has been
+ * told of the loss for the first pipeline, and is for each that it has sent behind it. */
+static void end_requests(struct session *s, struct link *link, bool in_block) {
+    bool skip = false, told = true;
     while (link->answers.count > 0) {
         struct request *request = answers_front(&link->answers);
         bool client = request->audience == AUDIENCE_CLIENT;
-        bool ends = request->kind == REQUEST_SYNC || request->kind == REQUEST_QUERY ||
-                    request->kind == REQUEST_FUNCTION;
+        bool ends = ends_transaction(request);
+        if (client && !ends && !told) {
+            tell_lost(s, link, outcome_unknown(s, link, in_block));
+            told = true;
+        }
         if (!client && s->script.active)
             s->script.failed = true;
         if (request->kind == REQUEST_PARSE && request->prepared != NULL)
             session_parse_failed(s, link, request);
         skip = client && !ends;
         answers_pop(&link->answers);
-        if (client && ends)
+        if (client && ends) {
             reply_ready(s);
+            told = false;
+        }
     }
     if (skip)
         session_fail_pipeline(s);
@@ -163,15 +179,18 @@ static void lost_between(struct session *s, const struct link *link, bool was_in
         s->block_lost = link->physical;
 }
 
-static void lost_while_asked(struct session *s, struct link *link, bool block_open) {
+static void lost_while_asked(struct session *s, struct link *link, bool in_block) {
     struct request *front = answers_front(&link->answers);
     bool tolerated = fan_tolerates_loss(s, link);
     bool commits = request_commits(front) && !s->script.fan.active;
     if (!front->failed && !tolerated)
-        tell_lost(s, link, outcome_unknown(s, link, block_open));
+        tell_lost(s, link, outcome_unknown(s, link, in_block));
     if (tolerated) {
+        bool goes_on = in_block && s->script.fan.active && s->script.fan.sync;
         answers_clear(&link->answers);
-        if (may_have_kept(s, link))
+        if (goes_on && !s->script.fan.commits) /* the block does, without what it did there */
+            lost_between(s, link, true);
+        else if (may_have_kept(s, link))
             keep_loss(s, link);
         return;
     }
@@ -181,7 +200,7 @@ static void lost_while_asked(struct session *s, struct link *link, bool block_op
         session_rolled_back(s->routing);
         session_block_finished(s, false, false);
     }
-    end_requests(s, link);
+    end_requests(s, link, in_block);
     if (session_block_status(s->routing) != BLOCK_IMPLICIT)
         return;
     if (s->script.active || s->skip_until_sync) {
@@ -210,7 +229,7 @@ static void end_with_link(struct session *s, struct link *link) {
 
 void session_link_lost(struct session *s, struct link *link) {
     bool was_in_transaction = link->in_block || link->unsynced;
-    bool block_open = session_block_status(s->routing) == BLOCK_OPEN && link->in_block;
+    bool in_block = link->in_block;
     const char *why = link->last_words != NULL ? link->last_words : stream_error(&link->stream);
     log_event(s->worker->log, LOG_WARNING, "connection to a database was lost",
               (struct log_field[]){{"client", s->peer, 0},
@@ -232,6 +251,8 @@ void session_link_lost(struct session *s, struct link *link) {
         return;
     }
     forget_portals(s, link);
+    enum block_status status = session_block_status(s->routing);
+    s->block_torn = s->block_torn || (in_block && (status == BLOCK_OPEN || status == BLOCK_FAILED));
     link->in_block = false;
     link->unsynced = false;
     bool keeps = lost_something(s, link, was_in_transaction);
@@ -245,7 +266,7 @@ void session_link_lost(struct session *s, struct link *link) {
         keeps = !session_catalog_unheard(s, link) || keeps;
     }
     if (link->answers.count > 0)
-        lost_while_asked(s, link, block_open);
+        lost_while_asked(s, link, in_block);
     else if (keeps)
         lost_between(s, link, was_in_transaction);
     if (session_lost_why(s, link->physical) == NULL)
@@ -284,5 +305,7 @@ bool session_tell_block_lost(struct session *s) {
     s->block_lost = -1;
     if (session_block_status(s->routing) == BLOCK_IMPLICIT)
         s->implicit_failed = true;
-    return session_tell_lost(s, physical);
+    if (!session_tell_lost(s, physical))
+        session_tell_gone(s, physical, NULL); /* its own statement was told already */
+    return true;
 }

@@ -398,11 +398,13 @@ static void close_elsewhere(struct session *s, const struct prepared *prepared,
             continue;
         struct wire_buffer out = {0};
         message_put_close(&out, 'S', prepared->name);
-        message_put_sync(&out);
+        answers_push(&link->answers, REQUEST_CLOSE, AUDIENCE_PROXY);
+        if (!link->unsynced) { /* else it would commit what a pipeline did there */
+            message_put_sync(&out);
+            answers_push(&link->answers, REQUEST_SYNC, AUDIENCE_PROXY);
+        }
         stream_send(&link->stream, out.data, out.length);
         wire_buffer_close(&out);
-        answers_push(&link->answers, REQUEST_CLOSE, AUDIENCE_PROXY);
-        answers_push(&link->answers, REQUEST_SYNC, AUDIENCE_PROXY);
         session_flush_link(link);
     }
 }

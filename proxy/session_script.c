@@ -1,6 +1,7 @@
 /* What takes several steps: the statements of a simple query one after the other, or one statement
  * of the extended protocol that the proxy runs itself. A script stands while it waits; script_run()
  * takes it up again. */
+#include "proxy/session_fan.h"
 #include "proxy/session_internal.h"
 #include "proxy/session_sequences.h"
 
@@ -65,6 +66,9 @@ static enum progress run_on_link(struct session *s, const struct statement *stat
         break;
     }
     struct query *query = s->script.query;
+    bool alone = session_block_status(s->routing) == BLOCK_IMPLICIT && !link->in_block;
+    if (alone && !s->script.extended && !statement_only_reads(statement))
+        s->script.alone |= database_bit(link->physical);
     session_prepare_named(s, link, statement, 1);
     session_own_sequences(s, link, statement, 1, true);
     struct request *request = answers_push(&link->answers, REQUEST_QUERY, AUDIENCE_PART);
@@ -191,18 +195,11 @@ static void script_end(struct session *s) {
         session_fail_pipeline(s);
 }
 
-/* A database that was lost behind its last statement took part of the transaction with it. */
-static void heed_loss(struct session *s) {
-    if (s->block_lost >= 0 && !s->script.failed)
-        s->script.failed = session_tell_block_lost(s);
-}
-
 /* An implicit transaction ends with the script: committed everywhere, or nowhere. */
 static bool end_implicit(struct session *s) {
     if (!s->script.implicit || session_block_status(s->routing) != BLOCK_IMPLICIT)
         return false;
     s->script.implicit = false;
-    heed_loss(s);
     bool commit = !s->script.failed && !s->implicit_failed;
     fan_start(s, session_links_in_block(s), commit ? "COMMIT" : "ROLLBACK", commit ? 6 : 8, commit,
               NULL);
@@ -214,11 +211,29 @@ static bool end_pipeline(struct session *s) {
     database_set unsynced = session_links_unsynced(s);
     if (s->script.extended || s->script.query == NULL || unsynced == 0)
         return false;
-    heed_loss(s);
     bool commit = !s->script.failed && !s->implicit_failed;
+    database_set alone = commit ? s->script.alone : 0;
     query_unref(s->script.query);
     script_start_sync(s, unsynced, commit);
+    s->script.fan.acted |= alone;
+    s->script.fan.succeeded |= alone;
     return true;
+}
+
+/* A database of the implicit transaction is gone, and no statement that would say so follows. */
+static void tell_implicit_lost(struct session *s) {
+    if (s->block_lost < 0 || s->script.extended || s->script.query == NULL ||
+        session_block_status(s->routing) != BLOCK_IMPLICIT)
+        return;
+    int physical = s->block_lost;
+    s->block_lost = -1;
+    if (!s->script.failed)
+        fan_tell_gone(s, physical, s->script.alone);
+    s->script.failed = true;
+    if (!s->script.implicit && session_links_unsynced(s) == 0) { /* nothing is left of it */
+        session_end_implicit(s->routing, false);
+        session_block_finished(s, false, false);
+    }
 }
 
 enum progress script_run(struct session *s) {
@@ -240,6 +255,7 @@ enum progress script_run(struct session *s) {
                 return PROGRESS_WAIT;
             continue;
         }
+        tell_implicit_lost(s);
         if (end_implicit(s))
             continue;
         bool empty = s->script.query != NULL && s->script.query->count == 0;

@@ -58,6 +58,7 @@ struct fan {
     database_set acted;    /* those that were or, unseen, may have been: their failing is told */
     database_set asks;     /* those whose catalogs are asked behind it what reading may run */
     database_set succeeded;
+    database_set ended; /* those that have answered with a tag: what comes then changes nothing */
     const struct statement
         *statement; /* whose effect it has when done; NULL: end of an implicit transaction */
 };
@@ -71,6 +72,7 @@ struct script {
     bool implicit; /* the statements run in an implicit transaction */
     bool begun;    /* BEGIN went to links that a pipeline had used before; they may refuse it */
     bool describe; /* SHOW: send a RowDescription */
+    database_set alone; /* where its statement, behind a pipeline elsewhere, committed by itself */
     struct query *query;
     size_t next; /* statement */
     struct fan fan;
@@ -118,9 +120,10 @@ struct session {
     struct cancel_entry cancel; /* in the worker's table while READY */
     struct session_state *routing;
     struct link *links[DATABASES_MAX]; /* by physical database; NULL: none */
-    char **lost;    /* by physical database: why a link was lost while nothing was asked of it,
-                       until the client has been told; NULL: none was */
-    int block_lost; /* physical database of one that was in the open transaction, or -1 */
+    char **lost;     /* by physical database: why a link was lost while nothing was asked of it,
+                        until the client has been told; NULL: none was */
+    int block_lost;  /* physical database of one that was in the open transaction, or -1 */
+    bool block_torn; /* one was in the open block: no ROLLBACK TO brings back what it did there */
     char *settings_error; /* why a setting could not be repeated on a link; NULL: none failed */
     char settings_sqlstate[6];
     struct link *active;  /* the link that was last sent something */

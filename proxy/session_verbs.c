@@ -1,5 +1,6 @@
 /* Transaction verbs and other commands that the proxy runs itself: BEGIN, COMMIT, SAVEPOINT …,
  * DISCARD. Many need no database, the others are started as a fan (session_fan.c). */
+#include "proxy/session_fan.h"
 #include "proxy/session_internal.h"
 
 #include <stdio.h>
@@ -125,9 +126,22 @@ void script_fail(struct session *s, const char *sqlstate, const char *message) {
     s->script.failed = true;
 }
 
+void script_refuse_torn(struct session *s) {
+    reply_error(s, "25P02",
+                "current transaction is aborted, commands ignored until end of transaction block",
+                "A connection was lost in it, and with that what was done there before the "
+                "savepoint.",
+                "ROLLBACK, and run the whole transaction again.");
+    s->script.failed = true;
+}
+
 /* RELEASE and ROLLBACK TO go where the savepoint was made. */
 static void run_savepoint_end(struct session *s, const struct statement *statement) {
     const struct statement_facts *facts = statement->facts;
+    if (facts->kind == KIND_ROLLBACK_TO && s->block_torn) {
+        script_refuse_torn(s);
+        return;
+    }
     long index = block_log_find_savepoint(&s->block, facts->name);
     if (index < 0) {
         char message[200];

@@ -27,6 +27,14 @@ SETS = message(b"C", b"SET\0") + READY
 NO_CODE = message(b"D", b"\0\1\0\0\0\1f") + message(b"C", b"SELECT 1\0") + READY
 
 
+class Reset(bytes):
+    """An answer behind which the connection is reset."""
+
+
+class Closed(bytes):
+    """An answer behind which it is closed."""
+
+
 class FakeDatabase:
     """Lets everybody in, takes the settings that the proxy makes, and gives the same answer to whatever else is asked, or
     what a function of that makes of it."""
@@ -62,8 +70,11 @@ class FakeDatabase:
                     if asked[5:].startswith(b"SET client_encoding"):
                         connection.sendall(SETS)
                         continue
-                    connection.sendall(self.answer(asked) if callable(self.answer) else self.answer)
-                    if self.hangs_up:
+                    answer = self.answer(asked) if callable(self.answer) else self.answer
+                    connection.sendall(answer)
+                    if isinstance(answer, Reset):
+                        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                    if self.hangs_up or isinstance(answer, (Reset, Closed)):
                         return
             except ConnectionError:
                 pass  # the proxy has had enough of it
@@ -203,6 +214,109 @@ def test_one_that_may_have_written_unseen_is_told_of(refuses, main_cluster, uniq
         assert (error["C"], error["D"]) == ("40001", 'Committed on "main"; not committed on "ci".')
         main_still_answers(connection)
     assert main_cluster.value("DELETE FROM issues WHERE title = %s RETURNING 1", params=(unique,)) == 1
+
+
+IN_BLOCK, FAILED_BLOCK = message(b"Z", b"T"), message(b"Z", b"E")
+REFUSED = message(b"E", b"SERROR\0C40001\0Mnot today\0\0")
+DONE, UNDONE = message(b"C", b"COMMIT\0"), message(b"C", b"ROLLBACK\0")
+NOT_KNOWN = ("08007", 'Committed on "main"; whether on "ci" is not known.')
+NOT_COMMITTED = 'Committed on "main"; not committed on "ci".'
+
+# How ci answers COMMIT behind main's, and what is told of it: nothing, or SQLSTATE and detail.
+SECOND_COMMITS = {
+    "it commits": (DONE + READY, None),
+    "it commits, and closes": (Closed(DONE), None),
+    "it commits, and resets": (Reset(DONE), None),
+    "it commits, and goes": (DONE + LAST_WORDS, None),
+    "it refuses": (REFUSED + READY, ("40001", NOT_COMMITTED)),
+    "it refuses, and closes": (Closed(REFUSED), ("40001", NOT_COMMITTED)),
+    "it refuses in words that nobody can read": (message(b"E", b"S") + READY, ("08P01", NOT_COMMITTED)),
+    "it rolls back": (UNDONE + READY, ("40000", NOT_COMMITTED)),
+    "it closes": (Closed(), NOT_KNOWN),
+    "it resets": (Reset(), NOT_KNOWN),
+    "it goes": (LAST_WORDS, NOT_KNOWN),
+    "it says nothing of it": (READY, NOT_KNOWN),
+    "it breaks off": (Closed(DONE[:7]), NOT_KNOWN),
+}
+
+
+def in_blocks(commit):
+    """A database that begins, writes, and answers COMMIT so."""
+    def answer(asked):
+        if b"ROLLBACK" in asked:
+            return UNDONE + READY
+        if b"COMMIT" in asked:
+            return commit
+        begun = message(b"1") + message(b"2") + message(b"C", b"BEGIN\0")
+        return (begun if b"BEGIN" in asked else b"") + message(b"C", b"UPDATE 0\0") + IN_BLOCK
+    return answer
+
+
+def write_both(connection, title, *more):
+    for text in ("BEGIN", "UPDATE ci_builds SET name = 'x'", f"INSERT INTO issues (title) VALUES ('{title}')", *more):
+        assert not wire.errors(connection.query(text))
+
+
+def deleted(cluster, title):
+    """How many rows there were."""
+    return len(cluster.sql("DELETE FROM issues WHERE title = %s RETURNING 1", params=(title,)))
+
+
+@pytest.mark.parametrize("commit, told", SECOND_COMMITS.values(), ids=SECOND_COMMITS)
+def test_what_the_second_database_says_to_commit_is_told(beside, main_cluster, unique, commit, told):
+    proxy = beside(in_blocks(commit), rules={"cross_transaction": "report"})
+    with wire.connect("127.0.0.1", proxy.port, user="app", database="app") as connection:
+        write_both(connection, unique)
+        messages = connection.query("COMMIT")
+        assert [(error["C"], error["D"]) for error in wire.errors(messages)] == ([told] if told else [])
+        assert wire.tags(messages) == ([] if told else ["COMMIT"])
+        assert messages[-1].body == b"I"
+        main_still_answers(connection)
+    assert deleted(main_cluster, unique) == 1
+
+
+@pytest.mark.parametrize("block", [IN_BLOCK, FAILED_BLOCK], ids=["open", "failed"])
+def test_a_database_that_stays_in_the_block_is_left(beside, main_cluster, unique, block):
+    """Its connection would be another client's with an open transaction."""
+    proxy = beside(in_blocks(DONE + block), rules={"cross_transaction": "report"})
+    with wire.connect("127.0.0.1", proxy.port, user="app", database="app") as connection:
+        write_both(connection, unique)
+        connection.query("COMMIT")
+        proxy.wait_for_log("connection to a database was lost .*does not belong there")
+        main_still_answers(connection)
+    assert deleted(main_cluster, unique) == 1
+
+
+@pytest.mark.parametrize("commit, code, tags", [
+    (DONE + READY, None, ["COMMIT"]), (UNDONE + READY, None, ["ROLLBACK"]), (Closed(DONE), None, ["COMMIT"]),
+    (Closed(), "08007", []), (REFUSED + READY, "40001", []), (READY, "08007", [])],
+    ids=["commits", "rolls back", "commits and closes", "closes", "refuses", "says nothing"])
+def test_what_the_only_database_says_to_commit_is_told(beside, commit, code, tags):
+    proxy = beside(in_blocks(commit))
+    with wire.connect("127.0.0.1", proxy.port, user="app", database="app") as connection:
+        for text in ("BEGIN", "UPDATE ci_builds SET name = 'x'", "/* database: ci */ SET work_mem = '7MB'"):
+            assert not wire.errors(connection.query(text))
+        messages = connection.query("COMMIT")
+        assert [error["C"] for error in wire.errors(messages)] == ([code] if code else [])
+        assert wire.tags(messages) == tags
+        assert wire.rows(connection.query("/* database: main */ SHOW work_mem")) == [[b"7MB" if tags == ["COMMIT"] else b"4MB"]]
+
+
+@pytest.mark.parametrize("commit, code, tags", [
+    (UNDONE + READY, None, ["ROLLBACK"]), (REFUSED + READY, "40001", []), (Closed(), "08007", []), (READY, "08007", [])],
+    ids=["rolls back", "refuses", "closes", "says nothing"])
+def test_what_the_first_database_says_to_commit_undoes_the_second(beside, main_cluster, unique, commit, code, tags):
+    proxy = beside(in_blocks(commit), rules={"cross_transaction": "report"})
+    with wire.connect("127.0.0.1", proxy.port, user="app", database="app") as connection:
+        # ci is known to be modified, main may have been unseen: ci's turn comes first.
+        insert = f"concat('INSERT INTO iss', 'ues (title) VALUES (''{unique}'')')"
+        for text in ("BEGIN", "UPDATE ci_builds SET name = 'x'", f"/* database: main */ DO $$ BEGIN EXECUTE {insert}; END $$"):
+            assert not wire.errors(connection.query(text))
+        messages = connection.query("COMMIT")
+        assert [error["C"] for error in wire.errors(messages)] == ([code] if code else [])
+        assert wire.tags(messages) == tags
+        main_still_answers(connection)
+    assert deleted(main_cluster, unique) == 0
 
 
 def test_a_cancel_request_that_a_database_does_not_take_does_not_hold_up_the_end(beside):
