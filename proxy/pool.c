@@ -280,13 +280,26 @@ static struct pool_database *database_get(struct pools *pools, const char *conni
     return database;
 }
 
-static struct pool *find(struct pools *pools, const char *conninfo, const char *user,
+/* Whether it is the database's. A link bears the index of its database, which another one may have
+ * after a reload, or have had for sessions of before it. */
+static bool is_of(const struct pool *pool, const struct database *database) {
+    return pool->physical == database->physical && strcmp(pool->name, database->name) == 0 &&
+           strcmp(pool->conninfo, database->conninfo) == 0;
+}
+
+/* One that is stale serves who goes on under settings of before a reload. */
+static struct pool *find(struct pools *pools, const struct database *database, const char *user,
                          const char *password) {
     for (struct pool *pool = pools->list; pool != NULL; pool = pool->next)
-        if (!pool->stale && strcmp(pool->conninfo, conninfo) == 0 && same(pool->user, user) &&
-            same(pool->password, password))
+        if (is_of(pool, database) && same(pool->user, user) && same(pool->password, password))
             return pool;
     return NULL;
+}
+
+/* Whether a pool is still what these settings ask for. */
+static bool is_current(const struct pool *pool, const struct settings *settings) {
+    return pool->physical < (int)settings->database_count &&
+           is_of(pool, &settings->databases[pool->physical]);
 }
 
 struct pool *pool_get(struct pools *pools, const struct settings *settings, int physical,
@@ -294,7 +307,7 @@ struct pool *pool_get(struct pools *pools, const struct settings *settings, int 
     const struct database *database = &settings->databases[physical];
     if (conninfo_has_user(database->conninfo))
         user = password = NULL;
-    struct pool *pool = find(pools, database->conninfo, user, password);
+    struct pool *pool = find(pools, database, user, password);
     if (pool == NULL) {
         pool = alloc_new(sizeof *pool);
         pool->pools = pools;
@@ -303,6 +316,7 @@ struct pool *pool_get(struct pools *pools, const struct settings *settings, int 
         pool->conninfo = alloc_text(database->conninfo);
         pool->user = alloc_text(user);
         pool->password = alloc_text(password);
+        pool->stale = !is_current(pool, pools->worker->config->settings);
         pool_set_limits(pool, &database->pool);
         pool->connect_timeout = settings->connect_timeout;
         pool->budget = pool_budget_get(pools, settings, physical);
@@ -372,15 +386,6 @@ bool pools_new(struct pools **out, struct worker *worker, unsigned workers, stru
            error_set(error, "cannot make a timer for the pools: %s", uv_strerror(result));
 }
 
-/* Whether a pool is still what these settings ask for. */
-static bool is_current(const struct pool *pool, const struct settings *settings) {
-    if (pool->physical >= (int)settings->database_count)
-        return false;
-    const struct database *database = &settings->databases[pool->physical];
-    return database->physical == pool->physical && strcmp(database->name, pool->name) == 0 &&
-           strcmp(database->conninfo, pool->conninfo) == 0;
-}
-
 bool pools_are_used(const struct settings *settings) {
     for (size_t i = 0; i < settings->entrypoint_count; i++)
         if (settings->entrypoints[i].pool.mode != POOL_OFF)
@@ -402,7 +407,7 @@ static void warm_up(struct pools *pools, const struct settings *settings) {
 
 void pools_configure(struct pools *pools, const struct settings *settings) {
     for (struct pool *pool = pools->list; pool != NULL; pool = pool->next) {
-        pool->stale = pool->stale || !is_current(pool, settings);
+        pool->stale = !is_current(pool, settings);
         if (!pool->stale) {
             pool_set_limits(pool, &settings->databases[pool->physical].pool);
             pool->connect_timeout = settings->connect_timeout;
