@@ -19,7 +19,7 @@ struct session *session_next(struct session *session) {
 /* -- end --------------------------------------------------------------------------------------- */
 
 static void session_free(struct session *s) {
-    for (int i = 0; s->lost != NULL && i < DATABASES_MAX; i++)
+    for (int i = 0; s->lost != NULL && i < s->link_count; i++)
         free(s->lost[i]);
     free(s->lost);
     free(s->settings_error);
@@ -80,7 +80,7 @@ void session_end(struct session *s, const char *reason) {
     s->console = NULL;
     if (s->pool_mode != POOL_OFF)
         session_leave_links(s);
-    for (int i = 0; i < DATABASES_MAX; i++)
+    for (int i = 0; i < s->link_count; i++)
         if (s->links[i] != NULL)
             session_drop_link(s, s->links[i]);
     leave_worker(s);
@@ -125,7 +125,7 @@ static bool can_follow(const struct session *s, const struct settings *fresh) {
         return true;
     if (s->pool_mode != POOL_TRANSACTION || !settings_same_layout(session_settings(s), fresh))
         return false;
-    for (int i = 0; i < session_link_count(s); i++)
+    for (int i = 0; i < s->link_count; i++)
         if (s->links[i] != NULL)
             return false;
     return true;
@@ -159,7 +159,7 @@ static void resume_links(struct session *s) {
     if (!s->paused || stream_unsent(&s->client) > CLIENT_UNSENT_HIGH / 2)
         return;
     s->paused = false;
-    for (size_t i = 0; i < session_settings(s)->database_count; i++) {
+    for (int i = 0; i < s->link_count; i++) {
         struct link *link = s->links[i];
         if (link == NULL || link->state != LINK_READY || link->stream.reading)
             continue;
@@ -302,9 +302,11 @@ static void on_client_event(struct stream *stream) {
 
 bool session_open(struct worker *worker, int fd, bool is_unix, const char *peer,
                   struct error *error) {
-    struct session *s = alloc_new(sizeof *s);
+    size_t databases = worker->config->settings->database_count;
+    struct session *s = alloc_new(sizeof *s + databases * sizeof s->links[0]);
     s->worker = worker;
     s->config = worker_config_ref(worker->config);
+    s->link_count = (int)databases;
     s->is_unix = is_unix;
     s->connected = time(NULL);
     s->block_lost = -1;

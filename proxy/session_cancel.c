@@ -33,7 +33,7 @@ void session_cancel(struct session *s, struct cancel_request *request_take) {
 }
 
 static bool is_cancelling(const struct session *s) {
-    for (int i = 0; i < session_link_count(s); i++)
+    for (int i = 0; i < s->link_count; i++)
         if (s->links[i] != NULL && link_is_cancelling(s->links[i]))
             return true;
     return false;

@@ -26,7 +26,7 @@ void session_block_finished(struct session *s, bool committed, bool chain) {
     if (chain)
         block_log_chain(&s->block, &next);
     next.chained = chain;
-    for (int i = 0; i < session_link_count(s); i++) {
+    for (int i = 0; i < s->link_count; i++) {
         struct link *link = s->links[i];
         if (link == NULL)
             continue;
@@ -44,10 +44,10 @@ void session_block_finished(struct session *s, bool committed, bool chain) {
     else
         block_log_clear(&s->block);
     s->restored_entries = 0;
-    for (int i = 0; i < session_link_count(s); i++)
+    for (int i = 0; i < s->link_count; i++)
         if (s->links[i] != NULL && s->links[i]->settings_applied == UINT64_MAX)
             s->links[i]->settings_applied = s->settings.last;
-    for (int i = 0; i < session_link_count(s); i++)
+    for (int i = 0; i < s->link_count; i++)
         if (s->links[i] != NULL)
             session_block_left(s, s->links[i], committed);
     if (chain) {

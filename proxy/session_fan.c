@@ -14,7 +14,7 @@
 
 static database_set modified_links(const struct session *s) {
     database_set set = 0, logical = session_modified(s->routing);
-    for (int i = 0; i < session_link_count(s); i++)
+    for (int i = 0; i < s->link_count; i++)
         if (logical >> i & 1)
             set |= database_bit(session_physical(s, i));
     return set;
@@ -146,7 +146,7 @@ static void savepoint_done(struct session *s, const struct statement_facts *fact
         return;
     size_t *applied[DATABASES_MAX];
     size_t count = 0;
-    for (int i = 0; i < session_link_count(s); i++)
+    for (int i = 0; i < s->link_count; i++)
         if (s->links[i] != NULL)
             applied[count++] = &s->links[i]->log_applied;
     if (facts->kind == KIND_RELEASE) {
@@ -170,7 +170,7 @@ static __attribute__((cold)) void discard_done(struct session *s,
         portal_clear(&s->portals);
     if (all) {
         setting_log_forget(&s->settings);
-        for (int i = 0; i < session_link_count(s); i++)
+        for (int i = 0; i < s->link_count; i++)
             if (s->links[i] != NULL)
                 s->links[i]->settings_applied = s->settings.last;
         session_unalign_links(s);
@@ -178,7 +178,7 @@ static __attribute__((cold)) void discard_done(struct session *s,
         session_restore_startup(s, "role", false);
     }
     bool statements = all || (facts->kind == KIND_DEALLOCATE && facts->name == NULL);
-    for (int i = 0; i < session_link_count(s); i++)
+    for (int i = 0; i < s->link_count; i++)
         if (s->links[i] != NULL && s->links[i]->pool != NULL) {
             if (statements) {
                 server_statements_free(&s->links[i]->statements);
@@ -195,7 +195,7 @@ static __attribute__((cold)) void begin_again_done(struct session *s, const stru
         return;
     block_log_add(&s->block, ENTRY_SETTING, "", fan->sql, fan->sql_length);
     s->block.entries[s->block.count - 1].chains = true;
-    for (int i = 0; i < session_link_count(s); i++)
+    for (int i = 0; i < s->link_count; i++)
         if ((fan->succeeded & database_bit(i)) && s->links[i] != NULL &&
             s->links[i]->log_applied == s->block.count - 1) /* else it has savepoints to come */
             s->links[i]->log_applied = s->block.count;
@@ -263,7 +263,7 @@ static void fan_finish(struct session *s) {
             block_log_begin(&s->block, "BEGIN", 5);
         }
         session_block_finished(s, kind == KIND_COMMIT && !was_failed, chain);
-        for (int i = 0; chain && !was_failed && !fan.several && i < session_link_count(s); i++)
+        for (int i = 0; chain && !was_failed && !fan.several && i < s->link_count; i++)
             if ((fan.succeeded & database_bit(i)) && s->links[i] != NULL) {
                 s->links[i]->in_block = true;
                 s->links[i]->log_applied = s->block.count;
@@ -292,7 +292,7 @@ enum progress fan_run(struct session *s) {
     struct fan *fan = &s->script.fan;
     if (session_wait_drained(s) == PROGRESS_WAIT)
         return PROGRESS_WAIT;
-    for (int i = 0; i < session_link_count(s); i++) /* DISCARD and the like go to those, too */
+    for (int i = 0; i < s->link_count; i++) /* DISCARD and the like go to those, too */
         if ((fan->left & database_bit(i)) != 0 && s->links[i] != NULL &&
             session_wait_trail(s, s->links[i]) == PROGRESS_WAIT)
             return PROGRESS_WAIT;

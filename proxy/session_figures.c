@@ -178,7 +178,7 @@ static void add_reasons(struct line *line, const struct session *s, const struct
 }
 
 static void describe_links(const struct session *s, struct line *servers, struct line *kept) {
-    for (int i = 0; i < DATABASES_MAX; i++) {
+    for (int i = 0; i < s->link_count; i++) {
         const struct link *link = s->links[i];
         if (link == NULL || link->state != LINK_READY)
             continue;
@@ -316,7 +316,7 @@ void session_visit_links(const struct session *s,
                          void (*visit)(const struct link *link, const struct session *session,
                                        struct filling *filling),
                          struct filling *filling) {
-    for (int i = 0; i < DATABASES_MAX; i++)
+    for (int i = 0; i < s->link_count; i++)
         if (s->links[i] != NULL && s->links[i]->state != LINK_FAILED)
             visit(s->links[i], s, filling);
 }

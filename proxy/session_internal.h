@@ -49,10 +49,6 @@ void session_end(struct session *s, const char *reason); /* closes all; frees la
 static inline const struct settings *session_settings(const struct session *s) {
     return s->config->settings;
 }
-/* `links` are used up to here; a reload of other databases is not for sessions that are there. */
-static inline int session_link_count(const struct session *s) {
-    return (int)session_settings(s)->database_count;
-}
 /* Whether nothing is outstanding but the COMMIT of links that were only read, which keeps no client
  * waiting: it trails until its link is to be used again. */
 bool session_drained(const struct session *s);

@@ -20,14 +20,14 @@ void session_flush_link(struct link *link) {
 
 database_set session_links_in_block(const struct session *s) {
     database_set set = 0;
-    for (int i = 0; i < session_link_count(s); i++)
+    for (int i = 0; i < s->link_count; i++)
         if (s->links[i] != NULL && s->links[i]->in_block)
             set |= (database_set)1 << i;
     return set;
 }
 
 struct link *session_failed_link(const struct session *s) {
-    for (int i = 0; i < session_link_count(s); i++)
+    for (int i = 0; i < s->link_count; i++)
         if (s->links[i] != NULL && s->links[i]->in_block && s->links[i]->failed)
             return s->links[i];
     return NULL;

@@ -139,7 +139,7 @@ static void end_requests(struct session *s, struct link *link, bool in_block) {
 /* Told when a statement needs the database next. */
 static void keep_loss(struct session *s, const struct link *link) {
     if (s->lost == NULL)
-        s->lost = alloc_zeroed(DATABASES_MAX, sizeof *s->lost);
+        s->lost = alloc_zeroed((size_t)s->link_count, sizeof *s->lost);
     free(s->lost[link->physical]);
     s->lost[link->physical] = alloc_text(link->last_words != NULL ? link->last_words : "");
 }

@@ -14,7 +14,7 @@ enum {
 static struct link *undrained_link(const struct session *s) {
     if (s->active != NULL && s->active->answers.count > 0)
         return s->active;
-    for (size_t i = 0; i < session_settings(s)->database_count; i++)
+    for (int i = 0; i < s->link_count; i++)
         if (s->links[i] != NULL && s->links[i]->answers.count > 0 && !link_trails(s->links[i]))
             return s->links[i];
     return NULL;
@@ -33,7 +33,7 @@ enum progress session_wait_trail(struct session *s, struct link *link) {
 
 /* …on whichever of the links. */
 static enum progress wait_trails(struct session *s) {
-    for (int i = 0; i < session_link_count(s); i++)
+    for (int i = 0; i < s->link_count; i++)
         if (s->links[i] != NULL && session_wait_trail(s, s->links[i]) == PROGRESS_WAIT)
             return PROGRESS_WAIT;
     return PROGRESS_DONE;
@@ -65,7 +65,7 @@ bool session_client_is_full(const struct session *s) {
 }
 
 bool session_is_owed(const struct session *s) {
-    for (int i = 0; i < session_link_count(s); i++)
+    for (int i = 0; i < s->link_count; i++)
         for (size_t n = 0; s->links[i] != NULL && n < s->links[i]->answers.count; n++) {
             const struct request *request = answers_at(&s->links[i]->answers, n);
             if (!is_held_back(request) || request->flushed)

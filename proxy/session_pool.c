@@ -24,6 +24,7 @@ static void join(struct session *s, struct link *link) {
     link->owner = s;
     link->on_event = on_link_event;
     link->on_cancelled = session_link_cancelled;
+    assert(link->physical < s->link_count);
     s->links[link->physical] = link;
     s->joined = s->handled;
     if (link->state != LINK_READY)
@@ -70,7 +71,7 @@ static void on_granted(struct pool_waiter *waiter, struct link *link) {
 static struct pool *pool_of(struct session *s, int physical) {
     const struct settings *settings = session_settings(s);
     if (s->pools == NULL)
-        s->pools = alloc_zeroed(settings->database_count, sizeof s->pools[0]);
+        s->pools = alloc_zeroed((size_t)s->link_count, sizeof s->pools[0]);
     struct session_pool *entry = &s->pools[physical];
     if (entry->pool == NULL)
         entry->pool =
@@ -79,7 +80,7 @@ static struct pool *pool_of(struct session *s, int physical) {
 }
 
 static bool holds_another(const struct session *s) {
-    for (int i = 0; i < session_link_count(s); i++)
+    for (int i = 0; i < s->link_count; i++)
         if (s->links[i] != NULL)
             return true;
     return false;
@@ -329,7 +330,7 @@ unsigned session_link_keeps(const struct session *s, const struct link *link) {
 /* Those that are outside the transaction. False: one of them was asked about; the others when that
  * is answered. */
 static bool release_outside(struct session *s) {
-    for (size_t i = 0; i < session_settings(s)->database_count; i++) {
+    for (int i = 0; i < s->link_count; i++) {
         struct link *link = s->links[i];
         if (link == NULL || !is_at_rest(link))
             continue;
@@ -370,7 +371,7 @@ void session_let_others(struct session *s) {
     if (s->handled == s->joined || !pools_have_waiter(s->worker->pools))
         return; /* what it got a link for is still to be handled; or nobody is there */
     bool wanted = false;
-    for (size_t i = 0; i < session_settings(s)->database_count && !wanted; i++)
+    for (int i = 0; i < s->link_count && !wanted; i++)
         wanted =
             s->links[i] != NULL && s->links[i]->pool != NULL && pool_has_waiter(s->links[i]->pool);
     if (wanted)
@@ -392,7 +393,7 @@ void session_trail_ended(struct session *s, struct link *link) {
 
 void session_leave_pools(struct session *s) {
     session_forget_alignment(s);
-    for (size_t i = 0; s->pools != NULL && i < session_settings(s)->database_count; i++) {
+    for (int i = 0; s->pools != NULL && i < s->link_count; i++) {
         parameters_unref(s->worker->parameters, s->pools[i].heard);
         parameters_unref(s->worker->parameters, s->pools[i].known);
         pool_unref(s->pools[i].pool);
@@ -403,7 +404,7 @@ void session_leave_pools(struct session *s) {
 
 void session_leave_links(struct session *s) {
     pool_withdraw(&s->waiter);
-    for (int i = 0; i < session_link_count(s); i++) {
+    for (int i = 0; i < s->link_count; i++) {
         struct link *link = s->links[i];
         if (link == NULL)
             continue;

@@ -254,7 +254,7 @@ static enum progress bind_here(struct session *s, const struct bind_message *bin
 static __attribute__((cold)) database_set known_on(const struct session *s,
                                                    const struct prepared *prepared) {
     database_set set = 0;
-    for (int i = 0; i < session_link_count(s) && prepared->shared == NULL; i++)
+    for (int i = 0; i < s->link_count && prepared->shared == NULL; i++)
         if (s->links[i] != NULL && session_knows_statement(s->links[i], prepared))
             set |= database_bit(i);
     return set;
@@ -391,7 +391,7 @@ enum progress session_on_describe(struct session *s, const uint8_t *body, size_t
 /* A statement may have been prepared on several links: the others forget it unseen. */
 static void close_elsewhere(struct session *s, const struct prepared *prepared,
                             const struct link *except) {
-    for (int i = 0; i < session_link_count(s); i++) {
+    for (int i = 0; i < s->link_count; i++) {
         struct link *link = s->links[i];
         if (link == NULL || link == except || !(prepared->prepared_on >> i & 1) ||
             (link->answers.count > 0 && !link_trails(link)))

@@ -111,7 +111,7 @@ void session_disown_sequences(const struct session *s, struct link *link) {
 }
 
 void session_forget_sequences(struct session *s) {
-    for (int i = 0; s->pools != NULL && i < session_link_count(s); i++)
+    for (int i = 0; s->pools != NULL && i < s->link_count; i++)
         s->pools[i].sequences = 0;
 }
 
@@ -121,7 +121,7 @@ bool session_keeps_sequences(const struct session *s, struct link *link) {
 }
 
 void session_keep_nothing(struct session *s) {
-    for (int i = 0; i < session_link_count(s); i++)
+    for (int i = 0; i < s->link_count; i++)
         if (s->links[i] != NULL && !s->links[i]->in_block)
             s->links[i]->drew = false;
 }

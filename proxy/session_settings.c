@@ -20,7 +20,7 @@ static bool in_transaction(const struct session *s) {
  * those are what its startup packet said. */
 void session_unalign_links(struct session *s) {
     session_forget_alignment(s);
-    for (int i = 0; i < session_link_count(s); i++) {
+    for (int i = 0; i < s->link_count; i++) {
         struct link *link = s->links[i];
         if (link == NULL)
             continue;

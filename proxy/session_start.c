@@ -4,6 +4,7 @@
 
 #include "config/alloc.h"
 
+#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -209,8 +210,7 @@ void session_on_login_done(struct login *login, bool ok) {
         session_end(s, "login failed");
         return;
     }
-    worker_config_unref(s->config);
-    s->config = worker_config_ref(login->config);
+    assert(login->config == s->config); /* so `links` has room for its databases */
     s->entrypoint = login->entrypoint;
     s->startup = login->startup;
     login->startup = (struct startup){0};

@@ -49,7 +49,7 @@ static void append_command(struct wire_buffer *meaning, const char *sql) {
 }
 
 static bool has_temporary_tables(const struct session *s) {
-    for (int i = 0; i < session_link_count(s); i++)
+    for (int i = 0; i < s->link_count; i++)
         if (s->links[i] != NULL &&
             (s->links[i]->makes_temporary || (s->links[i]->bindings & BOUND_TEMPORARY) != 0))
             return true;

@@ -119,7 +119,6 @@ struct session {
     uint32_t pid, key;
     struct cancel_entry cancel; /* in the worker's table while READY */
     struct session_state *routing;
-    struct link *links[DATABASES_MAX]; /* by physical database; NULL: none */
     char **lost;     /* by physical database: why a link was lost while nothing was asked of it,
                         until the client has been told; NULL: none was */
     int block_lost;  /* physical database of one that was in the open transaction, or -1 */
@@ -129,6 +128,8 @@ struct session {
     struct link *active;  /* the link that was last sent something */
     struct link *awaited; /* the client's message needs it: to be connected, or to answer */
     int home;             /* physical database that the session begins with */
+    int link_count;       /* how many databases there are; a reload that changes that is not for
+                             sessions that are there */
 
     /* Where links come from pools. */
     enum pool_mode pool_mode;
@@ -186,6 +187,7 @@ struct session {
     bool processing, again;
     struct parameters *parameters; /* what the client was told */
     struct parameters *outside;    /* without what the open block changed; NULL: the same */
+    struct link *links[];          /* by physical database; NULL: none */
 };
 
 enum {

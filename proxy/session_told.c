@@ -34,7 +34,7 @@ static bool is_home(const struct session *s, const struct link *link) {
  */
 
 void session_follow_home(struct session *s) {
-    for (int i = 0; i < session_link_count(s); i++)
+    for (int i = 0; i < s->link_count; i++)
         if (s->links[i] != NULL && s->links[i]->pool == NULL && !is_home(s, s->links[i]))
             s->links[i]->aligned = false;
 }
@@ -77,7 +77,7 @@ void session_align_pooled(struct session *s, const struct link *link) {
 }
 
 void session_forget_alignment(struct session *s) {
-    for (size_t i = 0; s->pools != NULL && i < session_settings(s)->database_count; i++) {
+    for (int i = 0; s->pools != NULL && i < s->link_count; i++) {
         parameters_unref(s->worker->parameters, s->pools[i].aligned);
         s->pools[i].aligned = NULL;
         s->pools[i].holds_strings = false;

@@ -62,7 +62,7 @@ static bool begin_again(struct session *s, const struct statement *statement, co
 /* What a pipeline did before BEGIN becomes part of the block: its links get BEGIN at once, and may
  * refuse it. */
 static enum progress begin_on_pipeline(struct session *s) {
-    for (int i = 0; i < session_link_count(s) && !s->skip_until_sync; i++) {
+    for (int i = 0; i < s->link_count && !s->skip_until_sync; i++) {
         struct link *link = s->links[i];
         if (link == NULL || !link->unsynced || link->in_block)
             continue;
@@ -115,7 +115,7 @@ static enum progress run_begin(struct session *s, const struct statement *statem
 
 static database_set links_past(const struct session *s, size_t index) {
     database_set set = 0;
-    for (int i = 0; i < session_link_count(s); i++)
+    for (int i = 0; i < s->link_count; i++)
         if (s->links[i] != NULL && s->links[i]->in_block && s->links[i]->log_applied > index)
             set |= database_bit(i);
     return set;
@@ -156,7 +156,7 @@ static void run_savepoint_end(struct session *s, const struct statement *stateme
 
 /* Whether a link of the block has yet to get a setting that was made in it. */
 static bool lacks_settings(const struct session *s, database_set links) {
-    for (int i = 0; i < session_link_count(s); i++)
+    for (int i = 0; i < s->link_count; i++)
         if ((links & database_bit(i)) != 0 && s->links[i]->log_applied < s->block.count)
             return true;
     return false;
@@ -187,7 +187,7 @@ static void run_end(struct session *s, const struct statement *statement) {
 
 database_set session_links_unsynced(const struct session *s) {
     database_set set = 0;
-    for (int i = 0; i < session_link_count(s); i++)
+    for (int i = 0; i < s->link_count; i++)
         if (s->links[i] != NULL && s->links[i]->unsynced)
             set |= database_bit(i);
     return set;
@@ -227,7 +227,7 @@ static enum progress run_discard(struct session *s, const struct statement *stat
             return use == USE_WAIT ? PROGRESS_WAIT : PROGRESS_DONE;
         }
     }
-    for (int i = 0; i < session_link_count(s); i++)
+    for (int i = 0; i < s->link_count; i++)
         if (s->links[i] != NULL && s->links[i]->state == LINK_READY)
             links |= database_bit(i);
     size_t length;
