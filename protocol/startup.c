@@ -37,6 +37,13 @@ static void startup_reject(struct startup *startup, const char *sqlstate) {
     startup->sqlstate = sqlstate;
 }
 
+/* Bytes that are no packet of this protocol: a server closes the connection and says why only in
+ * its log, since who sent them may not understand an answer. */
+static void startup_reject_length(struct startup *startup) {
+    startup_reject(startup, sqlstate_protocol_violation);
+    startup->unanswered = true;
+}
+
 static void add_parameter(struct startup *startup, const char *name, const char *value) {
     startup->parameters =
         alloc_grow(startup->parameters, startup->parameter_count, sizeof *startup->parameters);
@@ -141,7 +148,7 @@ static void read_code(const uint8_t *data, size_t length, struct startup *out,
         out->key = wire_get_u32(data + 12);
     } else if (code == code_cancel) {
         error_set(error, "invalid length of cancel request packet");
-        startup_reject(out, sqlstate_protocol_violation);
+        startup_reject_length(out);
     } else if (code != code_ssl && code != code_gssenc) {
         read_message(data, length, out, error);
     } else if (length != STARTUP_LENGTH_MIN) {
@@ -159,7 +166,7 @@ void startup_read(const uint8_t *data, size_t size, struct startup *out, struct 
     uint32_t length = wire_get_u32(data);
     if (length < STARTUP_LENGTH_MIN || length > STARTUP_LENGTH_MAX) {
         error_set(error, "invalid length of startup packet");
-        startup_reject(out, sqlstate_protocol_violation);
+        startup_reject_length(out);
     } else if (size < length) {
         out->length = length;
     } else {

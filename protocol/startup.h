@@ -29,6 +29,7 @@ struct startup {
     enum startup_kind kind;
     size_t length;         /* bytes of the packet */
     const char *sqlstate;  /* STARTUP_BAD: the code that PostgreSQL gives; static text */
+    bool unanswered;       /* STARTUP_BAD: no packet of the protocol; a server says nothing to it */
     uint32_t pid, key;     /* STARTUP_CANCEL */
     uint16_t major, minor; /* STARTUP_MESSAGE; major is 3 */
     char *text;            /* the packet's own strings, in one block; the others point into it */

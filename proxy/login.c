@@ -44,7 +44,8 @@ enum login_state login_refuse(struct login *login, const char *sqlstate, const c
     struct diagnostic fatal = {
         .severity = "FATAL", .sqlstate = sqlstate, .message = message, .hint = hint};
     message_put_diagnostic(&buffer, 'E', &fatal);
-    stream_send(login->client, buffer.data, buffer.length);
+    if (!login->startup.unanswered)
+        stream_send(login->client, buffer.data, buffer.length);
     stream_flush(login->client);
     wire_buffer_close(&buffer);
     log_event(login->worker->log, LOG_WARNING, "client refused",

@@ -60,6 +60,15 @@ def test_protocol_2_is_refused_in_postgresqls_words(proxy):
             assert b"unsupported frontend protocol 2.0: server supports 3.0 to 3.0" in rest_of(connection)
 
 
+@pytest.mark.parametrize("data", [b"\0\0\0\0", b"\0\0\0\7", b"\0\0\x27\x15", b"X\0\0\0\4", b"\x16\3\1\0\xaa", b"GET / HTTP/1.0\r\n\r\n",
+                                  wire.packet(wire.CANCEL_CODE, b"short"), wire.packet(wire.CANCEL_CODE, b"much too long")])
+def test_what_is_no_startup_packet_gets_no_answer(proxy, data):
+    for port in (proxy.main.port, proxy.port):
+        with wire.Connection("127.0.0.1", port) as connection:
+            connection.send(data)
+            assert rest_of(connection) == b""
+
+
 def test_gssapi_is_declined(proxy):
     with wire.Connection("127.0.0.1", proxy.port) as connection:
         connection.send(wire.gssenc_request())

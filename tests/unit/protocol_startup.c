@@ -237,6 +237,7 @@ static void test_a_cancel_request_gives_pid_and_key(void **state) {
     assert_int_equal(startup.key, 0xff000001);
     READ(CANCEL_CODE, "\0\0\1\0\xff\0\0\1\0", &startup, &error);
     assert_bad(&startup, &error, "08P01", "invalid length of cancel request packet");
+    assert_true(startup.unanswered);
     READ(CANCEL_CODE, "\0\0\1\0\xff\0\0", &startup, &error);
     assert_bad(&startup, &error, "08P01", "invalid length of cancel request packet");
 }
