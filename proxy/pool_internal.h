@@ -93,7 +93,7 @@ void pool_unlist_idle(struct pool *pool, struct link *link);
 void pool_list_used(struct pool *pool, struct link *link);
 void pool_unlist_used(struct pool *pool, struct link *link);
 /* Closes one that is the pool's own (idle, opening or resetting) or was just given back. */
-void pool_close_link(struct pool *pool, struct link *link);
+void pool_close_link(struct pool *pool, struct link *link) __attribute__((cold));
 
 /* -- pool_welcome.c ---------------------------------------------------------------------------- */
 

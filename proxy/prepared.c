@@ -23,14 +23,17 @@ struct prepared *prepared_ref(struct prepared *prepared) {
     return prepared;
 }
 
-void prepared_unref(struct prepared *prepared) {
-    if (prepared == NULL || --prepared->references > 0)
-        return;
+static __attribute__((noinline)) void prepared_free(struct prepared *prepared) {
     query_unref(prepared->query);
     shared_statement_unref(prepared->shared);
     free(prepared->types);
     free(prepared->name);
     free(prepared);
+}
+
+void prepared_unref(struct prepared *prepared) {
+    if (prepared != NULL && --prepared->references == 0)
+        prepared_free(prepared);
 }
 
 struct prepared *prepared_find_named(const struct prepared_table *table, const char *name) {
@@ -79,14 +82,18 @@ struct portal *portal_find_named(struct portals *portals, const char *name) {
     return found;
 }
 
-static void portal_end(struct portals *portals, struct portal *portal) {
-    prepared_unref(portal->prepared);
-    portal->prepared = NULL;
-    if (portal == &portals->unnamed)
-        return;
+static __attribute__((noinline)) void portal_forget(struct portals *portals,
+                                                    struct portal *portal) {
     HASH_DEL(portals->named, portal);
     free(portal->name);
     free(portal);
+}
+
+static void portal_end(struct portals *portals, struct portal *portal) {
+    prepared_unref(portal->prepared);
+    portal->prepared = NULL;
+    if (portal != &portals->unnamed)
+        portal_forget(portals, portal);
 }
 
 void portal_remove(struct portals *portals, const char *name) {

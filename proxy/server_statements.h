@@ -61,7 +61,7 @@ bool server_statements_use(struct server_statements *known,
  * 0. */
 uint64_t server_statements_add(struct server_statements **known,
                                const struct shared_statement *statement, size_t limit,
-                               char evicted[SERVER_STATEMENT_NAME]);
+                               char evicted[SERVER_STATEMENT_NAME]) __attribute__((noinline));
 /* The evicted one was not closed after all. */
 void server_statements_restore(struct server_statements *known, uint64_t evicted);
 size_t server_statements_count(const struct server_statements *known);

@@ -2,6 +2,7 @@
 #include "proxy/session_internal.h"
 
 #include "config/alloc.h"
+#include "config/rarely.h"
 #include "proxy/startup_options.h"
 
 #include <assert.h>
@@ -155,8 +156,8 @@ static __attribute__((cold)) void follow_reload(struct session *s) {
     }
 }
 
-static void resume_links(struct session *s) {
-    if (!s->paused || stream_unsent(&s->client) > CLIENT_UNSENT_HIGH / 2)
+static __attribute__((noinline)) void resume_links(struct session *s) {
+    if (stream_unsent(&s->client) > CLIENT_UNSENT_HIGH / 2)
         return;
     s->paused = false;
     for (int i = 0; i < s->link_count; i++) {
@@ -186,8 +187,6 @@ static bool has_message(const struct session *s) {
 
 /* Whether nothing remains to be done for a client that has sent its end or has gone. */
 static bool is_done_with(const struct session *s, bool waits) {
-    if (s->client.state != STREAM_EOF && s->client.state != STREAM_BROKEN)
-        return false;
     if (s->active != NULL && stream_unsent(&s->active->stream) > 0)
         return false; /* what it asked for last is still on its way */
     bool commits = s->script.active && s->script.fan.active && s->script.fan.commits;
@@ -205,7 +204,7 @@ static bool is_done_with(const struct session *s, bool waits) {
 /* A client that has only sent its end waits for its answers; one that has closed its socket looks
  * the same over TCP, until its system is sent something. A ParameterStatus may come at any time,
  * and this one tells nothing new. */
-static void probe(struct session *s) {
+static __attribute__((cold)) void probe(struct session *s) {
     const char *encoding = session_parameter(s, "client_encoding");
     if (s->probed || s->is_unix || session_is_mid_message(s) || encoding == NULL)
         return;
@@ -219,7 +218,8 @@ static void after_work(struct session *s) {
     if (s->active != NULL)
         session_flush_link(s->active);
     stream_flush(&s->client);
-    resume_links(s);
+    if (RARELY(s->paused))
+        resume_links(s);
     if (s->phase != PHASE_READY)
         return;
     s->last_active = uv_now(&s->worker->loop);
@@ -227,17 +227,18 @@ static void after_work(struct session *s) {
         session_release_links(s);
     bool waits = session_waits(s);
     stream_set_reading(&s->client, !waits || stream_available(&s->client) < CLIENT_WAITING_HIGH);
-    if (is_done_with(s, waits))
+    bool hung_up = s->client.state == STREAM_EOF || s->client.state == STREAM_BROKEN;
+    if (RARELY(hung_up) && is_done_with(s, waits))
         session_end(s, s->client.state == STREAM_EOF ? "client disconnected"
                                                      : stream_error(&s->client));
-    else if (s->draining && session_is_idle(s) && stream_available(&s->client) == 0)
+    else if (RARELY(s->draining) && session_is_idle(s) && stream_available(&s->client) == 0)
         session_terminate(s);
     else if (s->client.state == STREAM_EOF)
         probe(s);
 }
 
 void session_process(struct session *s) {
-    if (s->phase == PHASE_LINKING) {
+    if (RARELY(s->phase == PHASE_LINKING)) {
         session_link_home(s);
         return;
     }
@@ -267,7 +268,7 @@ void session_process(struct session *s) {
                 progress = session_handle_message(s);
                 s->handled += progress == PROGRESS_DONE ? 1 : 0;
             }
-            if (s->cancel_kept && progress == PROGRESS_DONE && !s->script.active)
+            if (RARELY(s->cancel_kept) && progress == PROGRESS_DONE && !s->script.active)
                 s->cancel_kept = false; /* it was for what is handled now */
         }
         if (s->phase == PHASE_READY)

@@ -21,8 +21,9 @@ struct session *session_next(struct session *session); /* in the worker's list *
 /* Cancels what it runs or is about to run, if anything; the request is told when it is over. */
 void session_cancel(struct session *session, struct cancel_request *request_take);
 
-void session_drain(struct session *session);     /* end when idle and outside a transaction */
-void session_terminate(struct session *session); /* end now: FATAL 57P01 */
+void session_drain(struct session *session); /* end when idle and outside a transaction */
+/* End now: FATAL 57P01. */
+void session_terminate(struct session *session) __attribute__((cold));
 
 /* After a reload: gives the session a new time limit if it waits for a connection. */
 void session_heed_limits(struct session *session);

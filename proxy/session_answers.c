@@ -5,6 +5,7 @@
 #include "proxy/session_internal.h"
 
 #include "config/alloc.h"
+#include "config/rarely.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -137,7 +138,7 @@ static bool on_ready(struct session *s, struct link *link, const uint8_t *messag
         (request->kind != REQUEST_QUERY && request->kind != REQUEST_SYNC &&
          request->kind != REQUEST_FUNCTION))
         return false;
-    if (request->trails) { /* the session has gone on */
+    if (RARELY(request->trails)) { /* the session has gone on */
         if (request->asks_code)
             read_code_answered(session_read_code(s, link), link, uv_now(&s->worker->loop));
         else
@@ -225,7 +226,9 @@ static bool describes_statement(const struct request *request) {
     return request->kind == REQUEST_DESCRIBE && request->prepared != NULL;
 }
 
-static bool on_answer(struct session *s, struct link *link, const uint8_t *message, size_t length) {
+/* What pass_on_run() has left. */
+static __attribute__((noinline)) bool on_answer(struct session *s, struct link *link,
+                                                const uint8_t *message, size_t length) {
     char type = (char)message[0];
     struct request *request = answers_front(&link->answers);
     enum answer answer = request != NULL ? answer_to(request, type) : ANSWER_WRONG;
@@ -408,7 +411,7 @@ static bool read_message(struct session *s, struct link *link, enum progress *pr
         return begin_streaming(link, &frame);
     if (frame.length > WHOLE_MESSAGE_MAX)
         return false;
-    if (frame.length > stream_available(&link->stream)) {
+    if (RARELY(frame.length > stream_available(&link->stream))) {
         stream_reserve(&link->stream, frame.length);
         *progress = PROGRESS_WAIT;
         return true;
@@ -437,7 +440,8 @@ void session_read_link(struct session *s, struct link *link) {
     bool trailed = link != s->active && link_trails(link);
     enum progress progress = PROGRESS_DONE;
     while (progress == PROGRESS_DONE && stream_available(&link->stream) > 0) {
-        if (stream_unsent(&s->client) > CLIENT_UNSENT_HIGH || client_is_mid_message(s, link)) {
+        if (RARELY(stream_unsent(&s->client) > CLIENT_UNSENT_HIGH ||
+                   client_is_mid_message(s, link))) {
             stream_set_reading(&link->stream, false);
             s->paused = true;
             break;

@@ -5,6 +5,7 @@
 #include "proxy/session_sequences.h"
 
 #include "config/alloc.h"
+#include "config/rarely.h"
 
 #include <assert.h>
 #include <stdio.h>
@@ -47,6 +48,12 @@ enum progress extended_malformed(struct session *s, const struct error *error) {
     reply_fatal(s, "08P01", error->text, NULL, NULL);
     session_end(s, error->text);
     return PROGRESS_WAIT;
+}
+
+enum progress extended_not_ready(struct session *s, enum use use, size_t length) {
+    if (use == USE_FAILED)
+        return extended_refused(s, length);
+    return use == USE_WAIT ? PROGRESS_WAIT : PROGRESS_DONE;
 }
 
 /* Effects of an Execute that are known only with its answer: what comes next has to wait for it. */
@@ -145,7 +152,7 @@ static enum progress execute_on(struct session *s, const struct portal *portal, 
         if (session_resolve_names(s, statement) == PROGRESS_WAIT)
             return PROGRESS_WAIT;
         session_route_now(s, statement, &decision, &effective);
-        if (decision.violated) {
+        if (RARELY(decision.violated)) {
             if (session_wait_drained(s) == PROGRESS_WAIT)
                 return PROGRESS_WAIT;
             reply_violation(s, portal->prepared->query, statement, &decision);
@@ -155,7 +162,7 @@ static enum progress execute_on(struct session *s, const struct portal *portal, 
     bool moved = !decision.violated && decision.destination == DESTINATION_ONE &&
                  decision.database >= 0 &&
                  session_physical(s, decision.database) != session_physical(s, portal->database);
-    if (moved && statement != NULL && statement->writes) {
+    if (RARELY(moved && statement != NULL && statement->writes)) {
         /* A shared table's row goes where the transaction writes, and that has changed since Bind.
          */
         if (session_wait_drained(s) == PROGRESS_WAIT)
@@ -168,10 +175,8 @@ static enum progress execute_on(struct session *s, const struct portal *portal, 
     }
     struct link *link;
     enum use use = session_use_link(s, portal->database, &link);
-    if (use == USE_WAIT)
-        return PROGRESS_WAIT;
-    if (use == USE_FAILED)
-        return extended_refused(s, length);
+    if (use != USE_READY)
+        return extended_not_ready(s, use, length);
     if (statement != NULL)
         session_own_sequences(s, link, statement, 1, false);
     struct query *query = query_ref(portal->prepared->query);
@@ -208,40 +213,40 @@ static database_set portal_home(const struct session *s, const struct portal *po
     return portal->database >= 0 ? database_bit(session_physical(s, portal->database)) : 0;
 }
 
+/* Perhaps a cursor that was declared in SQL, or a name that the server does not know either. */
+static __attribute__((noinline)) enum progress execute_unbound(struct session *s, const char *name,
+                                                               size_t length) {
+    struct link *link;
+    enum use use = session_use_link(s, session_portal_database(s, name), &link);
+    if (use != USE_READY)
+        return extended_not_ready(s, use, length);
+    extended_forward(s, link, REQUEST_EXECUTE, length);
+    return PROGRESS_DONE;
+}
+
 enum progress session_on_execute(struct session *s, const uint8_t *body, size_t body_length,
                                  size_t length) {
     struct execute_message execute;
     struct error error;
     if (!message_read_execute(body, body_length, &execute, &error))
         return extended_malformed(s, &error);
-    if (s->skip_until_sync)
+    if (RARELY(s->skip_until_sync))
         return extended_consumed(s, length);
-    if (extended_behind_barrier(s))
+    if (RARELY(extended_behind_barrier(s)))
         return PROGRESS_WAIT;
     if (session_take_catalog_failure(s))
         return extended_refused(s, length);
     struct portal *portal = portal_find(&s->portals, execute.portal);
-    enum use use =
-        portal == NULL
-            ? extended_check_transaction(s, NULL, KNOWN_ANYWHERE, REQUEST_EXECUTE, length)
-            : extended_check_transaction(s, portal->prepared->query, portal_home(s, portal),
-                                         REQUEST_EXECUTE, length);
-    if (use == USE_READY && portal != NULL && portal->database < 0)
-        return execute_local(s, portal, length);
-    if (use == USE_READY && portal != NULL)
-        return execute_on(s, portal, length);
-    /* Perhaps a cursor that was declared in SQL, or a name that the server does not know either. */
-    struct link *link = NULL;
-    if (use == USE_READY)
-        use = session_use_link(s, session_portal_database(s, execute.portal), &link);
-    if (use == USE_ANSWERED)
-        return PROGRESS_DONE;
-    if (use == USE_WAIT)
-        return PROGRESS_WAIT;
-    if (use == USE_FAILED)
-        return extended_refused(s, length);
-    extended_forward(s, link, REQUEST_EXECUTE, length);
-    return PROGRESS_DONE;
+    if (extended_transaction_in_doubt(s)) {
+        enum use use = extended_check_transaction(
+            s, portal != NULL ? portal->prepared->query : NULL,
+            portal != NULL ? portal_home(s, portal) : KNOWN_ANYWHERE, REQUEST_EXECUTE, length);
+        if (use != USE_READY)
+            return extended_not_ready(s, use, length);
+    }
+    if (RARELY(portal == NULL))
+        return execute_unbound(s, execute.portal, length);
+    return portal->database < 0 ? execute_local(s, portal, length) : execute_on(s, portal, length);
 }
 
 /* -- Flush, Sync ------------------------------------------------------------------------------- */
@@ -283,21 +288,9 @@ static bool behind_sync(struct session *s) {
            answers_last(answers)->kind == REQUEST_SYNC;
 }
 
-enum progress session_on_sync(struct session *s, size_t length) {
-    if (behind_sync(s))
-        return PROGRESS_WAIT;
-    database_set unsynced = session_links_unsynced(s);
-    struct link *link = unsynced != 0 ? s->links[database_set_first(unsynced)] : NULL;
-    bool implicit = session_block_status(s->routing) == BLOCK_IMPLICIT;
-    if (s->block_lost >= 0 && implicit && !s->skip_until_sync) {
-        if (session_wait_drained(s) == PROGRESS_WAIT)
-            return PROGRESS_WAIT;
-        session_tell_block_lost(s);
-    }
-    bool undo = implicit && s->implicit_failed;
-    bool single = link != NULL && (unsynced & (unsynced - 1)) == 0;
-    if (single && (!undo || link->skipping) && (s->active == link || session_drained(s)))
-        return sync_one(s, link, length);
+/* None has any of it, or several have. `implicit`, `undo`: a transaction is to end, and how. */
+static __attribute__((noinline)) enum progress sync_else(struct session *s, database_set unsynced,
+                                                         bool implicit, bool undo, size_t length) {
     bool is_idle = unsynced == 0 && !implicit && session_drained(s);
     if (!is_idle && session_wait_drained(s) == PROGRESS_WAIT)
         return PROGRESS_WAIT;
@@ -314,4 +307,22 @@ enum progress session_on_sync(struct session *s, size_t length) {
     }
     script_start_sync(s, unsynced, !undo);
     return PROGRESS_DONE;
+}
+
+enum progress session_on_sync(struct session *s, size_t length) {
+    if (RARELY(behind_sync(s)))
+        return PROGRESS_WAIT;
+    database_set unsynced = session_links_unsynced(s);
+    struct link *link = unsynced != 0 ? s->links[database_set_first(unsynced)] : NULL;
+    bool implicit = session_block_status(s->routing) == BLOCK_IMPLICIT;
+    if (RARELY(s->block_lost >= 0) && implicit && !s->skip_until_sync) {
+        if (session_wait_drained(s) == PROGRESS_WAIT)
+            return PROGRESS_WAIT;
+        session_tell_block_lost(s);
+    }
+    bool undo = implicit && s->implicit_failed;
+    bool single = link != NULL && (unsynced & (unsynced - 1)) == 0;
+    if (single && (!undo || link->skipping) && (s->active == link || session_drained(s)))
+        return sync_one(s, link, length);
+    return sync_else(s, unsynced, implicit, undo, length);
 }

@@ -43,9 +43,12 @@
 
 #include "proxy/session_struct.h"
 
+#include "config/rarely.h"
+
 /* -- session.c --------------------------------------------------------------------------------- */
 void session_process(struct session *s);
-void session_end(struct session *s, const char *reason); /* closes all; frees later */
+/* Closes all; frees later. */
+void session_end(struct session *s, const char *reason) __attribute__((cold));
 static inline const struct settings *session_settings(const struct session *s) {
     return s->config->settings;
 }
@@ -118,7 +121,7 @@ enum progress session_on_execute(struct session *s, const uint8_t *body, size_t 
                                  size_t length);
 enum progress session_on_close(struct session *s, const uint8_t *body, size_t body_length,
                                size_t length);
-enum progress session_on_flush(struct session *s, size_t length);
+enum progress session_on_flush(struct session *s, size_t length) __attribute__((noinline));
 enum progress session_on_sync(struct session *s, size_t length);
 void session_fail_pipeline(
     struct session *s); /* after an error told to the client: skip until Sync */
@@ -127,9 +130,13 @@ enum progress extended_consumed(struct session *s, size_t length);
 /* Done with a message whose rest may not have arrived: */
 enum progress extended_dropped(struct session *s, size_t length);
 /* It was refused, and the client has got the error: */
-enum progress extended_refused(struct session *s, size_t length);
+enum progress extended_refused(struct session *s, size_t length) __attribute__((cold));
+/* The link or the transaction is not ready for it, for this reason: */
+enum progress extended_not_ready(struct session *s, enum use use, size_t length)
+    __attribute__((cold));
 /* It was malformed, which ends the session: */
-enum progress extended_malformed(struct session *s, const struct error *error);
+enum progress extended_malformed(struct session *s, const struct error *error)
+    __attribute__((cold));
 /* Whether to wait for the answer to an earlier Execute, whose effects are known only then. */
 bool extended_behind_barrier(struct session *s);
 /* Where a portal that did not come by Bind may be: a cursor's database, or the default. */
@@ -142,15 +149,16 @@ struct request *extended_forward(struct session *s, struct link *link, enum requ
  * `known_on`: the physical databases that know it, so that one of them can refuse it. */
 #define KNOWN_ANYWHERE (~(database_set)0)
 static inline bool extended_transaction_in_doubt(const struct session *s) {
-    return s->block_lost >= 0 || session_block_status(s->routing) == BLOCK_FAILED;
+    return RARELY(s->block_lost >= 0 || session_block_status(s->routing) == BLOCK_FAILED);
 }
 enum use extended_check_transaction(struct session *s, const struct query *query,
-                                    database_set known_on, enum request_kind kind, size_t length);
+                                    database_set known_on, enum request_kind kind, size_t length)
+    __attribute__((cold));
 
 /* -- session_script.c -------------------------------------------------------------------------- */
 void script_start(struct session *s, struct query *query_take, bool extended);
 void script_start_sync(struct session *s, database_set unsynced, bool commit);
-enum progress script_run(struct session *s);
+enum progress script_run(struct session *s) __attribute__((noinline));
 void script_fail(struct session *s, const char *sqlstate,
                  const char *message); /* error, and no statement after it */
 
@@ -204,7 +212,7 @@ enum use session_heed_cancel(struct session *s) __attribute__((cold));
 void session_link_cancelled(struct link *link); /* no cancel request for it is on its way */
 
 /* -- session_loss.c ---------------------------------------------------------------------------- */
-void session_link_lost(struct session *s, struct link *link);
+void session_link_lost(struct session *s, struct link *link) __attribute__((cold));
 bool request_writes(const struct request *request); /* what it runs may change data */
 /* Why the link to that database was lost, until the client has been told; NULL: it wasn't. */
 const char *session_lost_why(const struct session *s, int physical);
@@ -246,7 +254,7 @@ void session_note_call(const struct session *s, struct link *link);
 void session_note_binding(struct session *s, struct link *link, const struct statement *statement);
 void session_take_bindings(struct link *link, const uint8_t *row, size_t length)
     __attribute__((cold));
-void session_binding_unknown(struct link *link);
+void session_binding_unknown(struct link *link) __attribute__((cold));
 /* Why the session keeps the link: bits of enum binding. */
 unsigned session_link_keeps(const struct session *s, const struct link *link);
 
@@ -268,7 +276,8 @@ void session_restore_startup(struct session *s, const char *only, bool local);
 bool session_has_startup_settings(struct session *s); /* where links come from a pool */
 /* Whether a parameter's value there is not the client's, which has yet to be set again. */
 bool session_lacks_startup(struct session *s, const struct link *link, const char *name);
-void session_tell_restored(struct session *s, struct link *link); /* the link has them */
+/* The link has them. */
+void session_tell_restored(struct session *s, struct link *link) __attribute__((cold));
 
 /* -- session_told.c ---------------------------------------------------------------------------- */
 /* Has what the client was told of its first server set anew on the links to others, where they are
@@ -283,9 +292,9 @@ void session_forget_alignment(struct session *s); /* after RESET ALL: it is to b
 void session_doubt_strings(const struct session *s, const struct link *link);
 /* Tells the client of new defaults of the server before its link is used. Everything else has been
  * answered. */
-void session_tell_defaults(struct session *s, struct link *link);
+void session_tell_defaults(struct session *s, struct link *link) __attribute__((cold));
 /* Tells the client what the link reports and the client doesn't know. Between two messages. */
-void session_tell_news(struct session *s, struct link *link);
+void session_tell_news(struct session *s, struct link *link) __attribute__((cold));
 static inline void session_heed_news(struct session *s) {
     struct link *link = s->active;
     if (link == NULL || link->pool == NULL)
@@ -441,7 +450,8 @@ const char *session_parameter_outside(const struct session *s, const char *name)
 void session_note_reading(struct session *s, const struct statement *statement);
 /* Before a text is taken: PROGRESS_WAIT until it is certain how the server will read it. */
 enum progress session_wait_reading(struct session *s, const char *text, size_t length);
-/* Whether the server will read part of the text again when it runs it, and in another way. */
+/* Whether the server will read part of the text again when it runs it, and in another way: of
+ * several statements. */
 bool session_is_read_twice(const struct query *query, const char *text, size_t length);
 /* Takes a server's answer on how it reads texts. */
 void session_learn_reading(struct session *s, struct link *link, const char *name,
@@ -457,14 +467,15 @@ void reply_command_complete(struct session *s, const char *tag);
 void reply_empty(struct session *s, char type) __attribute__((noinline));
 /* ERROR with these fields; the block fails with it. NULL fields are left out. */
 void reply_error(struct session *s, const char *sqlstate, const char *message, const char *detail,
-                 const char *hint);
+                 const char *hint) __attribute__((cold));
 void reply_notice(struct session *s, const char *severity, const char *sqlstate,
                   const char *message);
 void reply_fatal(struct session *s, const char *sqlstate, const char *message, const char *detail,
-                 const char *hint);
+                 const char *hint) __attribute__((cold));
 /* Rejects the statement in the decision's words; logs and records that. */
 void reply_violation(struct session *s, const struct query *query,
-                     const struct statement *statement, const struct decision *decision);
+                     const struct statement *statement, const struct decision *decision)
+    __attribute__((cold));
 /* "cached plan must not change result type", in PostgreSQL's words, which drivers know. */
 void reply_stale_plan(struct session *s) __attribute__((cold));
 void reply_aborted(struct session *s) __attribute__((cold)); /* 25P02 */

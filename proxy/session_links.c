@@ -82,7 +82,7 @@ void session_drop_link(struct session *s, struct link *link) {
 }
 
 /* The error of a statement that needed a database which cannot be reached. */
-static void reply_unreachable(struct session *s, const struct link *link) {
+static __attribute__((cold)) void reply_unreachable(struct session *s, const struct link *link) {
     const struct link_failure *failure = link->failure;
     char message[1400];
     snprintf(message, sizeof message, "cannot connect to database \"%s\": %s", link->name,
@@ -162,7 +162,7 @@ static void append_differences(struct session *s, struct link *link, struct wire
 }
 
 /* It is about to be set. */
-static void note_seed(struct link *link, const char *name) {
+static __attribute__((noinline)) void note_seed(struct link *link, const char *name) {
     if (link->pool != NULL && name != NULL && strcasecmp(name, "seed") == 0)
         link->bindings |= BOUND_SEED;
 }

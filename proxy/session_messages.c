@@ -1,6 +1,8 @@
 /* The one switch on what a client sends once it is logged in. */
 #include "proxy/session_internal.h"
 
+#include "config/rarely.h"
+
 #include <assert.h>
 #include <stdio.h>
 #include <string.h>
@@ -32,7 +34,7 @@ enum progress session_wait_trail(struct session *s, struct link *link) {
 }
 
 /* …on whichever of the links. */
-static enum progress wait_trails(struct session *s) {
+static __attribute__((cold)) enum progress wait_trails(struct session *s) {
     for (int i = 0; i < s->link_count; i++)
         if (s->links[i] != NULL && session_wait_trail(s, s->links[i]) == PROGRESS_WAIT)
             return PROGRESS_WAIT;
@@ -89,7 +91,7 @@ void session_forward_message(struct session *s, struct link *link, size_t length
     size_t here = available < length ? available : length;
     stream_send(&link->stream, stream_peek(&s->client), here);
     stream_consume(&s->client, here);
-    if (here < length) {
+    if (RARELY(here < length)) {
         s->body_fate = BODY_FORWARD;
         s->body_link = link;
         s->body_left = length - here;
@@ -103,7 +105,7 @@ static __attribute__((cold)) enum progress protocol_violation(struct session *s,
     return PROGRESS_WAIT;
 }
 
-static __attribute__((noinline)) enum progress unknown_type(struct session *s, char type) {
+static __attribute__((cold)) enum progress unknown_type(struct session *s, char type) {
     char message[64];
     snprintf(message, sizeof message, "invalid frontend message type %d", (unsigned char)type);
     return protocol_violation(s, message);
@@ -245,7 +247,7 @@ static enum progress on_whole_message(struct session *s, char type, const uint8_
                                       size_t body_length, size_t length) {
     switch (type) {
     case 'Q':
-        if (s->skip_until_sync)
+        if (RARELY(s->skip_until_sync))
             return extended_consumed(s, length);
         return session_on_query(s, body, body_length, length);
     case 'P':
@@ -280,7 +282,7 @@ bool session_has_whole_message(const struct session *s) {
 }
 
 enum progress session_handle_message(struct session *s) {
-    if (s->body_fate != BODY_NONE)
+    if (RARELY(s->body_fate != BODY_NONE))
         return continue_body(s);
     struct frame frame;
     switch (frame_read(stream_peek(&s->client), stream_available(&s->client), &frame)) {
@@ -299,7 +301,7 @@ enum progress session_handle_message(struct session *s) {
     const uint8_t *body = stream_peek(&s->client) + FRAME_HEADER;
     /* Between CopyInResponse and its end the server ignores Flush and Sync, and objects to anything
      * else, Terminate too: its COPY would wait for ever for more. */
-    if (s->copy_in != NULL && strchr("dcfHS", frame.type) == NULL)
+    if (RARELY(s->copy_in != NULL) && strchr("dcfHS", frame.type) == NULL)
         return protocol_violation(s, "unexpected message during COPY from stdin");
     switch (frame.type) {
     case 'd':
@@ -309,7 +311,7 @@ enum progress session_handle_message(struct session *s) {
     case 'B':
         return on_bind(s, body, available - FRAME_HEADER, frame.length);
     case 'F':
-        if (s->skip_until_sync) {
+        if (RARELY(s->skip_until_sync)) {
             (void)extended_dropped(s, frame.length);
             return PROGRESS_DONE;
         }
@@ -317,11 +319,11 @@ enum progress session_handle_message(struct session *s) {
     default:
         break;
     }
-    if (frame.length > available) {
+    if (RARELY(frame.length > available)) {
         stream_reserve(&s->client, frame.length);
         return PROGRESS_WAIT;
     }
-    if (s->copy_in != NULL) {
+    if (RARELY(s->copy_in != NULL)) {
         session_forward_message(s, s->copy_in, frame.length);
         return PROGRESS_DONE;
     }

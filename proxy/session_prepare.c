@@ -2,6 +2,7 @@
 #include "proxy/session_internal.h"
 
 #include "config/alloc.h"
+#include "config/rarely.h"
 #include "routing/escape_strings.h"
 
 #include <stdio.h>
@@ -50,7 +51,7 @@ static enum use place_parse(struct session *s, const char *name, const struct pr
         *database = taken;
         return USE_READY;
     }
-    if (taken >= 0 || existing != NULL) {
+    if (RARELY(taken >= 0 || existing != NULL)) {
         if (session_wait_drained(s) == PROGRESS_WAIT)
             return USE_WAIT;
         reply_error(s, "42P05",
@@ -71,7 +72,7 @@ static enum use place_parse(struct session *s, const char *name, const struct pr
     struct decision decision;
     session_route(s, statement, &decision, &effective);
     /* What only this transaction forbids is for Execute to say. */
-    if (decision.violated && decision.violation.rule != RULE_CROSS_TRANSACTION) {
+    if (RARELY(decision.violated) && decision.violation.rule != RULE_CROSS_TRANSACTION) {
         if (session_wait_drained(s) == PROGRESS_WAIT)
             return USE_WAIT;
         reply_violation(s, query, statement, &decision);
@@ -117,10 +118,10 @@ enum progress session_on_parse(struct session *s, const uint8_t *body, size_t bo
     struct error error;
     if (!message_read_parse(body, body_length, &parse, &error))
         return extended_malformed(s, &error);
-    if (s->skip_until_sync)
+    if (RARELY(s->skip_until_sync))
         return extended_consumed(s, length);
-    if (extended_behind_barrier(s) ||
-        session_wait_reading(s, parse.text, parse.text_length) == PROGRESS_WAIT)
+    if (RARELY(extended_behind_barrier(s) ||
+               session_wait_reading(s, parse.text, parse.text_length) == PROGRESS_WAIT))
         return PROGRESS_WAIT;
     if (session_take_catalog_failure(s) ||
         !session_take_query(s, parse.text, parse.text_length, false))
@@ -134,12 +135,8 @@ enum progress session_on_parse(struct session *s, const uint8_t *body, size_t bo
     struct link *link = NULL;
     if (use == USE_READY && database >= 0)
         use = session_use_link_for(s, database, s->query, &link);
-    if (use == USE_ANSWERED)
-        return PROGRESS_DONE;
-    if (use == USE_WAIT)
-        return PROGRESS_WAIT;
-    if (use == USE_FAILED)
-        return extended_refused(s, length);
+    if (use != USE_READY)
+        return extended_not_ready(s, use, length);
     struct prepared *prepared = NULL;
     if (existing == NULL)
         prepared = make_prepared(s, &parse, database);
@@ -177,8 +174,8 @@ static int place_bind(struct session *s, const struct prepared *prepared) {
 }
 
 /* Portals are one space to the client, whatever the database: the server's own words. */
-static enum progress refuse_taken_portal(struct session *s, const struct portal *taken,
-                                         size_t length) {
+static __attribute__((cold)) enum progress
+refuse_taken_portal(struct session *s, const struct portal *taken, size_t length) {
     if (session_wait_drained(s) == PROGRESS_WAIT)
         return PROGRESS_WAIT;
     reply_error(s, "42P03", session_message(s, "cursor \"%s\" already exists", taken->name), NULL,
@@ -198,7 +195,8 @@ static unsigned bind_parameters(const struct session *s, const struct bind_messa
 }
 
 /* Others' statements must not be reached by the names that they have on the server. */
-static enum progress refuse_unknown_statement(struct session *s, const char *name, size_t length) {
+static __attribute__((cold)) enum progress
+refuse_unknown_statement(struct session *s, const char *name, size_t length) {
     if (session_wait_drained(s) == PROGRESS_WAIT)
         return PROGRESS_WAIT;
     reply_error(s, "26000", session_message(s, "prepared statement \"%s\" does not exist", name),
@@ -214,10 +212,8 @@ bind_unknown(struct session *s, const struct bind_message *bind, size_t length) 
         return refuse_unknown_statement(s, bind->statement, length);
     struct link *link;
     enum use use = session_use_link(s, session_default_database(s->routing), &link);
-    if (use == USE_WAIT)
-        return PROGRESS_WAIT;
-    if (use == USE_FAILED)
-        return extended_refused(s, length);
+    if (use != USE_READY)
+        return extended_not_ready(s, use, length);
     struct wire_buffer out = {0};
     message_put_close(&out, 'S', bind->statement);
     stream_send(&link->stream, out.data, out.length);
@@ -228,8 +224,9 @@ bind_unknown(struct session *s, const struct bind_message *bind, size_t length) 
 }
 
 /* Bind of what the proxy runs itself. */
-static enum progress bind_here(struct session *s, const struct bind_message *bind,
-                               struct prepared *prepared, size_t length) {
+static __attribute__((noinline)) enum progress bind_here(struct session *s,
+                                                         const struct bind_message *bind,
+                                                         struct prepared *prepared, size_t length) {
     if (session_wait_drained(s) == PROGRESS_WAIT)
         return PROGRESS_WAIT;
     if (stream_available(&s->client) < length && length <= BIND_HERE_MAX) {
@@ -271,12 +268,8 @@ static enum progress bind_prepared(struct session *s, const struct bind_message 
         use = extended_check_transaction(s, prepared != NULL ? prepared->query : NULL,
                                          prepared != NULL ? known_on(s, prepared) : KNOWN_ANYWHERE,
                                          REQUEST_BIND, length);
-    if (use == USE_ANSWERED)
-        return PROGRESS_DONE;
-    if (use == USE_WAIT)
-        return PROGRESS_WAIT;
-    if (use == USE_FAILED)
-        return extended_refused(s, length);
+    if (use != USE_READY)
+        return extended_not_ready(s, use, length);
     if (prepared == NULL)
         return bind_unknown(s, bind, length);
     if (prepared->local)
@@ -290,14 +283,12 @@ static enum progress bind_prepared(struct session *s, const struct bind_message 
         return refuse_taken_portal(s, taken, length);
     struct link *link;
     use = session_use_link_for(s, database, prepared->query, &link);
-    if (use == USE_WAIT)
-        return PROGRESS_WAIT;
-    if (use == USE_FAILED)
-        return extended_refused(s, length);
+    if (use != USE_READY)
+        return extended_not_ready(s, use, length);
     session_prepare_named(s, link, prepared->query->statements, prepared->query->count);
     use = session_hold_statement(s, link, prepared, true);
     if (use != USE_READY)
-        return use == USE_WAIT ? PROGRESS_WAIT : extended_refused(s, length);
+        return extended_not_ready(s, use, length);
     portal_enter(&s->portals, bind->portal, prepared, database);
     if (bind->portal[0] != '\0' && statement != NULL)
         session_note_portal(s->routing, bind->portal, statement, database);
@@ -306,9 +297,9 @@ static enum progress bind_prepared(struct session *s, const struct bind_message 
 }
 
 enum progress session_on_bind(struct session *s, const struct bind_message *bind, size_t length) {
-    if (s->skip_until_sync)
+    if (RARELY(s->skip_until_sync))
         return extended_dropped(s, length);
-    if (extended_behind_barrier(s))
+    if (RARELY(extended_behind_barrier(s)))
         return PROGRESS_WAIT;
     if (session_take_catalog_failure(s))
         return extended_refused(s, length);
@@ -373,15 +364,13 @@ enum progress session_on_describe(struct session *s, const uint8_t *body, size_t
         return refuse_unknown_statement(s, named.name, length);
     struct link *link;
     enum use use = session_use_link(s, database, &link);
-    if (use == USE_WAIT)
-        return PROGRESS_WAIT;
-    if (use == USE_FAILED)
-        return extended_refused(s, length);
+    if (use != USE_READY)
+        return extended_not_ready(s, use, length);
     bool statement = named.kind == 'S' && prepared != NULL;
     if (statement)
         use = session_hold_statement(s, link, prepared, false);
     if (use != USE_READY)
-        return use == USE_WAIT ? PROGRESS_WAIT : extended_refused(s, length);
+        return extended_not_ready(s, use, length);
     session_forward_describe(s, link, statement ? prepared : NULL, named.name, length);
     if (!statement && prepared != NULL)
         session_heed_portal(link, prepared);

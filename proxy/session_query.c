@@ -2,6 +2,8 @@
 #include "proxy/session_internal.h"
 #include "proxy/session_sequences.h"
 
+#include "config/rarely.h"
+
 #include <assert.h>
 #include <ctype.h>
 #include <stdio.h>
@@ -363,7 +365,7 @@ static bool ends_pipeline_itself(const struct session *s, int database) {
 }
 
 /* The client has got the error. */
-static enum progress query_refused(struct session *s, size_t length) {
+static __attribute__((cold)) enum progress query_refused(struct session *s, size_t length) {
     stream_consume(&s->client, length);
     if (s->query != NULL)
         query_unref(session_give_query(s));
@@ -376,8 +378,8 @@ static enum progress query_refused(struct session *s, size_t length) {
 }
 
 /* One statement after another, each where it belongs. */
-static enum progress run_in_parts(struct session *s, const char *text, size_t text_length,
-                                  size_t length) {
+static __attribute__((noinline)) enum progress run_in_parts(struct session *s, const char *text,
+                                                            size_t text_length, size_t length) {
     if (s->query->count > 1 && session_block_status(s->routing) == BLOCK_IMPLICIT &&
         session_links_unsynced(s) != 0) {
         /* The first part would end the transaction that a pipeline has begun. */
@@ -405,15 +407,15 @@ enum progress session_on_query(struct session *s, const uint8_t *body, size_t bo
         session_end(s, error.text);
         return PROGRESS_WAIT;
     }
-    if (session_wait_drained(s) == PROGRESS_WAIT ||
-        session_wait_reading(s, text, text_length) == PROGRESS_WAIT)
+    if (RARELY(session_wait_drained(s) == PROGRESS_WAIT ||
+               session_wait_reading(s, text, text_length) == PROGRESS_WAIT))
         return PROGRESS_WAIT;
     if (s->prepared.unnamed != NULL) /* it ends, whichever database runs the query */
         prepared_remove(&s->prepared, s->prepared.unnamed);
     if (session_take_catalog_failure(s) || !session_take_query(s, text, text_length, true))
         return query_refused(s, length);
     struct query *query = s->query;
-    if (session_is_read_twice(query, text, text_length)) {
+    if (query->count > 1 && session_is_read_twice(query, text, text_length)) {
         query_unref(session_give_query(s));
         reply_error(s, "0A000",
                     "a body would be read by a setting that its own text changes before it", NULL,

@@ -162,7 +162,7 @@ void session_learn_reading(struct session *s, struct link *link, const char *nam
 }
 
 bool session_is_read_twice(const struct query *query, const char *text, size_t length) {
-    if (query->count < 2 || memchr(text, '\\', length) == NULL)
+    if (memchr(text, '\\', length) == NULL)
         return false;
     bool changed = false;
     for (size_t i = 0; i < query->count; i++) {

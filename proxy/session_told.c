@@ -42,7 +42,7 @@ void session_follow_home(struct session *s) {
 /* -- before a statement ------------------------------------------------------------------------ */
 
 /* From now on each session sets it: what RESET would bring back is not known any more. */
-static void hold_strings(struct session *s, struct session_pool *entry) {
+static __attribute__((cold)) void hold_strings(struct session *s, struct session_pool *entry) {
     static const char name[] = "standard_conforming_strings";
     const char *here = session_parameter_outside(s, name);
     entry->holds_strings = true;

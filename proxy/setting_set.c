@@ -46,14 +46,17 @@ struct setting_set *setting_set_ref(struct setting_set *set) {
     return set;
 }
 
-void setting_set_unref(struct setting_set *set) {
-    if (set == NULL || --set->references > 0)
-        return;
+static __attribute__((noinline)) void set_free(struct setting_set *set) {
     for (size_t i = 0; i < set->count; i++) {
         free(set->settings[i].name);
         free(set->settings[i].sql);
     }
     free(set);
+}
+
+void setting_set_unref(struct setting_set *set) {
+    if (set != NULL && --set->references == 0)
+        set_free(set);
 }
 
 static size_t set_count(const struct setting_set *set) {

@@ -1,6 +1,7 @@
 #include "proxy/stream.h"
 
 #include "config/alloc.h"
+#include "config/rarely.h"
 #include "proxy/stream_buffer.h"
 #include "proxy/stream_bulk.h"
 #include "proxy/stream_transfer.h"
@@ -83,7 +84,7 @@ static size_t write_all(struct stream *stream, const uint8_t *data, size_t size)
         stream->sent += done;
         if (result == TRANSFER_BLOCKED)
             break;
-        if (result != TRANSFER_DONE) {
+        if (RARELY(result != TRANSFER_DONE)) {
             if (result == TRANSFER_END)
                 stream_note_error(stream, "sending", "the peer closed the connection");
             stream->write_failed = true;
@@ -296,7 +297,7 @@ static void receive(struct stream *stream, bool drained) {
 static void transfer(struct stream *stream, int events, bool forced) {
     bool drained = false;
     bool was_wanting_write = stream->tls_wants_write;
-    if (stream_unsent(stream) > 0 && (events & UV_WRITABLE || stream->tls_wants_read)) {
+    if (RARELY(stream_unsent(stream) > 0) && (events & UV_WRITABLE || stream->tls_wants_read)) {
         write_queued(stream);
         drained = stream_unsent(stream) == 0 && !stream->write_failed;
     }
@@ -309,7 +310,7 @@ static void transfer(struct stream *stream, int events, bool forced) {
 }
 
 /* The peer takes what is queued, or has gone. */
-static void serve_half_open(struct stream *stream, int events) {
+static __attribute__((cold)) void serve_half_open(struct stream *stream, int events) {
     if (events & UV_WRITABLE)
         write_queued(stream);
     bool gone = stream->write_failed || events & UV_PRIORITIZED;
@@ -324,7 +325,7 @@ static void serve_half_open(struct stream *stream, int events) {
 
 void stream_on_poll(uv_poll_t *handle, int status, int events) {
     struct stream *stream = (struct stream *)handle;
-    if (status < 0) {
+    if (RARELY(status < 0)) {
         stream->polled_events =
             0; /* libuv stopped watching; the system calls below say what is wrong */
         events = UV_READABLE | UV_WRITABLE | UV_PRIORITIZED;

@@ -57,7 +57,8 @@ enum transfer stream_judge_tls(struct stream *stream, int result, const char *wh
     return TRANSFER_FAILED;
 }
 
-static enum transfer read_tls(struct stream *stream, uint8_t *data, size_t size, size_t *done) {
+static __attribute__((noinline)) enum transfer read_tls(struct stream *stream, uint8_t *data,
+                                                        size_t size, size_t *done) {
     *done = 0;
     stream->tls_wants_write = false;
     do {
@@ -94,19 +95,23 @@ enum transfer stream_read_some(struct stream *stream, uint8_t *data, size_t size
     return fail_system(stream, "receiving");
 }
 
+static __attribute__((noinline)) enum transfer write_tls(struct stream *stream, const uint8_t *data,
+                                                         size_t size, size_t *done) {
+    stream->tls_wants_read = false;
+    ERR_clear_error();
+    errno = 0;
+    int result = SSL_write_ex(stream->ssl, data, size, done);
+    if (result > 0)
+        return TRANSFER_DONE;
+    return stream_judge_tls(stream, result, "sending", &stream->tls_wants_read,
+                            SSL_ERROR_WANT_READ);
+}
+
 enum transfer stream_write_some(struct stream *stream, const uint8_t *data, size_t size,
                                 size_t *done) {
     *done = 0;
-    if (stream->ssl != NULL) {
-        stream->tls_wants_read = false;
-        ERR_clear_error();
-        errno = 0;
-        int result = SSL_write_ex(stream->ssl, data, size, done);
-        if (result > 0)
-            return TRANSFER_DONE;
-        return stream_judge_tls(stream, result, "sending", &stream->tls_wants_read,
-                                SSL_ERROR_WANT_READ);
-    }
+    if (stream->ssl != NULL)
+        return write_tls(stream, data, size, done);
     ssize_t length;
     do
         length = send_off(stream->fd, data, size);
