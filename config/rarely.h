@@ -9,6 +9,6 @@
 #ifndef PGINTERLOCK_RARELY_H
 #define PGINTERLOCK_RARELY_H
 
-#define RARELY(condition) __builtin_expect_with_probability(!!(condition), 0, 0.999)
+#define RARELY(condition) __builtin_expect_with_probability(!!(condition), 0, 1.0)
 
 #endif

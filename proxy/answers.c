@@ -9,7 +9,7 @@
 
 enum { ANSWERS_FIRST = 8 };
 
-static void grow(struct answers *answers) {
+static __attribute__((cold)) void grow(struct answers *answers) {
     size_t capacity = answers->capacity > 0 ? answers->capacity * 2 : ANSWERS_FIRST;
     struct request *ring = alloc_new(capacity * sizeof *ring);
     for (size_t i = 0; i < answers->count; i++)

@@ -82,18 +82,21 @@ struct portal *portal_find_named(struct portals *portals, const char *name) {
     return found;
 }
 
-static __attribute__((noinline)) void portal_forget(struct portals *portals,
-                                                    struct portal *portal) {
+static __attribute__((noinline)) void portal_end_named(struct portals *portals,
+                                                       struct portal *portal) {
+    prepared_unref(portal->prepared);
     HASH_DEL(portals->named, portal);
     free(portal->name);
     free(portal);
 }
 
 static void portal_end(struct portals *portals, struct portal *portal) {
+    if (portal != &portals->unnamed) {
+        portal_end_named(portals, portal);
+        return;
+    }
     prepared_unref(portal->prepared);
     portal->prepared = NULL;
-    if (portal != &portals->unnamed)
-        portal_forget(portals, portal);
 }
 
 void portal_remove(struct portals *portals, const char *name) {
@@ -121,6 +124,6 @@ void portal_clear(struct portals *portals) {
     portal_remove(portals, "");
     struct portal *portal, *next;
     HASH_ITER(hh, portals->named, portal, next) {
-        portal_end(portals, portal);
+        portal_end_named(portals, portal);
     }
 }

@@ -3,6 +3,7 @@
  * After an error everything is skipped up to Sync, and what the pipeline did before is undone. */
 #include "proxy/session_internal.h"
 #include "proxy/session_sequences.h"
+#include "proxy/session_violations.h"
 
 #include "config/alloc.h"
 #include "config/rarely.h"

@@ -487,19 +487,4 @@ void reply_local_statement(struct session *s, const struct query *query,
                            const struct statement *statement, const struct decision *decision,
                            bool describe);
 
-/* -- session_violations.c ---------------------------------------------------------------------- */
-/* The text that the client sent a statement in: a query's own, or what a shape stands for. */
-struct sent_text {
-    const char *text;
-    size_t length;
-};
-static inline struct sent_text query_sent_text(const struct query *query) {
-    return (struct sent_text){query->text, query->length};
-}
-/* Logs and records what was rejected; or what was let pass, once it runs. */
-void session_note_rejection(struct session *s, struct sent_text sent,
-                            const struct statement *statement, const struct decision *decision);
-void session_note_observations(struct session *s, struct sent_text sent,
-                               const struct statement *statement, const struct decision *decision);
-
 #endif

@@ -2,6 +2,7 @@
 #include "proxy/session_internal.h"
 
 #include "config/alloc.h"
+#include "config/rarely.h"
 
 #include <assert.h>
 #include <stdio.h>
@@ -110,11 +111,12 @@ static enum use use_connection(struct session *s, int database, struct link **ou
     int physical = session_physical(s, database);
     bool bad = session_lost_why(s, physical) != NULL ||
                (s->links[physical] != NULL && s->links[physical]->state == LINK_FAILED);
-    if (bad &&
-        session_wait_drained(s) == PROGRESS_WAIT) /* errors keep their place among the answers */
-        return USE_WAIT;
-    if (session_tell_lost(s, physical))
-        return USE_FAILED;
+    if (RARELY(bad)) {
+        if (session_wait_drained(s) == PROGRESS_WAIT) /* errors keep their place among answers */
+            return USE_WAIT;
+        if (session_tell_lost(s, physical))
+            return USE_FAILED;
+    }
     struct link *link;
     enum use use = find_link(s, physical, &link);
     if (use != USE_READY)

@@ -4,6 +4,7 @@
 #include "proxy/session_internal.h"
 
 #include "config/alloc.h"
+#include "config/rarely.h"
 #include "proxy/server_statements.h"
 #include "proxy/session_sequences.h"
 #include "proxy/table_code.h"
@@ -37,7 +38,7 @@ static void join(struct session *s, struct link *link) {
     link->aligned = true;
     link->home = false;
     link->settings_applied = s->settings.last;
-    if (!link->differs && link->set != wanted)
+    if (RARELY(!link->differs && link->set != wanted))
         setting_set_unite(&s->set, &link->set); /* next time they are seen to be equal at once */
 }
 
@@ -86,7 +87,7 @@ static bool holds_another(const struct session *s) {
     return false;
 }
 
-static enum use refuse_deadlock(struct session *s) {
+static __attribute__((cold)) enum use refuse_deadlock(struct session *s) {
     pool_withdraw(&s->waiter);
     s->waiter.deadlocked = false;
     reply_error(s, "40P01", "deadlock detected",
@@ -111,7 +112,7 @@ bool session_take_drawn(struct session *s, int physical) {
 }
 
 enum use session_take_link(struct session *s, int physical) {
-    if (s->waiter.deadlocked && s->waiter.pool == NULL)
+    if (RARELY(s->waiter.deadlocked) && s->waiter.pool == NULL)
         return refuse_deadlock(s);
     if (s->waiter.pool != NULL) {
         if (s->waiting_for == physical)
@@ -156,9 +157,9 @@ bool session_waits_for_pool(const struct session *s) {
 
 const struct pool_settings *session_pool_settings(const struct session *s) {
     const struct settings *newest = s->worker->config->settings;
-    int entrypoint = s->config == s->worker->config
-                         ? s->entrypoint
-                         : settings_find_entrypoint(newest, s->startup.database);
+    int entrypoint = s->entrypoint;
+    if (RARELY(s->config != s->worker->config))
+        entrypoint = settings_find_entrypoint(newest, s->startup.database);
     return entrypoint >= 0 ? &newest->entrypoints[entrypoint].pool
                            : &session_settings(s)->entrypoints[s->entrypoint].pool;
 }

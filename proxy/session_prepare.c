@@ -261,7 +261,7 @@ static __attribute__((cold)) database_set known_on(const struct session *s,
 static enum progress bind_prepared(struct session *s, const struct bind_message *bind,
                                    struct prepared *prepared, size_t length) {
     enum use use = USE_READY;
-    if (prepared == NULL && bind->statement[0] != '\0' && s->block_lost < 0 &&
+    if (RARELY(prepared == NULL) && bind->statement[0] != '\0' && s->block_lost < 0 &&
         session_block_status(s->routing) == BLOCK_FAILED && session_failed_link(s) == NULL)
         return refuse_unknown_statement(s, bind->statement, length); /* what a server says first */
     if (extended_transaction_in_doubt(s))

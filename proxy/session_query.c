@@ -1,6 +1,7 @@
 /* Simple queries: passed on as they are where one database runs all of it, else run as a script. */
 #include "proxy/session_internal.h"
 #include "proxy/session_sequences.h"
+#include "proxy/session_violations.h"
 
 #include "config/rarely.h"
 

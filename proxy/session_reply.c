@@ -1,6 +1,7 @@
 /* What the proxy says itself: errors, notices, and the answers to statements that need no database.
  */
 #include "proxy/session_internal.h"
+#include "proxy/session_violations.h"
 
 #include "config/alloc.h"
 #include "routing/text.h"

@@ -4,6 +4,7 @@
 #include "proxy/session_fan.h"
 #include "proxy/session_internal.h"
 #include "proxy/session_sequences.h"
+#include "proxy/session_violations.h"
 
 #include "routing/escape_strings.h"
 #include "routing/text.h"

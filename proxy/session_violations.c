@@ -1,4 +1,5 @@
 /* What becomes of a violation, rejected or let pass, in the log and the record. */
+#include "proxy/session_violations.h"
 #include "proxy/session_internal.h"
 
 #include "config/allowlist.h"
@@ -95,14 +96,13 @@ void session_note_rejection(struct session *s, struct sent_text sent,
     note(s, &occurrence, violation->rule, violation->message, violation->detail);
 }
 
-void session_note_observations(struct session *s, struct sent_text sent,
-                               const struct statement *statement, const struct decision *decision) {
+void session_record_observations(struct session *s, struct sent_text sent,
+                                 const struct statement *statement,
+                                 const struct decision *decision) {
     static const enum violation_action actions[] = {[OBSERVED_REPORT] = ACTION_REPORT,
                                                     [OBSERVED_COMMENT] = ACTION_COMMENT,
                                                     [OBSERVED_SETTING] = ACTION_SETTING,
                                                     [OBSERVED_ALLOWLIST] = ACTION_ALLOWLIST};
-    if (decision->observation_count == 0)
-        return;
     struct text_span span = span_of(sent, statement);
     struct tags tags;
     read_tags(s, sent, &span, &tags);

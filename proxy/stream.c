@@ -111,8 +111,8 @@ static bool may_write(const struct stream *stream) {
 
 /* What doesn't simply fit behind what is waiting. */
 static void send_else(struct stream *stream, const void *data, size_t length) {
-    if (stream->state == STREAM_CLOSED || stream->state == STREAM_BROKEN || stream->write_failed ||
-        length == 0)
+    if (RARELY(stream->state == STREAM_CLOSED || stream->state == STREAM_BROKEN ||
+               stream->write_failed || length == 0))
         return;
     struct stream_buffer *out = &stream->out;
     bool blocked = stream->writable_wanted || stream->tls_wants_read || !may_write(stream);

@@ -15,6 +15,7 @@
 #ifndef PGINTERLOCK_TABLE_CODE_H
 #define PGINTERLOCK_TABLE_CODE_H
 
+#include "config/rarely.h"
 #include "routing/facts.h"
 
 #include <stdbool.h>
@@ -63,7 +64,7 @@ bool table_code_finds(const struct table_code *code, uint64_t structure,
                       const struct statement_facts *facts);
 static inline bool table_code_may_run(const struct table_code *code, uint64_t structure,
                                       const struct statement_facts *facts) {
-    return (table_code_is_unknown(code, structure) || code->count > 0) &&
+    return RARELY(table_code_is_unknown(code, structure) || code->count > 0) &&
            table_code_finds(code, structure, facts);
 }
 

@@ -318,6 +318,62 @@ static bool is_plain_here(const struct deciding *d) {
            d->state->now.temporary_count == 0;
 }
 
+/* Apart, since most statements are plain. */
+static __attribute__((noinline)) void decide_by_kind(struct deciding *d) {
+    switch (d->statement->facts->kind) {
+    case KIND_BEGIN:
+    case KIND_COMMIT:
+    case KIND_ROLLBACK:
+    case KIND_SAVEPOINT:
+    case KIND_RELEASE:
+    case KIND_ROLLBACK_TO:
+    case KIND_RESET_ALL:
+    case KIND_SET_TRANSACTION:
+    case KIND_DISCARD:
+        decision_settle(d->out, DESTINATION_ALL, default_database(d->state, d->pin));
+        return;
+    case KIND_SET_CONSTRAINTS:
+        decide_constraints(d);
+        return;
+    case KIND_PREPARE_TRANSACTION:
+        decide_prepare_transaction(d);
+        return;
+    case KIND_COMMIT_PREPARED:
+    case KIND_ROLLBACK_PREPARED:
+        decide_prepared(d);
+        return;
+    case KIND_LISTEN:
+    case KIND_UNLISTEN:
+    case KIND_NOTIFY:
+        decision_settle(d->out, DESTINATION_ONE, d->pin >= 0 ? d->pin : 0);
+        return;
+    case KIND_SET:
+    case KIND_SHOW:
+        decide_setting(d);
+        return;
+    case KIND_DEALLOCATE:
+    case KIND_CLOSE:
+        if (d->statement->facts->name == NULL) {
+            decision_settle(d->out, DESTINATION_ALL, default_database(d->state, d->pin));
+            return;
+        }
+        decide_named(d);
+        return;
+    case KIND_EXECUTE:
+    case KIND_FETCH:
+        decide_named(d);
+        return;
+    default:
+        if (d->statement->facts->inner_kind != KIND_EXECUTE || d->statement->facts->name == NULL) {
+            decide_by_tables(d);
+        } else if (session_creates_from_prepared(d->statement)) {
+            decide_create_as(d);
+        } else {
+            decide_named(d);
+        }
+    }
+}
+
 void session_decide(struct session_state *state, const struct statement *statement,
                     struct decision *out) {
     scratch_clear(&state->scratch);
@@ -338,56 +394,5 @@ void session_decide(struct session_state *state, const struct statement *stateme
         (void)decision_check_transaction(&d);
         return;
     }
-    switch (statement->facts->kind) {
-    case KIND_BEGIN:
-    case KIND_COMMIT:
-    case KIND_ROLLBACK:
-    case KIND_SAVEPOINT:
-    case KIND_RELEASE:
-    case KIND_ROLLBACK_TO:
-    case KIND_RESET_ALL:
-    case KIND_SET_TRANSACTION:
-    case KIND_DISCARD:
-        decision_settle(out, DESTINATION_ALL, default_database(state, d.pin));
-        return;
-    case KIND_SET_CONSTRAINTS:
-        decide_constraints(&d);
-        return;
-    case KIND_PREPARE_TRANSACTION:
-        decide_prepare_transaction(&d);
-        return;
-    case KIND_COMMIT_PREPARED:
-    case KIND_ROLLBACK_PREPARED:
-        decide_prepared(&d);
-        return;
-    case KIND_LISTEN:
-    case KIND_UNLISTEN:
-    case KIND_NOTIFY:
-        decision_settle(out, DESTINATION_ONE, d.pin >= 0 ? d.pin : 0);
-        return;
-    case KIND_SET:
-    case KIND_SHOW:
-        decide_setting(&d);
-        return;
-    case KIND_DEALLOCATE:
-    case KIND_CLOSE:
-        if (statement->facts->name == NULL) {
-            decision_settle(out, DESTINATION_ALL, default_database(state, d.pin));
-            return;
-        }
-        decide_named(&d);
-        return;
-    case KIND_EXECUTE:
-    case KIND_FETCH:
-        decide_named(&d);
-        return;
-    default:
-        if (statement->facts->inner_kind != KIND_EXECUTE || statement->facts->name == NULL) {
-            decide_by_tables(&d);
-        } else if (session_creates_from_prepared(statement)) {
-            decide_create_as(&d);
-        } else {
-            decide_named(&d);
-        }
-    }
+    decide_by_kind(&d);
 }
