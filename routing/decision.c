@@ -41,8 +41,21 @@ static int choose_bound(const struct deciding *d) {
     return database_set_first(set);
 }
 
+/* Where the temporary table is whose name is one of the statement's strings, or -1. */
+static int database_of_named_temporary(const struct deciding *d) {
+    const struct statement_facts *facts = d->subject->facts;
+    for (size_t i = 0; d->state->now.temporary_count > 0 && i < facts->literal_count; i++) {
+        const struct temporary_table *temporary =
+            session_find_temporary(d->state, facts->literals[i]);
+        if (temporary != NULL) {
+            return temporary->database;
+        }
+    }
+    return -1;
+}
+
 /* A catalog statement is about the tables that it names; one that goes on with oids follows the one
- * before it. */
+ * before it. A temporary table's name comes second: it may be a mere `t`, as other strings are. */
 static void choose_catalog(const struct deciding *d) {
     const struct statement *s = d->subject;
     if (s->names_tables && s->named != 0) {
@@ -51,6 +64,11 @@ static void choose_catalog(const struct deciding *d) {
         int database =
             last >= 0 && (s->named & decision_bit(last)) != 0 ? last : database_set_first(s->named);
         decision_settle(d->out, all ? DESTINATION_ANY : DESTINATION_ONE, database);
+        return;
+    }
+    int temporary = s->names_tables ? -1 : database_of_named_temporary(d);
+    if (temporary >= 0) {
+        decision_settle(d->out, DESTINATION_ONE, temporary);
         return;
     }
     int last = d->state->last_catalog;

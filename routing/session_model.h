@@ -133,6 +133,10 @@ void session_renumber_settings(struct session_state *state); /* under the new st
 /* The database that the session is pinned to (by entrypoint or SET), or -1. */
 int session_pin(const struct session_state *state);
 
+/* The session's temporary table of that name, or NULL. */
+const struct temporary_table *session_find_temporary(const struct session_state *state,
+                                                     const char *name);
+
 /* The session's temporary table that a table of the statement is (a new name is that of the one
  * renamed), or NULL. */
 const struct temporary_table *session_meant_temporary(const struct session_state *state,

@@ -9,8 +9,8 @@ static void named_statement_close(struct named_statement *named) {
     query_unref(named->query);
 }
 
-static const struct temporary_table *find_temporary(const struct session_state *state,
-                                                    const char *name) {
+const struct temporary_table *session_find_temporary(const struct session_state *state,
+                                                     const char *name) {
     long found = names_get(&state->temporary_names, name);
     return found < 0 || state->temporaries[found].dropped ? NULL : &state->temporaries[found];
 }
@@ -28,7 +28,7 @@ const struct temporary_table *session_meant_temporary(const struct session_state
     bool other = (table->flags & (TABLE_CREATED | TABLE_OTHER_OBJECT)) != 0;
     bool hidden = table->schema == NULL && session_temporary_comes_last(state) &&
                   classification_lookup(state->settings->classification, NULL, table->name) >= 0;
-    return qualified || other || hidden ? NULL : find_temporary(state, table->name);
+    return qualified || other || hidden ? NULL : session_find_temporary(state, table->name);
 }
 
 /* Takes the table's name. */
@@ -47,7 +47,7 @@ void session_pop_temporary(struct session_state *state) {
 }
 
 static __attribute__((cold)) void temporary_drop(struct session_state *state, const char *name) {
-    const struct temporary_table *table = find_temporary(state, name);
+    const struct temporary_table *table = session_find_temporary(state, name);
     if (table != NULL) {
         temporary_push(state, (struct temporary_table){.name = alloc_text(name),
                                                        .database = table->database,

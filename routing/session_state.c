@@ -248,7 +248,8 @@ static void note_run(struct session_state *state, const struct statement *statem
         return;
     }
     state->last_used = database;
-    if ((statement->facts->flags & STATEMENT_CATALOG) != 0) {
+    /* The oid of 'x'::regclass is what psql's \sv goes on with. */
+    if ((statement->facts->flags & STATEMENT_CATALOG) != 0 || statement->looks_up) {
         state->last_catalog = database;
     }
     if (statement->draws || execute_draws(state, statement)) {

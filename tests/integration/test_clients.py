@@ -85,6 +85,29 @@ def test_psql_describes_as_it_would_directly(proxy):
         assert describe(proxy, f"\\d+ {table}\n") == direct.stdout
 
 
+@pytest.mark.parametrize("made_from, last", [("projects", "ci_builds"), ("ci_builds", "projects")])
+def test_psql_describes_a_temporary_table_wherever_it_is(proxy, made_from, last):
+    described = describe(proxy, f"CREATE TEMPORARY TABLE passing AS SELECT id AS passing_id FROM {made_from} LIMIT 1;\n"
+                                f"\\d {last}\n\\d passing")
+    assert "passing_id|bigint" in described
+
+
+@pytest.fixture
+def views(proxy):
+    sides = ((proxy.main, "_test_gitlab_main_sv", "projects"), (proxy.ci, "_test_gitlab_ci_sv", "ci_builds"))
+    for cluster, view, table in sides:
+        cluster.sql(f"CREATE VIEW {view} AS SELECT id FROM {table}")
+    yield [view for _, view, _ in sides]
+    for cluster, view, _ in sides:
+        cluster.sql(f"DROP VIEW {view}")
+
+
+@pytest.mark.parametrize("which, last", [(0, "ci_builds"), (1, "projects")])
+def test_psql_shows_a_views_definition_wherever_it_is(proxy, views, which, last):
+    shown = describe(proxy, f"\\d {last}\n\\sv {views[which]}")
+    assert f"CREATE OR REPLACE VIEW public.{views[which]} AS" in shown
+
+
 def test_psql_lists_tables(proxy):
     assert "projects" in proxy.psql("\\dt").stdout
     assert "ci_builds" in proxy.psql("\\dt", "app_ci").stdout

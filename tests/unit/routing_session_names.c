@@ -253,6 +253,33 @@ static void many_temporary_tables_are_all_remembered(void **unused) {
     fixture_close(&f);
 }
 
+static void a_catalog_statement_finds_the_temporary_table_that_it_names(void **unused) {
+    (void)unused;
+    struct fixture f;
+    fixture_open(&f, RULES_ENFORCED, "app");
+    assert_goes(&f, "CREATE TEMP TABLE t AS SELECT id FROM ci_builds", "ci");
+    assert_goes(&f, "SELECT oid FROM pg_class WHERE relname ~ '^(projects)$'", "main");
+    assert_goes(&f, "SELECT oid FROM pg_class WHERE relname ~ '^(t)$'", "ci");
+    assert_string_equal(fixture_runs_on(&f, "SELECT attname FROM pg_attribute WHERE attrelid = 1"),
+                        "ci");
+    assert_goes(&f, "SELECT oid FROM pg_class WHERE relname = 'projects' AND relkind <> 't'",
+                "main");
+    assert_goes(&f, "DROP TABLE t", "ci");
+    assert_string_equal(fixture_runs_on(&f, "SELECT oid FROM pg_class WHERE relname = 't'"),
+                        "main");
+    fixture_close(&f);
+}
+
+static void catalog_statements_that_name_nothing_follow_a_look_up_of_a_name(void **unused) {
+    (void)unused;
+    struct fixture f;
+    fixture_open(&f, RULES_ENFORCED, "app");
+    assert_goes(&f, "SELECT oid FROM pg_class WHERE relname ~ '^(projects)$'", "main");
+    assert_goes(&f, "SELECT 'ci_builds'::regclass::oid", "ci");
+    assert_string_equal(fixture_runs_on(&f, "SELECT 1 FROM pg_class WHERE oid = 1"), "ci");
+    fixture_close(&f);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_prepared_statement_runs_where_it_was_prepared),
@@ -277,6 +304,8 @@ int main(void) {
         cmocka_unit_test(a_write_through_a_temporary_view_modifies_its_database),
         cmocka_unit_test(a_lost_database_takes_its_names_along),
         cmocka_unit_test(many_temporary_tables_are_all_remembered),
+        cmocka_unit_test(a_catalog_statement_finds_the_temporary_table_that_it_names),
+        cmocka_unit_test(catalog_statements_that_name_nothing_follow_a_look_up_of_a_name),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
